@@ -1,0 +1,1 @@
+"""From captions and pixels to region features: download, clean, detect, pool, store."""

@@ -1,0 +1,189 @@
+"""The settings of every stage up to the feature stores: config.yaml, checked before the first job.
+
+Imported while Snakemake parses, so nothing heavy is imported here. No field has a default: config.yaml holds
+every value, and a stage's command gets its own section only, as JSON.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of config.yaml: keys that it does not know are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SplitSettings(Section):
+    """Where the captions of one split come from."""
+
+    url: str | None = Field(description="https: or file: address of the caption list; null where the workflow makes it")
+    sha256: str | None = Field(description="of the caption list; null: not checked")
+    num_rows: PositiveInt = Field(description="rows of the caption list, or samples of the webdataset")
+
+
+class SourceSettings(Section):
+    """What the run starts from."""
+
+    kind: Literal["drawn", "urls", "webdataset"] = Field(
+        description="the drawn world, a caption TAB url list, or webdataset tars that hold the images already"
+    )
+    rows_per_shard: PositiveInt = Field(description="rows of the caption list a shard: the unit of a job")
+    splits: dict[str, SplitSettings] = Field(description="by name, such as train and val")
+    webdataset: str | None = Field(
+        description="path of the tars with {split} and {shard} or {shard:04d} in it; for kind webdataset alone"
+    )
+
+    @field_validator("splits")
+    @classmethod
+    def _names_are_file_names(cls, splits: dict[str, SplitSettings]) -> dict[str, SplitSettings]:
+        for name in splits:
+            if not name.isalnum():
+                raise ValueError(f"a split is named in letters and digits, got '{name}'")
+        return splits
+
+
+class NoiseSettings(Section):
+    """Share of the rows of a split of the drawn world that are bad on purpose, by kind."""
+
+    dead_url: Fraction
+    html_as_image: Fraction
+    truncated_image: Fraction
+    tiny_image: Fraction
+    wide_image: Fraction
+    flat_placeholder: Fraction
+    exact_duplicate: Fraction
+    near_duplicate: Fraction
+    boilerplate_caption: Fraction
+    markup_caption: Fraction
+    wrong_caption: Fraction
+
+
+class WorldSettings(Section):
+    """The drawn world: scenes of coloured shapes with captions, questions and expressions that are true."""
+
+    seed: Count
+    image_size: Annotated[int, Field(ge=64)] = Field(description="pixels, both sides")
+    min_objects: PositiveInt
+    max_objects: PositiveInt
+    captions_per_image: PositiveInt
+    noise: NoiseSettings
+    num_task_images: dict[Literal["train", "val", "test"], PositiveInt] = Field(
+        description="images that the tasks' annotations speak of"
+    )
+
+
+class CaptionSettings(Section):
+    """The caption rules, in the order in which they are applied."""
+
+    min_words: PositiveInt
+    max_words: PositiveInt
+    min_latin_share: Fraction = Field(description="of the letters of a caption that are of the Latin script")
+    boilerplate: tuple[str, ...] = Field(description="regular expressions, case ignored, that no caption may match")
+    max_repeats: PositiveInt = Field(description="times that one normalised caption may stand in a split")
+
+
+class DownloadSettings(Section):
+    """How one shard's images are fetched."""
+
+    contact: str | None = Field(description="url or e-mail in the user agent; required for every host but the mirror")
+    mirror: str | None = Field(
+        description="address of a server that is asked for everything, with the real host as the first path segment; "
+        "'site' for the drawn world's own, started by the job on 127.0.0.1"
+    )
+    connections: PositiveInt = Field(description="requests under way at once, all hosts")
+    connections_per_host: PositiveInt
+    gap_per_host: Annotated[float, Field(ge=0)] = Field(description="seconds between two requests to one host")
+    timeout: PositiveFloat = Field(description="seconds for one try, from connecting to the last byte")
+    tries: PositiveInt = Field(description="at most, for time-outs, resets, 429 and 5xx")
+    backoff: PositiveFloat = Field(description="seconds before the second try; doubled and jittered after that")
+    max_retry_after: PositiveFloat = Field(description="seconds; a server that asks for more is not asked again")
+    max_bytes: PositiveInt
+    max_pixels: PositiveInt = Field(description="width x height, known from the header, before decoding")
+    max_side: PositiveInt | None = Field(description="pixels; larger images are stored smaller; null: as they came")
+    honour_opt_out: bool = Field(description="leave out images with X-Robots-Tag noai, noimageai, noindex, noimageindex")
+    allow_private_addresses: bool
+    min_success: Fraction = Field(description="share of a shard's urls below which the job fails")
+
+
+class ImageSettings(Section):
+    """The image rules, in the order in which they are applied."""
+
+    min_side: PositiveInt = Field(description="pixels, the shorter side")
+    max_aspect_ratio: Annotated[float, Field(ge=1)] = Field(description="longer side by shorter side")
+    min_contrast: Annotated[float, Field(ge=0)] = Field(
+        description="standard deviation of the grey values, 0 to 255, below which an image is a flat placeholder"
+    )
+
+
+class DuplicateSettings(Section):
+    """Which images are the same picture."""
+
+    max_distance: Annotated[int, Field(ge=0, le=16)] = Field(
+        description="bits of the 64-bit perceptual hash in which near duplicates may differ; 0: equal hashes"
+    )
+
+
+class RelatednessSettings(Section):
+    """Which captions have nothing to do with their image, judged by the detected classes."""
+
+    threshold: Fraction = Field(description="scores below are dropped; the score stays as a column")
+    min_regions: Count = Field(description="confident regions that an image needs before its captions are judged")
+
+
+class DetectorTrainingSettings(Section):
+    """Training of a small detector from scratch."""
+
+    seed: Count
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_steps: Count
+    max_gradient_norm: PositiveFloat
+
+
+class DetectorSettings(Section):
+    """The detector that finds the regions."""
+
+    backend: Literal["torchvision"]
+    weights: str | None = Field(description="path of trained weights; null: train on the boxes of the drawn world")
+    batch_size: PositiveInt = Field(description="images of one size that go through the model together")
+    dtype: Literal["float32", "bfloat16"] = Field(description="of the convolutions; bfloat16 pays on GPUs")
+    training: DetectorTrainingSettings | None
+
+
+class SelectionSettings(Section):
+    """Which of the proposed boxes become regions."""
+
+    threshold: Fraction = Field(description="class score at or above which a box is confident")
+    min_regions: PositiveInt
+    max_regions: PositiveInt
+    nms_iou: Fraction = Field(description="overlap above which the weaker of two boxes of one class goes")
+
+
+class StoreSettings(Section):
+    """What a record holds."""
+
+    num_classes_kept: PositiveInt | None = Field(
+        description="most probable classes a region, the rest of the mass spread evenly; null: the whole distribution"
+    )
+
+
+class ExtractSettings(Section):
+    """Every section up to the feature stores."""
+
+    source: SourceSettings
+    world: WorldSettings | None
+    captions: CaptionSettings
+    download: DownloadSettings
+    images: ImageSettings
+    duplicates: DuplicateSettings
+    relatedness: RelatednessSettings
+    detector: DetectorSettings
+    selection: SelectionSettings
+    store: StoreSettings

@@ -1,0 +1,97 @@
+"""Tables on disk: one Parquet schema a stage, written whole or not at all, and the same bytes for the same rows."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+KEY = pa.field("key", pa.string(), nullable=False)  # '{split}-{row:08d}', the row of the caption list
+REASON = pa.field("reason", pa.string())  # which rule dropped it; null: kept
+DETAIL = pa.field("detail", pa.string())  # the value that the rule objected to
+
+ROWS = pa.schema([KEY, ("url", pa.string()), ("caption", pa.string())])
+CAPTIONS = pa.schema([KEY, ("caption", pa.string()), REASON, DETAIL])
+# As img2dataset writes it, then `image_key`: the first row of the shard with the same url, under which the tar has it.
+IMAGES = pa.schema(
+    [
+        KEY,
+        ("url", pa.string()),
+        ("caption", pa.string()),
+        ("status", pa.string()),
+        ("error_message", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("original_width", pa.int32()),
+        ("original_height", pa.int32()),
+        ("exif", pa.string()),
+        ("sha256", pa.string()),
+        ("image_key", pa.string()),
+    ]
+)
+# One row an image that arrived.
+IMAGE_CHECKS = pa.schema(
+    [
+        KEY,
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("contrast", pa.float32()),  # standard deviation of the grey values, 0 to 255
+        ("sha256", pa.string()),
+        ("url", pa.string()),
+        ("perceptual_hash", pa.uint64()),
+        REASON,
+        DETAIL,
+    ]
+)
+DUPLICATES = pa.schema([KEY, ("duplicate_of", pa.string()), ("distance", pa.int32()), REASON])
+# One row an image that arrived.
+REGION_COUNTS = pa.schema(
+    [KEY, ("num_regions", pa.int32()), ("num_confident", pa.int32()), REASON, DETAIL]
+)
+# One row a row of the caption list.
+PAIRS = pa.schema(
+    [
+        KEY,
+        ("image_key", pa.string()),
+        ("caption", pa.string()),
+        ("num_regions", pa.int32()),
+        ("relatedness", pa.float32()),  # 0 to 1; null where nothing in the caption can be judged
+        ("stage", pa.string()),  # which stage dropped it; null: kept
+        REASON,
+        DETAIL,
+    ]
+)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it becomes `path` if the block ends well and vanishes if not."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
+    """Write `rows` (dicts with the schema's names) to `path`; a missing name is null, an unknown one an error."""
+    for row in rows[:1]:
+        if unknown := set(row) - set(schema.names):
+            raise ValueError(f"columns {sorted(unknown)} are not in the schema of {path}")
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), partial, compression="zstd")
+
+
+def read_rows(path: Path, schema: pa.Schema) -> list[dict]:
+    """The rows of a table, as dicts.
+
+    Raises: ValueError if the file's columns are not those of `schema`.
+    """
+    table = pq.read_table(path)
+    if missing := set(schema.names) - set(table.schema.names):
+        raise ValueError(f"{path} lacks the columns {sorted(missing)}; make it anew with `snakemake -R` of its rule")
+    return table.select(schema.names).to_pylist()

@@ -1,0 +1,1 @@
+"""From region features and text to models."""
