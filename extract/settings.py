@@ -23,7 +23,7 @@ class SplitSettings(Section):
 
     url: str | None = Field(description="https: or file: address of the caption list; null where the workflow makes it")
     sha256: str | None = Field(description="of the caption list; null: not checked")
-    num_rows: PositiveInt = Field(description="rows of the caption list, or samples of the webdataset")
+    num_rows: PositiveInt = Field(description="rows of the caption list; for kind webdataset: tars x rows_per_shard")
 
 
 class SourceSettings(Section):
@@ -32,7 +32,9 @@ class SourceSettings(Section):
     kind: Literal["drawn", "urls", "webdataset"] = Field(
         description="the drawn world, a caption TAB url list, or webdataset tars that hold the images already"
     )
-    rows_per_shard: PositiveInt = Field(description="rows of the caption list a shard: the unit of a job")
+    rows_per_shard: PositiveInt = Field(
+        description="rows of the caption list a shard, the unit of a job; for webdataset: at least what one tar holds"
+    )
     splits: dict[str, SplitSettings] = Field(description="by name, such as train and val")
     webdataset: str | None = Field(
         description="path of the tars with {split} and {shard} or {shard:04d} in it; for kind webdataset alone"
@@ -105,7 +107,9 @@ class DownloadSettings(Section):
     max_bytes: PositiveInt
     max_pixels: PositiveInt = Field(description="width x height, known from the header, before decoding")
     max_side: PositiveInt | None = Field(description="pixels; larger images are stored smaller; null: as they came")
-    honour_opt_out: bool = Field(description="leave out images with X-Robots-Tag noai, noimageai, noindex, noimageindex")
+    honour_opt_out: bool = Field(
+        description="leave out images with X-Robots-Tag noai, noimageai, noindex, noimageindex"
+    )
     allow_private_addresses: bool
     min_success: Fraction = Field(description="share of a shard's urls below which the job fails")
 
@@ -154,7 +158,6 @@ class DetectorSettings(Section):
     weights: str | None = Field(description="path of trained weights; null: train on the boxes of the drawn world")
     batch_size: PositiveInt = Field(description="images of one size that go through the model together")
     dtype: Literal["float32", "bfloat16"] = Field(description="of the convolutions; bfloat16 pays on GPUs")
-    training: DetectorTrainingSettings | None
 
 
 class SelectionSettings(Section):
@@ -185,5 +188,6 @@ class ExtractSettings(Section):
     duplicates: DuplicateSettings
     relatedness: RelatednessSettings
     detector: DetectorSettings
+    detector_training: DetectorTrainingSettings | None
     selection: SelectionSettings
     store: StoreSettings
