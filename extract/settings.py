@@ -21,7 +21,10 @@ class Section(BaseModel):
 class SplitSettings(Section):
     """Where the captions of one split come from."""
 
-    url: str | None = Field(description="https: or file: address of the caption list; null where the workflow makes it")
+    url: str | None = Field(
+        description="https: or file: address of the caption list, or of the tars with {shard} or {shard:04d} in it; "
+        "null where the workflow makes it"
+    )
     sha256: str | None = Field(description="of the caption list; null: not checked")
     num_rows: PositiveInt = Field(description="rows of the caption list; for kind webdataset: tars x rows_per_shard")
 
@@ -36,9 +39,6 @@ class SourceSettings(Section):
         description="rows of the caption list a shard, the unit of a job; for webdataset: at least what one tar holds"
     )
     splits: dict[str, SplitSettings] = Field(description="by name, such as train and val")
-    webdataset: str | None = Field(
-        description="path of the tars with {split} and {shard} or {shard:04d} in it; for kind webdataset alone"
-    )
 
     @field_validator("splits")
     @classmethod

@@ -1,0 +1,52 @@
+"""ViLBERT from a list of image urls to region features, and on to models. See README.md."""
+
+import json
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from workflow.settings import check, scaled
+
+min_version("9.27")
+
+
+configfile: Path(workflow.basedir) / "config.yaml"
+
+
+SETTINGS = check(config)
+SPLITS = list(SETTINGS.source.splits)
+
+
+pathvars:
+    results=f"results/{SETTINGS.run}",
+    logs=f"logs/{SETTINGS.run}",
+    times=f"results/{SETTINGS.run}/times",
+
+
+wildcard_constraints:
+    split="[A-Za-z0-9]+",
+    shard=r"\d{5}",
+
+
+localrules:
+    features,
+
+
+
+rule features:
+    """Boxes and features of every image, the pairs that are clean, and a table of what was dropped."""
+    default_target: True
+    input:
+        pairs="<results>/pairs.parquet",
+        dropped="<results>/dropped.parquet",
+        stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
+
+
+
+include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"
+include: "workflow/rules/captions.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/detector.smk"
+include: "workflow/rules/regions.smk"
+include: "workflow/rules/pairs.smk"
+include: "workflow/rules/report.smk"

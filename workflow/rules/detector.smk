@@ -1,0 +1,32 @@
+# The detector: trained on the drawn world's boxes, or weights that are there already.
+DETECTOR = SETTINGS.detector.weights or "<results>/detector/model.safetensors"
+
+
+if SETTINGS.detector.weights is None:
+
+    rule train_detector:
+        """A small Faster R-CNN, from scratch."""
+        input:
+            site="<results>/world/site",
+            train="<results>/world/boxes/train.json",
+            val="<results>/world/boxes/val.json",
+        output:
+            model="<results>/detector/model.safetensors",
+            metrics="<results>/detector/metrics.json",
+        log:
+            "<logs>/train_detector.log",
+        benchmark:
+            "<times>/train_detector.tsv"
+        conda:
+            "../../envs/vilbert.yaml"
+        threads: 2
+        resources:
+            mem_mb=scaled(4000),
+            runtime=scaled(60),
+            gpu=SETTINGS.gpus_per_job,
+        params:
+            detector=SETTINGS.json("detector"),
+            training=SETTINGS.json("detector_training"),
+        shell:
+            "python -m extract.train_detector {input} {output} --detector {params.detector:q}"
+            " --training {params.training:q} > {log} 2>&1"

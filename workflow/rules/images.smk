@@ -1,0 +1,48 @@
+# The image rules, over what arrived.
+
+
+rule check_images:
+    """Size, shape, contrast and perceptual hash of each image, and a reason for each that is dropped."""
+    input:
+        tar="<results>/images/{split}/{shard}.tar",
+        table="<results>/images/{split}/{shard}.parquet",
+    output:
+        "<results>/checks/{split}/{shard}.parquet",
+    log:
+        "<logs>/check_images/{split}/{shard}.log",
+    benchmark:
+        "<times>/check_images/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(60),
+    params:
+        settings=SETTINGS.json("images"),
+    shell:
+        "python -m extract.images {input} {output} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule find_duplicates:
+    """The same picture twice, anywhere: evaluation splits keep theirs."""
+    input:
+        [
+            f"<results>/checks/{split}/{shard}.parquet"
+            for split in SETTINGS.splits_by_priority()
+            for shard in SETTINGS.shards(split)
+        ],
+    output:
+        "<results>/duplicates.parquet",
+    log:
+        "<logs>/find_duplicates.log",
+    benchmark:
+        "<times>/find_duplicates.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(60),
+    params:
+        settings=SETTINGS.json("duplicates"),
+    shell:
+        "python -m extract.duplicates {output} {input} --settings {params.settings:q} > {log} 2>&1"

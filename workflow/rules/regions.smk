@@ -1,0 +1,30 @@
+# Images -> confident regions and their features, one store a shard.
+
+
+rule extract_regions:
+    """Detect, select, pool, store: for every image that decodes, so that no cleaning rule comes back here."""
+    input:
+        tar="<results>/images/{split}/{shard}.tar",
+        table="<results>/images/{split}/{shard}.parquet",
+        detector=DETECTOR,
+    output:
+        store="<results>/features/{split}/{shard}.lmdb",
+        manifest="<results>/features/{split}/{shard}.json",
+        counts="<results>/features/{split}/{shard}.parquet",
+    log:
+        "<logs>/extract_regions/{split}/{shard}.log",
+    benchmark:
+        "<times>/extract_regions/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
+        gpu=SETTINGS.gpus_per_job,
+    params:
+        detector=SETTINGS.json("detector"),
+        selection=SETTINGS.json("selection"),
+        store=SETTINGS.json("store"),
+    shell:
+        "python -m extract.regions {input} {output} --detector {params.detector:q}"
+        " --selection {params.selection:q} --store {params.store:q} > {log} 2>&1"

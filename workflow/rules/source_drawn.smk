@@ -1,0 +1,34 @@
+# The drawn world: scenes of coloured shapes, their captions, and a server that answers as the web does.
+CAPTION_LIST = "<results>/world/{split}.tsv"
+SITE = "<results>/world/site" if SETTINGS.download.mirror == "site" else []
+
+
+include: "source_list.smk"
+
+
+rule draw_world:
+    """Scenes, captions, boxes, and a key that says which rows are bad on purpose."""
+    output:
+        captions=[f"<results>/world/{split}.tsv" for split in SPLITS],
+        boxes=[f"<results>/world/boxes/{split}.json" for split in SPLITS],
+        site=directory("<results>/world/site"),
+        key="<results>/world/key.csv",
+        sheet=report(
+            "<results>/world/contact_sheet.png", caption="../report/contact_sheet.rst", category="The drawn world"
+        ),
+    log:
+        "<logs>/draw_world.log",
+    benchmark:
+        "<times>/draw_world.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        directory=subpath(output.key, parent=True),
+        settings=SETTINGS.json("world"),
+        splits=json.dumps({name: split.num_rows for name, split in SETTINGS.source.splits.items()}),
+    shell:
+        "python -m extract.drawn.world {params.directory} --settings {params.settings:q} --splits {params.splits:q}"
+        " > {log} 2>&1"

@@ -1,0 +1,26 @@
+# A caption list that lies somewhere else, with the urls of its images.
+CAPTION_LIST = "<results>/lists/{split}.tsv"
+SITE = []
+
+
+include: "source_list.smk"
+
+
+rule fetch_caption_list:
+    """The caption list, as it was published."""
+    output:
+        "<results>/lists/{split}.tsv",
+    log:
+        "<logs>/fetch_caption_list/{split}.log",
+    benchmark:
+        "<times>/fetch_caption_list/{split}.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(60),
+    params:
+        url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,
+        sha256=lambda wildcards: SETTINGS.source.splits[wildcards.split].sha256 or "",
+    shell:
+        "python -m extract.published_file {params.url:q} {output} --sha256 {params.sha256:q} > {log} 2>&1"

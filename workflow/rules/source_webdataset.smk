@@ -1,0 +1,47 @@
+# Published webdataset shards, which hold the images already.
+
+
+rule fetch_tar:
+    """One published tar. It goes when its images are imported."""
+    output:
+        temp("<results>/published/{split}/{shard}.tar"),
+    log:
+        "<logs>/fetch_tar/{split}/{shard}.log",
+    benchmark:
+        "<times>/fetch_tar/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(60),
+        downloads=1,
+    params:
+        url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url.format(shard=int(wildcards.shard)),
+    shell:
+        "python -m extract.published_file {params.url:q} {output} > {log} 2>&1"
+
+
+rule import_webdataset:
+    """One published tar as rows and images, through the same checks as a download."""
+    input:
+        "<results>/published/{split}/{shard}.tar",
+    output:
+        rows="<results>/rows/{split}/{shard}.parquet",
+        tar="<results>/images/{split}/{shard}.tar",
+        table="<results>/images/{split}/{shard}.parquet",
+        stats="<results>/images/{split}/{shard}_stats.json",
+    log:
+        "<logs>/import_webdataset/{split}/{shard}.log",
+    benchmark:
+        "<times>/import_webdataset/{split}/{shard}.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(60),
+    params:
+        source=SETTINGS.json("source"),
+        images=SETTINGS.json("download"),
+    shell:
+        "python -m extract.webdataset {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
+        " --settings {params.source:q} --images {params.images:q} > {log} 2>&1"

@@ -1,0 +1,101 @@
+"""config.yaml as one checked object: a typo fails while Snakemake parses, before the first job.
+
+Imported by the Snakefile, so nothing heavy is imported here.
+"""
+
+import difflib
+import math
+from collections.abc import Callable
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from extract.settings import ExtractSettings
+
+
+class Settings(ExtractSettings):
+    """Everything that a run is made of."""
+
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="results/<run>/ holds what the run makes")]
+    gpus_per_job: Annotated[int, Field(ge=0, description="that a job with a neural network asks for; 0: none")]
+
+    @model_validator(mode="after")
+    def _sections_fit_together(self) -> Self:
+        source = self.source
+        if source.kind == "drawn" and self.world is None:
+            raise ValueError("source.kind 'drawn' needs the section world")
+        for name, split in source.splits.items():
+            if source.kind != "drawn" and split.url is None:
+                raise ValueError(f"source.splits.{name}.url is null: source.kind '{source.kind}' needs the address")
+        if self.detector.weights is None and (source.kind != "drawn" or self.detector_training is None):
+            raise ValueError(
+                "detector.weights is null: give a path, or source.kind 'drawn' and detector_training to train it"
+            )
+        if source.kind == "urls" and not (self.download.contact or self.download.mirror):
+            raise ValueError(
+                "download.contact is null: give a url or an e-mail address, the servers' owners want to know who asks"
+            )
+        return self
+
+    def json(self, section: str) -> str:
+        """One section, as the commands take it in `--settings`. A job that gets it re-runs when it changes."""
+        return getattr(self, section).model_dump_json()
+
+    def shards(self, split: str) -> list[str]:
+        """Names of a split's shards, in order. The number of rows is known, so nothing waits for a checkpoint."""
+        num_shards = math.ceil(self.source.splits[split].num_rows / self.source.rows_per_shard)
+        return [f"{shard:05d}" for shard in range(num_shards)]
+
+    def splits_by_priority(self) -> list[str]:
+        """The splits, evaluation first: of two equal pictures the training split loses its own."""
+        return sorted(self.source.splits, key=lambda split: (split == "train", split))
+
+
+def check(config: dict[str, Any]) -> Settings:
+    """The settings that `config` holds.
+
+    Raises: ValueError that names every wrong key and, of an unknown one, the nearest that exists.
+    """
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        problems = [_describe(problem["loc"], problem["msg"], problem["type"]) for problem in error.errors()]
+    raise ValueError("config.yaml or an overlay of it is wrong:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def scaled(amount: int) -> Callable[[Any, int], int]:
+    """A resource that a job gets `amount` of, and as much again at every further attempt."""
+
+    def of_attempt(wildcards: Any, attempt: int) -> int:
+        return amount * attempt
+
+    return of_attempt
+
+
+def _describe(location: tuple[int | str, ...], message: str, kind: str) -> str:
+    path = ".".join(map(str, location))
+    if kind != "extra_forbidden":
+        return f"{path}: {message}" if path else message.removeprefix("Value error, ")
+    known = _known_keys(Settings, location[:-1])
+    nearest = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0)
+    return f"{path}: unknown key" + (f", did you mean '{nearest[0]}'?" if nearest else "")
+
+
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the section at `location`, below `model`."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue  # the name of a split: its model was reached with the field before
+        sections = [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
+        if not sections:
+            return []
+        model = sections[0]
+    return list(model.model_fields)
+
+
+def _types_in(annotation: Any) -> list[type]:
+    inner = getattr(annotation, "__args__", ())
+    if inner:
+        return [kind for part in inner for kind in _types_in(part)]
+    return [annotation] if isinstance(annotation, type) else []
