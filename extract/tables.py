@@ -14,7 +14,8 @@ DETAIL = pa.field("detail", pa.string())  # the value that the rule objected to
 
 ROWS = pa.schema([KEY, ("url", pa.string()), ("caption", pa.string())])
 CAPTIONS = pa.schema([KEY, ("caption", pa.string()), REASON, DETAIL])
-# As img2dataset writes it, then `image_key`: the first row of the shard with the same url, under which the tar has it.
+# As img2dataset writes it, with error_message a code of extract/download_reason.py; then `image_key`, the first row of
+# the shard with the same url, under which the tar has the image (null: it has none), and the value behind the code.
 IMAGES = pa.schema(
     [
         KEY,
@@ -29,6 +30,7 @@ IMAGES = pa.schema(
         ("exif", pa.string()),
         ("sha256", pa.string()),
         ("image_key", pa.string()),
+        DETAIL,
     ]
 )
 # One row an image that arrived.
