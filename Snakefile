@@ -32,7 +32,6 @@ localrules:
     features,
 
 
-
 rule features:
     """Boxes and features of every image, the pairs that are clean, and a table of what was dropped."""
     default_target: True
@@ -40,7 +39,6 @@ rule features:
         pairs="<results>/pairs.parquet",
         dropped="<results>/dropped.parquet",
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
-
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"

@@ -99,3 +99,22 @@ def _types_in(annotation: Any) -> list[type]:
     if inner:
         return [kind for part in inner for kind in _types_in(part)]
     return [annotation] if isinstance(annotation, type) else []
+
+
+def _print_reference(model: type[BaseModel], prefix: str = "") -> None:
+    """Every key below `prefix` as rows of a Markdown table."""
+    for name, field in model.model_fields.items():
+        sections = [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
+        path = f"{prefix}{name}" + (".<split>" if name == "splits" else "")
+        if sections:
+            print(f"| **`{path}`** | {(sections[0].__doc__ or '').splitlines()[0]} |")
+            _print_reference(sections[0], f"{path}.")
+        else:
+            print(f"| `{path}` | {field.description or ''} |")
+
+
+if __name__ == "__main__":
+    print("# Settings\n")
+    print("Every key of `config.yaml`. An unknown one is an error. This page: `python -m workflow.settings`.\n")
+    print("| key | what it is |\n|---|---|")
+    _print_reference(Settings)

@@ -1,0 +1,99 @@
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workflow.settings import Settings, check
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def with_changes(**changes) -> dict:
+    """The default config with keys such as `download__tries` set."""
+    config = copy.deepcopy(DEFAULT)
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        section = config
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    return config
+
+
+def test_the_default_config_is_valid():
+    assert check(DEFAULT).run == "drawn"
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("selektion", "selection"),
+        ("download__retries", "tries"),
+        ("source__splits__train__rows", "num_rows"),
+        ("world__noise__dead_urls", "dead_url"),
+        ("detector_training__learning_rte", "learning_rate"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(path, nearest):
+    with pytest.raises(ValueError, match=rf"{path.replace('__', '.')}: unknown key, did you mean '{nearest}'\?"):
+        check(with_changes(**{path: 1}))
+
+
+def test_every_wrong_value_is_named_at_once():
+    with pytest.raises(ValueError, match=r"(?s)captions\.min_words.*selection\.threshold"):
+        check(with_changes(captions__min_words=0, selection__threshold=1.5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"world": None}, "needs the section world"),
+        ({"source__kind": "urls"}, r"splits\.train\.url is null"),
+        ({"detector_training": None}, r"detector\.weights is null"),
+        ({"source__splits": {"train/x": {"url": None, "sha256": None, "num_rows": 1}}}, "letters and digits"),
+    ],
+)
+def test_sections_that_do_not_fit_together_are_an_error(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check(with_changes(**changes))
+
+
+def test_the_real_servers_are_not_asked_without_a_contact():
+    split = {"url": "https://lists.example/train.tsv", "sha256": None, "num_rows": 7}
+    urls = {"source__kind": "urls", "source__splits": {"train": split}, "download__mirror": None}
+    with pytest.raises(ValueError, match=r"download\.contact is null"):
+        check(with_changes(**urls, detector__weights="weights.safetensors"))
+
+
+def test_the_last_shard_holds_what_is_left():
+    settings = check(with_changes(source__rows_per_shard=7, source__splits__train__num_rows=15))
+    assert settings.shards("train") == ["00000", "00001", "00002"]
+
+
+def test_evaluation_splits_come_before_training():
+    assert check(DEFAULT).splits_by_priority() == ["val", "train"]
+
+
+def test_nothing_heavy_is_imported_while_snakemake_parses():
+    code = "import sys, workflow.settings; print(sorted({'torch', 'pandas', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=ROOT).strip() == "[]"
+
+
+def test_the_real_run_names_every_key_itself():
+    overlay = yaml.safe_load((ROOT / "workflow/configs/conceptual_captions.yaml").read_text())
+    assert set(overlay) == set(Settings.model_fields)
+    for section, value in overlay.items():
+        if isinstance(value, dict) and isinstance(DEFAULT[section], dict):
+            assert set(value) == set(DEFAULT[section]), section
+
+
+def test_every_key_is_explained_in_the_docs():
+    """docs/settings.md is made from the models: python -m workflow.settings > docs/settings.md."""
+    made = subprocess.check_output([sys.executable, "-m", "workflow.settings"], text=True, cwd=ROOT)
+    assert made == (ROOT / "docs/settings.md").read_text()
+    assert re.search(r"`relatedness.threshold`", made)
