@@ -39,6 +39,8 @@ rule features:
         pairs="<results>/pairs.parquet",
         dropped="<results>/dropped.parquet",
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
+        report="<results>/report/stages.csv",
+        score="<results>/report/cleaning_score.csv" if SETTINGS.source.kind == "drawn" else [],
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"

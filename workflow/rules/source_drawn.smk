@@ -4,6 +4,7 @@ SITE = "<results>/world/site" if SETTINGS.download.mirror == "site" else []
 
 
 include: "source_list.smk"
+include: "score.smk"
 
 
 rule draw_world:

@@ -1,0 +1,48 @@
+"""Every rule, read from the rule files as Snakemake's own parser sees them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
+
+
+def rules_of(path: Path) -> dict[str, str]:
+    """The text of each rule in a file, by name."""
+    parts = re.split(r"^\s*rule (\w+):$", path.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+RULES = {f"{path.stem}:{name}": text for path in RULE_FILES for name, text in rules_of(path).items()}
+
+
+def test_there_are_rules():
+    assert len(RULES) >= 12
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_has_a_log_an_environment_and_resources_that_grow(rule):
+    text = RULES[rule]
+    for directive in ("log:", "conda:", "resources:", "shell:", '"""'):
+        assert directive in text, f"{rule} has no {directive}"
+    assert "mem_mb=scaled(" in text
+    assert "runtime=scaled(" in text
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_one_command_of_a_package_and_writes_to_its_log(rule):
+    command = "".join(re.findall(r'"(.*)"', RULES[rule].split("shell:")[1]))
+    assert re.fullmatch(r"(python|torchrun .*) -m (extract|vilbert)\.[\w.]+ [^;&|]*> \{log\} 2>&1", command), command
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_retries_are_the_profiles_business(rule):
+    assert "retries:" not in RULES[rule]
+
+
+def test_every_environment_and_caption_exists():
+    for path in RULE_FILES:
+        for name in re.findall(r'"(\.\./[^"]+)"', path.read_text()):
+            assert (path.parent / name).exists(), f"{path.name} names {name}"
