@@ -62,7 +62,8 @@ def dropped_samples_page(dropped: list[dict]) -> str:
     parts = [
         '<!doctype html><meta charset="utf-8"><title>Dropped rows</title>'
         '<meta name="viewport" content="width=device-width">'
-        "<style>body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem;max-width:70rem}h2{font-size:1rem;margin:1.6rem 0 .3rem}"
+        "<style>body{font:15px/1.45 system-ui,sans-serif;margin:1.5rem;max-width:70rem}"
+        "h2{font-size:1rem;margin:1.6rem 0 .3rem}"
         "table{border-collapse:collapse;width:100%}td{border-top:1px solid #ddd;padding:.25rem .6rem .25rem 0;"
         "vertical-align:top;overflow-wrap:anywhere}td:first-child{color:#666;white-space:nowrap}</style>"
     ]
