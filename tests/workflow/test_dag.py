@@ -1,0 +1,142 @@
+"""The whole DAG on a drawn world in miniature, as a user runs it."""
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "tests/workflow/tiny.yaml"
+ALL_THAT_FOLLOWS_PAIRS = {"collect_pairs", "describe_features", "score_cleaning", "features"}
+
+pytestmark = pytest.mark.slow
+
+
+def command(directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (TINY,)) -> list[str]:
+    snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(directory), *arguments]
+    return [
+        *snakemake,
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--configfile",
+        *map(str, configfiles),
+        "--",
+        "features",
+    ]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+
+
+def snakemake(directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (TINY,)) -> str:
+    """What Snakemake printed. A failure is an assertion with all of it."""
+    done = subprocess.run(
+        command(directory, *arguments, configfiles=configfiles), capture_output=True, text=True, env=environment()
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def planned_rules(printed: str) -> set[str]:
+    """The rules that a dry run counts."""
+    return set(re.findall(r"^(\w+) +\d+$", printed, flags=re.MULTILINE)) - {"total"}
+
+
+def digests(run: Path) -> dict[str, str]:
+    """Of every table, tar and manifest of a run: what must not depend on how it was made."""
+    files = [path for pattern in ("**/*.parquet", "**/*.tar", "features/**/*.json") for path in run.glob(pattern)]
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder in which the tiny run has ended."""
+    directory = tmp_path_factory.mktemp("finished")
+    snakemake(directory)
+    return directory
+
+
+def test_no_row_is_lost(finished):
+    run = finished / "results/tiny"
+    kept, dropped = (pq.read_table(run / name).to_pylist() for name in ("pairs.parquet", "dropped.parquet"))
+    keys = [row["key"] for row in kept + dropped]
+    expected = [f"train-{row:08d}" for row in range(150)] + [f"val-{row:08d}" for row in range(30)]
+    assert sorted(keys) == sorted(expected)
+    assert all(row["reason"] and row["stage"] for row in dropped)
+    assert {"http_404"} & {row["reason"] for row in dropped} or any("http" in row["reason"] for row in dropped)
+
+
+def test_every_kept_pair_has_features(finished):
+    from extract.store import RegionStore
+
+    run = finished / "results/tiny"
+    store = RegionStore(sorted((run / "features").glob("*/*.lmdb")))
+    for row in pq.read_table(run / "pairs.parquet").to_pylist():
+        assert len(store[row["image_key"]].boxes) == row["num_regions"]
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in snakemake(finished)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "rules"),
+    [
+        ("relatedness: {threshold: 0.9}", {"judge_pairs"}),
+        ("duplicates: {max_distance: 1}", {"find_duplicates", "judge_pairs"}),
+        ("images: {min_side: 65}", {"check_images", "find_duplicates", "judge_pairs"}),
+        ("captions: {min_words: 4}", {"clean_captions", "judge_pairs"}),
+        ("selection: {threshold: 0.3}", {"extract_regions", "judge_pairs"}),
+        ("store: {num_classes_kept: 5}", {"extract_regions", "judge_pairs"}),
+        ("detector_training: {steps: 4}", {"train_detector", "extract_regions", "judge_pairs"}),
+    ],
+)
+def test_a_setting_re_runs_only_the_rules_that_read_it(finished, tmp_path, overlay, rules):
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(overlay)
+    planned = planned_rules(snakemake(finished, "--dry-run", "--quiet", "rules", configfiles=(TINY, changed)))
+    assert planned == rules | ALL_THAT_FOLLOWS_PAIRS
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_tables(finished, tmp_path):
+    process = subprocess.Popen(
+        command(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("results/tiny/images/*/*.tar")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    subprocess.run([*command(tmp_path, "--unlock")], check=True, env=environment(), capture_output=True)
+    snakemake(tmp_path, "--rerun-incomplete")
+    assert digests(tmp_path / "results/tiny") == digests(finished / "results/tiny")
+
+
+def test_the_report_is_one_page(finished):
+    snakemake(finished, "--report", str(finished / "report.html"))
+    page = (finished / "report.html").read_text()
+    for name in ("dropped.csv", "regions.png", "caption_lengths.svg", "stages.csv", "cleaning_score.csv"):
+        assert name in page
+
+
+def test_a_typo_fails_before_the_first_job(tmp_path):
+    overlay = tmp_path / "typo.yaml"
+    overlay.write_text("selection: {treshold: 0.3}")
+    failed = subprocess.run(
+        command(tmp_path, configfiles=(TINY, overlay)), capture_output=True, text=True, env=environment()
+    )
+    assert failed.returncode != 0
+    assert "selection.treshold: unknown key, did you mean 'threshold'?" in failed.stdout + failed.stderr
+    assert not (tmp_path / "results").exists()
