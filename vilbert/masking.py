@@ -1,0 +1,106 @@
+"""Which tokens and regions pretraining hides, and what the model then sees.
+
+T tokens, R regions (region 0 is the whole image), D feature size. Every draw comes from a generator that is made of
+(seed, epoch, example) alone, so masks do not depend on workers, devices or a resume.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+IGNORED = -100  # label of what costs nothing, as in HF
+
+
+@dataclass(frozen=True)
+class MaskedText:
+    """A caption as the model sees it, and what it has to find."""
+
+    input_ids: np.ndarray  # [T] int64
+    labels: np.ndarray  # [T] int64, IGNORED where nothing is asked
+
+
+@dataclass(frozen=True)
+class MaskedRegions:
+    """An image's regions as the model sees them, and which it has to find."""
+
+    features: np.ndarray  # [R, D] float32, region 0 is the mean of the regions that nothing hides
+    is_masked: np.ndarray  # [R] bool, never region 0
+
+
+def example_generator(seed: int, epoch: int, example: int) -> np.random.Generator:
+    """The source of every random choice about one example in one epoch."""
+    return np.random.Generator(np.random.Philox(key=[(seed << 32) + epoch, example]))
+
+
+def mask_tokens(
+    input_ids: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    probability: float,
+    mask_token_id: int,
+    special_ids: frozenset[int],
+    vocab_size: int,
+) -> MaskedText:
+    """Hide tokens: 80 % become [MASK], 10 % another token, 10 % stay; special tokens are never chosen.
+
+    Args:
+        input_ids: [T], with [CLS] and [SEP].
+    Source: Devlin et al. 2019, section 3.1; Lu et al. 2019, section 3.2.
+    """
+    ids = input_ids.astype(np.int64)
+    draws = generator.random((2, len(ids)))
+    replacements = generator.integers(0, vocab_size, len(ids))
+    is_chosen = (draws[0] < probability) & ~np.isin(ids, list(special_ids))
+    labels = np.where(is_chosen, ids, IGNORED)
+    ids = np.where(is_chosen & (draws[1] < 0.8), mask_token_id, ids)
+    ids = np.where(is_chosen & (draws[1] >= 0.8) & (draws[1] < 0.9), replacements, ids)
+    return MaskedText(input_ids=ids, labels=labels)
+
+
+def mask_regions(
+    features: np.ndarray,
+    boxes: np.ndarray,
+    generator: np.random.Generator,
+    *,
+    probability: float,
+    max_overlap: float | None,
+) -> MaskedRegions:
+    """Hide regions, and put the whole image, as the mean of what is left, in front.
+
+    A masked region's feature is zero in 90 % of the cases. Regions that overlap a masked one are zero too, or they would
+    show it; the mean leaves out whatever is masked or zero.
+
+    Args:
+        features: [R - 1, D], without the whole image.
+        boxes: [R - 1, 4], x1 y1 x2 y2, any unit.
+        max_overlap: intersection over union above which a neighbour is hidden as well; None: none is.
+    Source: Lu et al. 2019, section 3.2; Lu et al. 2020 (12-in-1), section 3.2, for the overlap. The original code leaves
+        overlapping features visible, and keeps them in the mean: a leak.
+    """
+    num_regions = len(features)
+    draws = generator.random((2, num_regions))
+    is_masked = draws[0] < probability
+    is_zero = is_masked & (draws[1] < 0.9)
+    if max_overlap is not None and is_masked.any():
+        is_zero |= (overlaps(boxes, boxes[is_masked]) > max_overlap).any(axis=1) & ~is_masked
+    visible = np.where(is_zero[:, None], 0, features).astype(np.float32)
+    is_left = ~(is_masked | is_zero)
+    whole = visible[is_left].mean(axis=0) if is_left.any() else np.zeros(features.shape[1], np.float32)
+    return MaskedRegions(
+        features=np.concatenate([whole[None], visible]).astype(np.float32),
+        is_masked=np.concatenate([[False], is_masked]),
+    )
+
+
+def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Intersection over union of each of `boxes` [N, 4] with each of `others` [M, 4]: [N, M]; 0 where both are empty."""
+    corners_low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    corners_high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    intersections = np.clip(corners_high - corners_low, 0, None).prod(axis=-1)
+    unions = areas(boxes)[:, None] + areas(others)[None] - intersections
+    return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
+
+
+def areas(boxes: np.ndarray) -> np.ndarray:
+    """Areas [N] of boxes [N, 4]."""
+    return (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).prod(axis=-1)

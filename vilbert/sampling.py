@@ -1,0 +1,92 @@
+"""Which examples make up each step of training, the same for any number of devices and after a resume."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class Draw(NamedTuple):
+    """One example in one epoch."""
+
+    epoch: int
+    example: int
+
+
+class StepSampler(Sampler[list[Draw]]):
+    """This process's micro-batches of a whole training, step after step.
+
+    Examples stand in the order of the shards on disk. An epoch permutes blocks of neighbours and shuffles within a
+    window of blocks, so that the disk is read mostly in order; inside a window, batches hold examples of like length.
+    A global batch is cut into `num_processes` x `accumulation` equal parts, so the same examples make the same step
+    whatever the number of devices. An epoch's last examples that fill no batch are left out; another epoch has others.
+
+    Raises: ValueError if the parts are not equal, or an epoch holds not one batch.
+    """
+
+    def __init__(
+        self,
+        lengths: np.ndarray,
+        *,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+        num_processes: int = 1,
+        process: int = 0,
+        accumulation: int = 1,
+        block_size: int = 2_000,
+        window_size: int = 50_000,
+    ):
+        """
+        Args:
+            lengths: [N], of the examples, in tokens.
+            batch_size: examples a step, over all processes and micro-batches.
+            block_size: neighbours on disk that stay together.
+            window_size: examples that are shuffled together.
+        """
+        if batch_size % (num_processes * accumulation):
+            raise ValueError(
+                f"batch size {batch_size} does not divide by {num_processes} processes x {accumulation} micro-batches"
+            )
+        if len(lengths) < batch_size:
+            raise ValueError(f"{len(lengths)} examples fill no batch of {batch_size}; take a smaller batch_size")
+        self.lengths, self.batch_size, self.num_steps, self.seed = lengths, batch_size, num_steps, seed
+        self.num_processes, self.process, self.accumulation = num_processes, process, accumulation
+        self.block_size, self.window_size = block_size, max(window_size, block_size)
+
+    def __len__(self) -> int:
+        return self.num_steps * self.accumulation
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        size = self.batch_size // (self.num_processes * self.accumulation)
+        for epoch, batch in self.global_batches():
+            for part in range(self.accumulation):
+                start = (part * self.num_processes + self.process) * size
+                yield [Draw(epoch, int(example)) for example in batch[start : start + size]]
+
+    def global_batches(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Epoch and examples [batch_size] of each step."""
+        steps, epoch = 0, 0
+        while True:
+            for batch in self._epoch(epoch):
+                if steps == self.num_steps:
+                    return
+                steps += 1
+                yield epoch, batch
+            epoch += 1
+
+    def _epoch(self, epoch: int) -> Iterator[np.ndarray]:
+        generator = np.random.default_rng([self.seed, epoch])
+        blocks = np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // self.block_size))
+        order = generator.permutation(len(blocks))
+        blocks_a_window = max(1, self.window_size // self.block_size)
+        left = np.empty(0, dtype=np.int64)
+        for start in range(0, len(order), blocks_a_window):
+            window = np.concatenate([left, *(blocks[block] for block in order[start : start + blocks_a_window])])
+            window = generator.permutation(window)
+            num_whole = len(window) // self.batch_size * self.batch_size
+            window, left = window[:num_whole], window[num_whole:]
+            by_length = window[np.argsort(self.lengths[window], kind="stable")].reshape(-1, self.batch_size)
+            # In a batch, long and short alternate between the parts, so that no device gets the long ones alone.
+            yield from generator.permuted(by_length[generator.permutation(len(by_length))], axis=1)
