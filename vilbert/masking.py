@@ -67,15 +67,15 @@ def mask_regions(
 ) -> MaskedRegions:
     """Hide regions, and put the whole image, as the mean of what is left, in front.
 
-    A masked region's feature is zero in 90 % of the cases. Regions that overlap a masked one are zero too, or they would
-    show it; the mean leaves out whatever is masked or zero.
+    A masked region's feature is zero in 90 % of the cases. Regions that overlap a masked one are zero too, or they
+    would show it; the mean leaves out whatever is masked or zero.
 
     Args:
         features: [R - 1, D], without the whole image.
         boxes: [R - 1, 4], x1 y1 x2 y2, any unit.
         max_overlap: intersection over union above which a neighbour is hidden as well; None: none is.
-    Source: Lu et al. 2019, section 3.2; Lu et al. 2020 (12-in-1), section 3.2, for the overlap. The original code leaves
-        overlapping features visible, and keeps them in the mean: a leak.
+    Source: Lu et al. 2019, section 3.2; Lu et al. 2020 (12-in-1), section 3.2, for the overlap. The original code
+        leaves overlapping features visible, and keeps them in the mean: a leak.
     """
     num_regions = len(features)
     draws = generator.random((2, num_regions))
@@ -93,7 +93,7 @@ def mask_regions(
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each of `boxes` [N, 4] with each of `others` [M, 4]: [N, M]; 0 where both are empty."""
+    """Intersection over union of each of `boxes` [N, 4] with each of `others` [M, 4]: [N, M]; 0 if both are empty."""
     corners_low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     corners_high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     intersections = np.clip(corners_high - corners_low, 0, None).prod(axis=-1)
