@@ -4,7 +4,7 @@ N: hashes
 """
 
 import math
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def band_masks(*, max_distance: int, num_hashes: int) -> list[np.uint64]:
 
     chosen = min(range(1, 5), key=comparisons)
     edges = np.linspace(0, HASH_BITS, max_distance + chosen + 1).astype(int)
-    bands = [(1 << int(end)) - (1 << int(start)) for start, end in zip(edges, edges[1:], strict=False)]
+    bands = [(1 << int(end)) - (1 << int(start)) for start, end in pairwise(edges)]
     return [np.uint64(sum(choice)) for choice in combinations(bands, chosen)]
 
 
