@@ -49,7 +49,7 @@ def claim(folder: Path, identity: dict) -> None:
 
 def flat(tree: dict, prefix: str = "") -> dict:
     """Leaves of nested dicts by dotted path."""
-    leaves = {}
+    leaves: dict = {}
     for name, value in tree.items():
         leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return leaves

@@ -69,7 +69,8 @@ class PretrainingDataset(Dataset):
     ) -> None:
         self.tokens, self.store, self.objective, self.seed = tokens, store, objective, seed
         self.special_ids = frozenset(tokenizer.all_special_ids)
-        self.mask_token_id, self.vocab_size = tokenizer.mask_token_id, len(tokenizer)
+        self.mask_token_id, self.pad_token_id = tokenizer.mask_token_id, tokenizer.pad_token_id
+        self.vocab_size = len(tokenizer)
         self.by_length = np.argsort(tokens.lengths(), kind="stable")
         self.rank = np.empty_like(self.by_length)
         self.rank[self.by_length] = np.arange(len(tokens))

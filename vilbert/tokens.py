@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 from tqdm import tqdm
-from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from vilbert.settings import TextSettings
 
@@ -50,7 +50,7 @@ def tokenize(captions: list[str], tokenizer: PreTrainedTokenizerBase, *, max_tok
     return pa.chunked_array(chunks, type=kind)
 
 
-def train_tokenizer(captions: list[str], *, vocab_size: int) -> BertTokenizerFast:
+def train_tokenizer(captions: list[str], *, vocab_size: int) -> BertTokenizer:
     """A WordPiece tokenizer whose vocabulary is the most frequent words, and all characters for the rest."""
     counts = Counter(word for caption in captions for word in caption.lower().split())
     characters = sorted({character for word in counts for character in word})
@@ -59,7 +59,7 @@ def train_tokenizer(captions: list[str], *, vocab_size: int) -> BertTokenizerFas
         raise ValueError(f"text.vocab_size is {vocab_size}, the captions' characters alone need {len(pieces)}")
     words = sorted(counts, key=lambda word: (-counts[word], word))
     vocabulary = list(dict.fromkeys([*pieces, *words]))[:vocab_size]
-    return BertTokenizerFast(vocab={piece: index for index, piece in enumerate(vocabulary)}, do_lower_case=True)
+    return BertTokenizer(vocab={piece: index for index, piece in enumerate(vocabulary)}, do_lower_case=True)
 
 
 def _batches(captions: list[str]) -> Iterator[list[str]]:
