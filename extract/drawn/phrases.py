@@ -1,0 +1,60 @@
+"""Names of shapes, as sentences use them: 'small striped red circle', 'in the top left corner', 'three'.
+
+The name of a class ('red circle', 'red circles') always stands in one piece, after the size and the fill.
+"""
+
+import random
+import re
+from collections.abc import Sequence
+
+from extract.drawn.scene import CLASSES, Scene, Shape
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+PLACES = (
+    ("in the top left corner", "at the top", "in the top right corner"),
+    ("on the left", "in the middle", "on the right"),
+    ("in the bottom left corner", "at the bottom", "in the bottom right corner"),
+)
+RELATION_WORDS = {
+    "left of": ("left of", "to the left of"),
+    "right of": ("right of", "to the right of"),
+    "above": ("above", "over"),
+    "below": ("below", "under"),
+}
+NAMED_CLASS = re.compile(rf"\b(?:{'|'.join(CLASSES)})(?=s?\b)")
+SIZE_SHARE = 0.55  # of the mentions of a shape that tell its size
+FILL_SHARE = 0.35
+
+
+def describe(shape: Shape, rng: random.Random, *, size: bool = True) -> str:
+    """A shape with what one chooses to say of it: 'red circle', 'large red circle', 'large striped red circle'."""
+    said = [shape.size] if size and rng.random() < SIZE_SHARE else []
+    if shape.fill != "solid" and rng.random() < FILL_SHARE:
+        said.append(shape.fill)
+    return " ".join([*said, shape.name])
+
+
+def with_article(noun: str) -> str:
+    """'a red circle', 'an orange circle'."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def number_word(number: int) -> str:
+    """'three', and digits above ten."""
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
+
+
+def listing(parts: Sequence[str]) -> str:
+    """'x', 'x and y', 'x , y and z'."""
+    return " and ".join(filter(None, [" , ".join(parts[:-1]), parts[-1]]))
+
+
+def place(shape: Shape, scene: Scene) -> str:
+    """In which ninth of the image the centre of a shape lies."""
+    column, row = (min(int(3 * centre / scene.image_size), 2) for centre in (shape.x, shape.y))
+    return PLACES[row][column]
+
+
+def named_classes(sentence: str) -> set[str]:
+    """The classes that a sentence names."""
+    return set(NAMED_CLASS.findall(sentence))
