@@ -1,0 +1,53 @@
+"""The seam to the detectors: images in; boxes, class distributions and pooled features out.
+
+B images of one size, P proposals of an image, C classes (background first), D feature size.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+from extract.settings import DetectorSettings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proposals:
+    """Where in one image something may be, the likeliest first; tensors on the detector's device."""
+
+    boxes: Tensor  # [P, 4] float32, x1 y1 x2 y2 in pixels of the image that came in
+    class_probs: Tensor  # [P, C] float32, each row sums to 1
+    features: Tensor  # [P, D] pooled from these very boxes
+
+
+class Detector(Protocol):
+    """A trained detector, ready to run."""
+
+    classes: tuple[str, ...]  # names, background first
+    feature_size: int
+    box_source: Literal["proposal", "regressed", "given"]
+    identity: dict[str, JsonValue]  # what tells it from other detectors, sha256 of the weights included
+    device: torch.device
+
+    def detect(self, images: Tensor) -> list[Proposals]:
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device."""
+
+
+def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:
+    """The detector whose weights stand at `path`.
+
+    Raises: FileNotFoundError, ValueError if they are not of `settings.backend`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no detector at {path}; train one with `snakemake {path}` or set detector.weights")
+    from extract.detector_torchvision import TorchvisionDetector  # heavy, and one backend need not have the others'
+
+    return TorchvisionDetector.load(path, dtype=getattr(torch, settings.dtype), device=device)
+
+
+def best_device() -> torch.device:
+    """The GPU that the job was given, or else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
