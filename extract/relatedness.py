@@ -32,11 +32,11 @@ IRREGULAR_PLURALS = {
 # Conceptual Captions puts 'person' or a trade for each name, detectors know a few kinds of people: one word for all.
 PEOPLE = frozenset(
     caption_words(
-        "person man woman boy girl child kid baby toddler lady gentleman guy player actor actress artist athlete singer "
-        "musician guitarist dancer politician celebrity author writer rider skier surfer skateboarder snowboarder "
-        "batter catcher umpire bride groom crowd family spectator pedestrian tourist worker student teacher doctor "
-        "soldier officer friend guest passenger farmer fisherman businessman businesswoman father mother son daughter "
-        "brother sister wife husband"
+        "person man woman boy girl child kid baby toddler lady gentleman guy player actor actress artist "
+        "athlete singer musician guitarist dancer politician celebrity author writer rider skier surfer "
+        "skateboarder snowboarder batter catcher umpire bride groom crowd family spectator pedestrian tourist "
+        "worker student teacher doctor soldier officer friend guest passenger farmer fisherman businessman "
+        "businesswoman father mother son daughter brother sister wife husband"
     )
 )
 
