@@ -21,11 +21,16 @@ FORM_TRIES = 40
 
 
 def make_captions(scene: Scene, rng: random.Random, *, count: int) -> list[str]:
-    """`count` different true captions of a scene."""
+    """`count` different true captions of a scene.
+
+    Raises: ValueError if there is not so much to say.
+    """
     captions: dict[str, None] = {}
-    while len(captions) < count:
+    for _ in range(40 * count):
         captions.setdefault(make_caption(scene, rng))
-    return list(captions)
+        if len(captions) == count:
+            return list(captions)
+    raise ValueError(f"{count} different captions of one scene are too many; lower world.captions_per_image")
 
 
 def make_caption(scene: Scene, rng: random.Random) -> str:
