@@ -35,7 +35,8 @@ def make_instances(scenes: Sequence[NamedScene]) -> dict:
             for number, (image_id, shape) in enumerate(shapes, start=1)
         ],
         "categories": [
-            {"supercategory": name.split()[1], "id": number, "name": name} for number, name in enumerate(CLASSES, start=1)
+            {"supercategory": name.split()[1], "id": number, "name": name}
+            for number, name in enumerate(CLASSES, start=1)
         ],
     }
 

@@ -127,7 +127,9 @@ def _draw_banner(side: int, rng: random.Random) -> Image.Image:
     pen = ImageDraw.Draw(banner)
     for _ in range(rng.randint(3, 7)):
         x, y = rng.uniform(0, width * 0.8), rng.uniform(0, side * 0.8)
-        pen.rectangle([x, y, x + rng.uniform(side * 0.3, side * 1.5), y + side * 0.15], rng.choice(list(COLOURS.values())))
+        pen.rectangle(
+            [x, y, x + rng.uniform(side * 0.3, side * 1.5), y + side * 0.15], rng.choice(list(COLOURS.values()))
+        )
     return banner
 
 

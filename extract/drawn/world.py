@@ -89,7 +89,9 @@ def _write_captions(path: Path, images: list[WorldImage]) -> None:
 def _write_boxes(path: Path, images: list[WorldImage]) -> None:
     """The boxes of the good images; ids are their numbers in the split, from 1."""
     scenes = [
-        NamedScene(number, image.file_name, image.scene) for number, image in enumerate(images, start=1) if image.is_good
+        NamedScene(number, image.file_name, image.scene)
+        for number, image in enumerate(images, start=1)
+        if image.is_good
     ]
     with whole_file(path) as partial:
         partial.write_text(json.dumps(make_instances(scenes)) + "\n")
