@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 from extract.caption_counts import read_word_counts
+from extract.download_reason import DownloadReason
 from extract.relatedness import ClassNames, relatedness
 from extract.settings import RelatednessSettings
 from extract.store import RegionStore
@@ -118,6 +119,9 @@ def first_objection(key: str, shard: Shard) -> dict | None:
         return {"stage": "captions", "reason": caption["reason"], "detail": caption["detail"]}
     image = shard.images[key]
     if (image_key := image["image_key"]) is None:
+        if image["error_message"] == DownloadReason.CAPTION_DROPPED:
+            detail = "the caption rules dropped it when the download ran; fetch it with `snakemake -R download`"
+            return {"stage": "download", "reason": DownloadReason.NOT_FETCHED.value, "detail": detail}
         return {"stage": "download", "reason": image["error_message"], "detail": image["detail"]}
     if (check := found(image_key, shard.checks, "checks"))["reason"]:
         return {"stage": "images", "reason": check["reason"], "detail": check["detail"]}
