@@ -39,4 +39,4 @@ def test_vilbert_reads_the_feature_store_and_nothing_else_of_extract(path):
 def test_only_the_download_stage_talks_to_the_network():
     network = {"aiohttp", "requests", "urllib.request", "socket", "http.client"}
     talkers = {path.stem for path in files_of("extract") if imports_of(path) & network}
-    assert talkers <= {"download", "fetch", "politeness", "site", "published_file", "resolver", "addresses"}
+    assert talkers <= {"download", "fetch", "politeness", "published_file", "site", "web_address"}

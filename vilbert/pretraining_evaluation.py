@@ -88,7 +88,8 @@ def spread(length: int, count: int) -> list[int]:
 
 def first_captions(dataset: PretrainingDataset, *, num_images: int) -> list[PretrainingExample]:
     """The first caption of each of the first images, nothing hidden."""
-    examples, seen = [], set()
+    examples: list[PretrainingExample] = []
+    seen: set[str] = set()
     for index, key in enumerate(dataset.tokens.image_keys.to_pylist()):
         if len(examples) == num_images:
             break

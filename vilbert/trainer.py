@@ -68,7 +68,7 @@ class VilbertTrainer(Trainer):
         return batches, dict(zip(counts, totals, strict=True))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Weighted sum of the losses, each a share of the step's mean; devices are averaged afterwards, so x devices."""
+        """Weighted sum of the losses, each a share of the step's mean; x devices, as these are averaged afterwards."""
         output = model(**inputs)
         counts = self.count_items(inputs)
         loss = torch.zeros((), device=inputs["input_ids"].device)
