@@ -23,7 +23,7 @@ PATHS = (  # with the names of what is shown and a mark that makes the address i
     "/{year}/{names}_{mark}.jpeg",
     "/photos/{mark}/large.JPG",
     "/picture/{mark}",
-    "/render.php/{names}/{mark}",
+    "/render.php?name={names}&id={mark}&w=640",
 )
 PATH_WEIGHTS = (5, 4, 3, 2, 1, 2, 1)
 
@@ -48,5 +48,5 @@ def make_url(seed: str, *, classes: list[str], is_host_dead: bool = False) -> st
 
 
 def site_path(url: str) -> str:
-    """What a mirror is asked for: '/<host>/<path>'."""
+    """What a mirror is asked for: '/<host>/<path and query>'."""
     return "/" + url.split("://", 1)[1]

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -42,10 +42,8 @@ def known_by_name(scene: Scene) -> list[Shape]:
 
 def _is_there(scene: Scene, rng: random.Random) -> Question:
     """Yes and no equally often; where no, the colour or the shape is often there apart."""
-    if rng.random() < 0.5:
-        name = rng.choice(scene.shapes).name
-    else:
-        name = f"{rng.choice(list(COLOURS))} {rng.choice(SHAPES)}"
+    anything = f"{rng.choice(list(COLOURS))} {rng.choice(SHAPES)}"
+    name = rng.choice((rng.choice(scene.shapes).name, anything))
     return _yes_no("is there a", f"Is there {with_article(name)}?", name in scene.classes)
 
 
@@ -54,8 +52,7 @@ def _is_beside(scene: Scene, rng: random.Random) -> Question | None:
     if not pairs:
         return None
     one, other = rng.choice(pairs)
-    found = relation(one, other)
-    asked = found if rng.random() < 0.5 else rng.choice([name for name in RELATIONS if name != found])
+    asked = rng.choice((relation(one, other) or "", rng.choice(RELATIONS)))
     return _yes_no("is the", f"Is the {one.name} {asked} the {other.name}?", _stands(one, asked, other))
 
 
@@ -153,7 +150,7 @@ def _only_one(scene: Scene, describe: Callable[[Shape], str]) -> dict[str, Shape
     return {describe(shape): shape for shape in scene.shapes if counts[describe(shape)] == 1}
 
 
-def _others(values, value: str, rng: random.Random) -> tuple[str, ...]:
+def _others(values: Iterable[str], value: str, rng: random.Random) -> tuple[str, ...]:
     """Up to two values other than the true one."""
     rest = [other for other in values if other != value]
     return tuple(rng.sample(rest, min(2, len(rest))))

@@ -1,12 +1,14 @@
 """The images of which the tasks' annotations speak: split by image, with ids that run over all splits."""
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from extract.drawn.instances import NamedScene
 from extract.drawn.scene import make_scene
 from extract.settings import WorldSettings
+
+SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,7 @@ class TaskImage(NamedScene):
 
 def make_task_images(settings: WorldSettings) -> list[TaskImage]:
     """The images of train, val and test, in this order; none of them is in the caption list's world."""
-    sizes: Mapping[str, int] = settings.num_task_images
-    splits = [split for split in ("train", "val", "test") for _ in range(sizes.get(split, 0))]
+    splits = [split for split in SPLITS for _ in range(settings.num_task_images.get(split, 0))]
     return [
         TaskImage(
             image_id=image_id,

@@ -24,7 +24,7 @@ def main(
     *,
     settings: Annotated[WorldSettings, typer.Option(parser=WorldSettings.model_validate_json)],
 ):
-    """Write OUT_DIR/images/{split}/ (pictures, and beside each its VCR metadata), vqa/, vcr/, refcoco+/ and karpathy/."""
+    """Write OUT_DIR/images/{split}/ (with VCR's metadata beside each picture), vqa/, vcr/, refcoco+/, karpathy/."""
     draw_tasks(out_dir, settings)
 
 

@@ -1,0 +1,77 @@
+import math
+
+import numpy as np
+import pytest
+
+from extract.drawn.picture import draw
+from extract.drawn.scene import CLASSES, FILLS, SIZES, TEXTURES, Scene, Shape, make_scene, relation
+
+
+def scenes(count: int) -> list[Scene]:
+    return [make_scene(f"3/{number}", image_size=128, min_objects=3, max_objects=9) for number in range(count)]
+
+
+def test_a_seed_gives_one_scene_and_another_seed_another():
+    assert make_scene("a", image_size=128, min_objects=3, max_objects=9) == make_scene(
+        "a", image_size=128, min_objects=3, max_objects=9
+    )
+    assert len({scene.shapes for scene in scenes(53)}) == 53
+
+
+def test_scenes_show_every_class_size_fill_and_texture():
+    drawn = scenes(211)
+    shapes = [shape for scene in drawn for shape in scene.shapes]
+    assert {shape.name for shape in shapes} == set(CLASSES)
+    assert {shape.size for shape in shapes} == set(SIZES)
+    assert {shape.fill for shape in shapes} == set(FILLS)
+    assert {scene.texture for scene in drawn} == set(TEXTURES)
+    assert {len(scene.shapes) for scene in drawn} == set(range(3, 10))
+
+
+def test_shapes_lie_inside_the_image_and_hardly_overlap():
+    for scene in scenes(59):
+        covered = np.zeros((128, 128), dtype=int)
+        for shape in scene.shapes:
+            x1, y1, x2, y2 = shape.box
+            assert 0 <= x1 < x2 <= 128
+            assert 0 <= y1 < y2 <= 128
+            covered[round(y1) : round(y2), round(x1) : round(x2)] += 1
+        assert (covered > 1).sum() <= 0.12 * (covered > 0).sum()
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("name", ["circle", "square", "triangle"])
+def test_boxes_are_tight_around_the_pixels_that_a_shape_changes(name, fill):
+    shape = Shape(name, "red", fill, "large", x=61.3, y=53.8, side=43.0, tilt=0.2)
+    empty = Scene("seed", 128, (150, 150, 150), "plain", ())
+    changed = np.abs(
+        np.asarray(draw(Scene("seed", 128, (150, 150, 150), "plain", (shape,))), dtype=int)
+        - np.asarray(draw(empty), dtype=int)
+    ).sum(axis=2)
+    rows, columns = np.nonzero(changed > 40)
+    tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert shape.box == pytest.approx(tight, abs=1.5)
+
+
+def test_the_area_of_a_square_is_its_side_squared():
+    assert Shape("square", "red", "solid", "small", x=20, y=20, side=13, tilt=0.1).area == pytest.approx(169)
+    assert Shape("circle", "red", "solid", "small", x=20, y=20, side=13, tilt=0).area == pytest.approx(
+        math.pi * 169 / 4, rel=0.01
+    )
+
+
+def test_relations_need_a_clear_direction():
+    def at(x: float, y: float) -> Shape:
+        return Shape("square", "red", "solid", "small", x=x, y=y, side=10, tilt=0)
+
+    assert relation(at(20, 50), at(60, 55)) == "left of"
+    assert relation(at(60, 50), at(20, 55)) == "right of"
+    assert relation(at(20, 20), at(25, 60)) == "above"
+    assert relation(at(20, 60), at(25, 20)) == "below"
+    assert relation(at(20, 20), at(27, 22)) is None  # their boxes overlap
+    assert relation(at(20, 20), at(60, 60)) is None  # as much beside as beyond
+
+
+def test_more_shapes_than_fit_are_an_error():
+    with pytest.raises(ValueError, match=r"do not fit.*max_objects"):
+        make_scene("a", image_size=128, min_objects=60, max_objects=60)
