@@ -30,10 +30,11 @@ def main(
     captions = table["caption"].to_pylist()
     if not captions:
         raise SystemExit(f"error: {pairs} holds no pair; results/<run>/dropped.parquet says why")
-    if settings.tokenizer is None:
-        tokenizer = train_tokenizer(captions, vocab_size=settings.vocab_size)
-    else:
-        tokenizer = AutoTokenizer.from_pretrained(settings.tokenizer)
+    tokenizer: PreTrainedTokenizerBase = (
+        train_tokenizer(captions, vocab_size=settings.vocab_size)
+        if settings.tokenizer is None
+        else AutoTokenizer.from_pretrained(settings.tokenizer)
+    )
     tokenizer.save_pretrained(tokenizer_output)
     ids = tokenize(tqdm(captions, desc="captions"), tokenizer, max_tokens=settings.max_tokens)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class VilbertTrainer(Trainer):
         self.evaluator, self.num_checkpoints_kept = evaluator, num_checkpoints_kept
         self.model_accepts_loss_kwargs = True  # the loss is divided by the items of the step here, not by Trainer
         self._sums: dict[str, Tensor] = {}
-        self._work = {"steps": 0, "samples": 0, "tokens": 0, "positions": 0, "regions": 0}
+        self._work: dict[str, int | Tensor] = {"steps": 0, "samples": 0, "tokens": 0, "positions": 0, "regions": 0}
         self._since = time.monotonic()
 
     def get_train_dataloader(self) -> DataLoader:
@@ -131,10 +131,10 @@ class VilbertTrainer(Trainer):
         self._since = time.monotonic()
         return metrics
 
-    def _save_checkpoint(self, model: nn.Module, trial: None = None) -> None:
+    def _save_checkpoint(self, model, trial=None) -> None:
         """Write beside the checkpoints, then move into place: a crash in between leaves the one before."""
         self._demand_finite({name: float(total) for name, total in self._sums.items()})
-        folder = Path(self.args.output_dir)
+        folder = Path(str(self.args.output_dir))
         self.args.output_dir = str(folder / STAGING)
         try:
             super()._save_checkpoint(model, trial)
@@ -185,11 +185,16 @@ class MetricsFile(TrainerCallback):
             self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict, **_: object
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict | None = None,
+        **_: object,
     ) -> None:
         if state.is_world_process_zero:
             with self.path.open("a") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+                file.write(json.dumps({"step": state.global_step, **(logs or {})}) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict]:
