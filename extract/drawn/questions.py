@@ -74,7 +74,7 @@ def _how_many(scene: Scene, rng: random.Random) -> Question:
         noun, number = f"{asked} shapes", sum(shape.colour == asked for shape in scene.shapes)
     else:
         noun, number = "shapes", len(scene.shapes)
-    mistakes = (str(max(number - 1, 0)), str(number + 1))
+    mistakes = tuple(str(near) for near in (number - 1, number + 1) if near >= 0)
     return Question(f"How many {noun} are there?", str(number), "number", "how many", mistakes)
 
 

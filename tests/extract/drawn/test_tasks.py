@@ -7,12 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from extract.drawn.task_images import make_task_images
 from extract.drawn.tasks import draw_tasks
 
-from .test_world import hashes
+from .test_world import hashes, size_of
 from .truth import is_true, stands
 
 SPLITS = ("train", "val", "test")
@@ -89,7 +88,7 @@ def test_vcr_has_four_choices_of_which_the_one_labelled_is_true(tasks, split, wo
     for line in lines:
         scene = scenes[int(Path(line["img_fn"]).stem)]
         metadata = read(tasks, f"images/{line['metadata_fn']}")
-        assert Image.open(tasks / "images" / line["img_fn"]).size == (metadata["width"], metadata["height"])
+        assert size_of(tasks / "images" / line["img_fn"]) == (metadata["width"], metadata["height"])
         assert len(metadata["boxes"]) == len(metadata["segms"]) == len(line["objects"])
         assert metadata["names"] == line["objects"] == [shape.shape for shape in scene.shapes]
         for choices, label in (("answer_choices", "answer_label"), ("rationale_choices", "rationale_label")):

@@ -61,6 +61,11 @@ def behaviour_of(world: Path, url: str) -> dict:
     return json.loads((world / "site" / "behaviours.json").read_text())["/" + url.split("://")[1]]
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
 def picture_of(world: Path, url: str) -> bytes:
     behaviour = behaviour_of(world, url)
     return (world / "site" / behaviour.get("then", behaviour)["file"]).read_bytes()
@@ -175,7 +180,7 @@ def test_boxes_are_those_of_the_good_images(world, world_settings):
             for annotation, shape in zip(by_image[image["id"]], shapes, strict=True):
                 x, y, width, height = annotation["bbox"]
                 assert (x, y, x + width, y + height) == pytest.approx(shape.box, abs=0.02)
-            assert Image.open(world / "site" / image["file_name"]).size == (image["width"], image["height"])
+            assert size_of(world / "site" / image["file_name"]) == (image["width"], image["height"])
 
 
 def test_some_good_pictures_come_at_the_second_try(tmp_path, world_settings):
@@ -187,13 +192,14 @@ def test_some_good_pictures_come_at_the_second_try(tmp_path, world_settings):
 
 
 def test_the_contact_sheet_shows_24_scenes(world):
-    assert min(Image.open(world / "contact_sheet.png").size) > 1000
+    assert min(size_of(world / "contact_sheet.png")) > 1000
 
 
 def test_noise_that_does_not_fit_is_an_error(world_settings):
+    noise = world_settings.noise.model_copy(update={"tiny_image": 0.9, "dead_url": 0.9})
+    noisy = world_settings.model_copy(update={"noise": noise})
     with pytest.raises(ValueError, match=r"split 'train' of 1 images is too small for its noise.*num_rows"):
-        noise = world_settings.noise.model_copy(update={"tiny_image": 0.9, "dead_url": 0.9})
-        plan_noise(world_settings.model_copy(update={"noise": noise}), {"train": 2})
+        plan_noise(noisy, {"train": 2})
 
 
 def test_splits_that_are_no_numbers_are_an_error():
