@@ -15,12 +15,13 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 SETTINGS = check(config)
 SPLITS = list(SETTINGS.source.splits)
+RESULTS = f"results/{SETTINGS.run}"  # for params, where <results> does not stand
 
 
 pathvars:
-    results=f"results/{SETTINGS.run}",
+    results=RESULTS,
     logs=f"logs/{SETTINGS.run}",
-    times=f"results/{SETTINGS.run}/times",
+    times=f"{RESULTS}/times",
 
 
 wildcard_constraints:

@@ -149,8 +149,8 @@ def demand_success(image_rows: list[dict], *, num_wanted: int, min_success: floa
     reasons = Counter(row["error_message"] for row in image_rows if row["status"].startswith("failed"))
     most = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(5))
     raise ValueError(
-        f"{num_arrived} of {num_wanted} images arrived, expected at least {min_success:.0%} ({most}); look at the network, "
-        f"then start again, which asks only for what failed, or lower download.min_success"
+        f"{num_arrived} of {num_wanted} images arrived, expected at least {min_success:.0%} ({most}); look at "
+        "the network, then start again, which asks only for what failed, or lower download.min_success"
     )
 
 

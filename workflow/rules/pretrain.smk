@@ -36,16 +36,16 @@ rule pretrain:
         "<logs>/pretrain.log",
     benchmark:
         "<times>/pretrain.tsv"
+    priority: 10
     conda:
         "../../envs/vilbert.yaml"
     threads: 2
-    priority: 10
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(1440),
         gpu=SETTINGS.gpus_per_job,
     params:
-        checkpoints="<results>/pretrain/checkpoints",
+        checkpoints=f"{RESULTS}/pretrain/checkpoints",
         model=SETTINGS.json("model"),
         settings=SETTINGS.json("pretraining"),
         runtime=lambda wildcards, input: SETTINGS.json("runtime"),

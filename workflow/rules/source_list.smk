@@ -45,7 +45,7 @@ rule download:
         downloads=1,
     params:
         settings=SETTINGS.json("download"),
-        journal="<results>/journals/{split}/{shard}",
+        journal=f"{RESULTS}/journals/{{split}}/{{shard}}",
         site=lambda wildcards, input: f"--site {input.site}" if input.site else "",
     shell:
         "python -m extract.download {input.rows} {input.captions} {output} --journal {params.journal} {params.site}"
