@@ -104,7 +104,9 @@ def _exif_text(exif: Image.Exif | None) -> str | None:
     """The readable tags by name, as JSON."""
     if not exif:
         return None
-    texts = {ExifTags.TAGS.get(tag, str(tag)): str(value) for tag, value in exif.items() if not isinstance(value, bytes)}
+    texts = {
+        ExifTags.TAGS.get(tag, str(tag)): str(value) for tag, value in exif.items() if not isinstance(value, bytes)
+    }
     return json.dumps(texts, sort_keys=True)
 
 

@@ -61,7 +61,7 @@ class Journal:
         fields = {"url": url, "size": len(image.data)} | asdict(replace(image, data=b""))
         fields.pop("data")
         self._append(fields, image.data)
-        self._images[url] = (fields, self._file.tell() - len(image.data))
+        self._images[url] = (fields, self._file.tell() - len(image.data) - 1)  # 1: the newline behind it
 
     def add_failure(self, url: str, failure: DownloadFailure) -> None:
         self._append({"url": url, "reason": failure.reason, "detail": failure.detail})

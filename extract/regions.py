@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from extract.detector import Detector, Proposals, best_device, load_detector
-from extract.images import tar_images
+from extract.images import decoding_detail, tar_images
 from extract.selection import select_regions
 from extract.settings import DetectorSettings, SelectionSettings, StoreSettings
 from extract.store import Regions, RegionStoreWriter, manifest_path
@@ -122,7 +122,7 @@ def decode(key: str, data: bytes) -> DecodedImage:
         with Image.open(io.BytesIO(data)) as image:
             return DecodedImage(key, np.asarray(image.convert("RGB")))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return DecodedImage(key, None, f"{type(error).__name__}: {error}")
+        return DecodedImage(key, None, decoding_detail(error))
 
 
 def detect_window(
