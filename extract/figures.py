@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,14 +68,14 @@ def sample_regions(
     path: Path, store: RegionStore, pairs: pa.Table, tars: Sequence[Path], *, num_images: int = 12
 ) -> None:
     """Images of kept pairs with their confident regions, spread over the shards, each above its caption."""
-    samples = list(_samples(store, pairs, tars, num_images=num_images))
+    samples = list(_samples(store, pairs, tars, num_images=num_images))[:num_images]
     columns = 4
     rows = max(1, -(-len(samples) // columns))
     figure = Figure(figsize=(3.3 * columns, 3.7 * rows), layout="constrained")
     for position, (image, caption) in enumerate(samples):
         axes = figure.add_subplot(rows, columns, position + 1)
         axes.imshow(image)
-        axes.set_title(caption, fontsize=8, color=INK, wrap=True)
+        axes.set_title(textwrap.fill(caption, 44), fontsize=8, color=INK)
         axes.axis("off")
     with whole_file(path) as partial:
         figure.savefig(partial, format="png", dpi=110)

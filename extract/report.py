@@ -14,7 +14,6 @@ from extract.store import RegionStore
 from extract.tables import whole_file
 
 NUM_SAMPLE_ROWS = 8  # of each reason
-NUM_SAMPLE_IMAGES = 12
 
 
 def main(run: Path, output: Path) -> None:

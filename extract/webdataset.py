@@ -1,0 +1,128 @@
+"""Published webdataset shards by the same door as downloads: python -m extract.webdataset TAR OUT_ROWS OUT_TAR ...
+
+A sample is key.jpg (or .png, .jpeg, .webp), key.txt and, from img2dataset, key.json with the url.
+"""
+
+import json
+import tarfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from extract.download_reason import DownloadFailure, DownloadReason
+from extract.image_file import prepare_image
+from extract.settings import DownloadSettings, SourceSettings
+from extract.shard_files import ShardTar, image_columns, write_images_table, write_stats
+from extract.tables import ROWS, whole_file, write_table
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass
+class Sample:
+    """The members of a tar that share a name."""
+
+    name: str
+    image: bytes | None = None
+    texts: dict[str, str] = field(default_factory=dict)  # by suffix
+
+    @property
+    def caption(self) -> str | None:
+        return self.texts.get(".txt", self._metadata().get("caption"))
+
+    @property
+    def url(self) -> str | None:
+        return self._metadata().get("url")
+
+    def _metadata(self) -> dict:
+        try:
+            found = json.loads(self.texts.get(".json", "{}"))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def main(
+    source: Path,
+    rows: Path,
+    tar: Path,
+    table: Path,
+    stats: Path,
+    split: Annotated[str, typer.Option()],
+    shard: Annotated[int, typer.Option()],
+    settings: Annotated[SourceSettings, typer.Option(parser=SourceSettings.model_validate_json)],
+    images: Annotated[DownloadSettings, typer.Option(parser=DownloadSettings.model_validate_json)],
+) -> None:
+    """Take the samples of one published tar as the rows and images of one shard."""
+    start_time = time.time()
+    try:
+        image_rows = import_tar(
+            source, tar, split=split, first_row=shard * settings.rows_per_shard, settings=settings, images=images
+        )
+    except (ValueError, OSError, tarfile.TarError) as error:
+        raise SystemExit(f"error: {source}: {error}") from error
+    write_table(rows, [{name: row[name] for name in ROWS.names} for row in image_rows], ROWS)
+    write_images_table(table, image_rows)
+    write_stats(stats, image_rows, start_time=start_time, end_time=time.time())
+    reasons = Counter(row.get("error_message") or "success" for row in image_rows)
+    print(", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
+
+
+def import_tar(
+    source: Path, output: Path, *, split: str, first_row: int, settings: SourceSettings, images: DownloadSettings
+) -> list[dict]:
+    """Write the tar of a shard and give its rows of the images table.
+
+    Raises: ValueError if the tar holds more samples than a shard has rows: two shards would share keys.
+    """
+    image_rows: list[dict] = []
+    with whole_file(output) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+        shard = ShardTar(tar)
+        for index, sample in enumerate(tqdm(read_samples(source), desc="samples", unit="sample")):
+            if index == settings.rows_per_shard:
+                raise ValueError(f"more than {index} samples; raise source.rows_per_shard, and num_rows with it")
+            row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
+            try:
+                if sample.image is None:
+                    raise DownloadFailure(DownloadReason.NO_IMAGE, sample.name)
+                image = prepare_image(sample.image, max_pixels=images.max_pixels, max_side=images.max_side)
+            except DownloadFailure as failure:
+                row |= {"status": failure.reason.status, "error_message": str(failure.reason), "detail": failure.detail}
+            else:
+                row |= {**image_columns(image), "image_key": row["key"]}
+                shard.add(row, image)
+            image_rows.append(row)
+    return image_rows
+
+
+def read_samples(source: Path) -> Iterator[Sample]:
+    """The samples of a tar, in its order: neighbours that share the part of their name before the first dot."""
+    sample: Sample | None = None
+    with tarfile.open(source) as tar:
+        for member in tar:
+            if not member.isfile() or (file := tar.extractfile(member)) is None:
+                continue
+            folder, _, base = member.name.rpartition("/")
+            stem, _, rest = base.partition(".")
+            name = f"{folder}/{stem}" if folder else stem
+            if sample is None or sample.name != name:
+                if sample is not None:
+                    yield sample
+                sample = Sample(name)
+            suffix = f".{rest.lower()}"
+            if suffix in IMAGE_SUFFIXES:
+                sample.image = file.read()
+            elif suffix in (".txt", ".json"):
+                sample.texts[suffix] = file.read().decode("utf-8", errors="replace")
+    if sample is not None:
+        yield sample
+
+
+if __name__ == "__main__":
+    typer.run(main)
