@@ -1,0 +1,64 @@
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from extract.settings import DownloadSettings, SourceSettings
+from extract.webdataset import import_tar, read_samples
+
+SOURCE = SourceSettings(kind="webdataset", rows_per_shard=5, splits={})
+
+
+def jpeg(width: int = 31, height: int = 23) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def write_tar(path, members: dict[str, bytes]):
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def settings_for(download_settings: dict) -> DownloadSettings:
+    return DownloadSettings.model_validate(download_settings)
+
+
+@pytest.fixture
+def images(download_settings) -> DownloadSettings:
+    return settings_for(download_settings)
+
+
+def test_a_published_tar_becomes_rows_with_keys_of_its_shard(tmp_path, images):
+    metadata = json.dumps({"url": "http://photos.example/a", "caption": "a dog"}).encode()
+    members = {"000000017.jpg": jpeg(), "000000017.json": metadata, "000000017.txt": b"a dog", "000000019.txt": b"lost"}
+    source = write_tar(tmp_path / "source.tar", members)
+    rows = import_tar(source, tmp_path / "out.tar", split="train", first_row=35, settings=SOURCE, images=images)
+    assert [row["key"] for row in rows] == ["train-00000035", "train-00000036"]
+    assert (rows[0]["url"], rows[0]["caption"], rows[0]["width"]) == ("http://photos.example/a", "a dog", 31)
+    assert (rows[1]["error_message"], rows[1]["detail"]) == ("no_image", "000000019")
+    with tarfile.open(tmp_path / "out.tar") as tar:
+        assert tar.getnames() == ["train-00000035.jpg", "train-00000035.txt", "train-00000035.json"]
+
+
+def test_more_samples_than_rows_are_an_error(tmp_path, images):
+    source = write_tar(tmp_path / "source.tar", {f"{index}.txt": b"a cat" for index in range(6)})
+    with pytest.raises(ValueError, match=r"more than 5 samples; raise source\.rows_per_shard"):
+        import_tar(source, tmp_path / "out.tar", split="val", first_row=0, settings=SOURCE, images=images)
+    assert not (tmp_path / "out.tar").exists()
+
+
+def test_samples_of_folders_do_not_mix(tmp_path):
+    source = write_tar(tmp_path / "source.tar", {"a/1.txt": b"one", "b/1.txt": b"two", "b/1.json": b"[broken"})
+    assert [(sample.name, sample.caption, sample.url) for sample in read_samples(source)] == [
+        ("a/1", "one", None),
+        ("b/1", "two", None),
+    ]
