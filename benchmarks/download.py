@@ -1,4 +1,4 @@
-"""Images a second that one core fetches, decodes and hashes from a server on this machine: python benchmarks/download.py.
+"""Images a second that one core fetches, decodes and hashes from a server here: python benchmarks/download.py.
 
 The server has a core of its own. The download goes through the command's own code, journal and tar included.
 """
