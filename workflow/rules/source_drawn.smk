@@ -33,3 +33,22 @@ rule draw_world:
     shell:
         "python -m extract.drawn.world {params.directory} --settings {params.settings:q} --splits {params.splits:q}"
         " > {log} 2>&1"
+
+
+rule draw_tasks:
+    """Questions, expressions and captions of other scenes, in the real data sets' file formats."""
+    output:
+        directory("<results>/tasks"),
+    log:
+        "<logs>/draw_tasks.log",
+    benchmark:
+        "<times>/draw_tasks.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(30),
+    params:
+        settings=SETTINGS.json("world"),
+    shell:
+        "python -m extract.drawn.tasks {output} --settings {params.settings:q} > {log} 2>&1"
