@@ -4,9 +4,11 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 REAL = (ROOT / "workflow/configs/conceptual_captions.yaml", ROOT / "tests/workflow/real.yaml")
@@ -35,3 +37,11 @@ def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     )
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE)}
     assert {name: planned.get(name) for name in counts} == counts
+
+
+def test_the_conda_environment_is_the_projects_dependencies_at_their_pins():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    *_, by_pip = yaml.safe_load((ROOT / "envs/vilbert.yaml").read_text())["dependencies"]
+    names = [re.split("[<>=]", dependency)[0] for dependency in wanted]
+    assert by_pip["pip"] == [f"{name}=={pins[name]}" for name in names]
