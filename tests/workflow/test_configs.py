@@ -41,7 +41,9 @@ def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
 
 def test_the_conda_environment_is_the_projects_dependencies_at_their_pins():
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = dict(
+        line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
     *_, by_pip = yaml.safe_load((ROOT / "envs/vilbert.yaml").read_text())["dependencies"]
     names = [re.split("[<>=]", dependency)[0] for dependency in wanted]
     assert by_pip["pip"] == [f"{name}=={pins[name]}" for name in names]
