@@ -1,0 +1,105 @@
+"""Model configuration: the sizes of the two streams and where they meet, and of the single stream."""
+
+from typing import Literal
+
+from transformers import AutoConfig, PreTrainedConfig
+
+
+class TextAndRegionsConfig(PreTrainedConfig):
+    """What the two-stream model and the single-stream baseline have in common. `num_labels` counts the answers."""
+
+    vocab_size: int = 30522
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    pad_token_id: int = 0
+    text_hidden_size: int = 768
+    text_num_layers: int = 12
+    text_num_heads: int = 12
+    text_intermediate_size: int = 3072
+    visual_feature_size: int = 2048
+    visual_num_classes: int = 1601  # with the background; not read where the target is no class
+    visual_target: Literal["classes", "features", "contrastive"] = "classes"  # what a masked region is to give
+    answer_head: Literal["relu", "gelu_norm"] = "relu"  # vilbert_beta's, or that of vilbert-multi-task and MMF
+    answer_hidden_size: int = 2048
+    dropout: float = 0.1
+    layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
+
+    @property
+    def visual_target_size(self) -> int:
+        """Width of the region logits."""
+        return self.visual_num_classes if self.visual_target == "classes" else self.visual_feature_size
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        require_one_of("visual_target", self.visual_target, ("classes", "features", "contrastive"))
+        require_one_of("answer_head", self.answer_head, ("relu", "gelu_norm"))
+        require_division("text_num_heads", self.text_num_heads, "text_hidden_size", self.text_hidden_size)
+
+
+class VilbertConfig(TextAndRegionsConfig):
+    """Defaults are the paper's base model with six co-attention layers.
+
+    `text_co_layers` and `visual_co_layers` pair up: co-attention k comes before these layers of the streams. None: the
+    streams never meet.
+    """
+
+    model_type = "vilbert"
+
+    visual_hidden_size: int = 1024
+    visual_num_layers: int = 6
+    visual_num_heads: int = 8
+    visual_intermediate_size: int = 1024
+    co_hidden_size: int = 1024
+    co_num_heads: int = 8
+    text_co_layers: tuple[int, ...] | list[int] = (6, 7, 8, 9, 10, 11)
+    visual_co_layers: tuple[int, ...] | list[int] = (0, 1, 2, 3, 4, 5)
+    fusion: Literal["mul", "sum"] = "mul"  # of the pooled streams
+    num_task_tokens: int = 0  # 12-in-1 puts one of these behind [CLS]
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        require_one_of("fusion", self.fusion, ("mul", "sum"))
+        require_division("visual_num_heads", self.visual_num_heads, "visual_hidden_size", self.visual_hidden_size)
+        require_division("co_num_heads", self.co_num_heads, "co_hidden_size", self.co_hidden_size)
+        self.text_co_layers, self.visual_co_layers = tuple(self.text_co_layers), tuple(self.visual_co_layers)
+        if len(self.text_co_layers) != len(self.visual_co_layers):
+            raise ValueError(
+                f"text_co_layers {self.text_co_layers} and visual_co_layers {self.visual_co_layers} are "
+                f"{len(self.text_co_layers)} and {len(self.visual_co_layers)}, expected pairs"
+            )
+        for stream in ("text", "visual"):
+            places, num_layers = getattr(self, f"{stream}_co_layers"), getattr(self, f"{stream}_num_layers")
+            if list(places) != sorted(places) or not all(0 <= place <= num_layers for place in places):
+                raise ValueError(f"{stream}_co_layers are {places}, expected them to ascend within 0 to {num_layers}")
+
+
+class VilbertSingleStreamConfig(TextAndRegionsConfig):
+    """The baseline: the text stream's layers run over tokens and regions together; every width is theirs."""
+
+    model_type = "vilbert_single_stream"
+
+    answer_hidden_size: int = 1536
+
+    @property
+    def visual_hidden_size(self) -> int:
+        return self.text_hidden_size
+
+    @property
+    def co_hidden_size(self) -> int:
+        return self.text_hidden_size
+
+
+def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is '{value}', expected one of {', '.join(allowed)}")
+
+
+def require_division(name: str, num_heads: int, width_name: str, width: int) -> None:
+    if num_heads < 1 or width % num_heads:
+        raise ValueError(f"{name} is {num_heads}, expected a divisor of {width_name}, {width}")
+
+
+AutoConfig.register(VilbertConfig.model_type, VilbertConfig)
+AutoConfig.register(VilbertSingleStreamConfig.model_type, VilbertSingleStreamConfig)
