@@ -47,7 +47,8 @@ def checked_inputs(
     demand_shape("input_ids", input_ids, "[B, T]", text if len(text) == 2 else None)
     demand_shape("token_type_ids", token_type_ids, "that of input_ids", text)
     demand_shape("attention_mask", attention_mask, "that of input_ids", text)
-    demand_shape("visual_features", visual_features, "[B, R, visual_feature_size]", (*regions, config.visual_feature_size))
+    of_features = (*regions, config.visual_feature_size)
+    demand_shape("visual_features", visual_features, "[B, R, visual_feature_size]", of_features)
     demand_shape("visual_boxes", visual_boxes, "[B, R, 5] as the features", (*regions, 5))
     demand_shape("visual_attention_mask", visual_attention_mask, "[B, R] as the features", regions)
     if text[0] != regions[0] and 1 not in (text[0], regions[0]):

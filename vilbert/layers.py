@@ -100,7 +100,7 @@ class CoAttentionLayer(GradientCheckpointingLayer):
     def forward(
         self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor, output_attentions: bool
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """[B, T, D], [B, R, D] -> both again; the maps text over regions [B, H, T, R], regions over text [B, H, R, T]."""
+        """[B, T, D], [B, R, D] -> both again; maps: text over regions [B, H, T, R], the other way [B, H, R, T]."""
         new_text, over_visual = self.text_attention(text, visual, visual_mask, output_attentions)
         new_visual, over_text = self.visual_attention(visual, text, text_mask, output_attentions)
         return self.text_feed_forward(new_text), self.visual_feed_forward(new_visual), over_visual, over_text

@@ -6,6 +6,8 @@ Dimension key:
     B: batch   T: text tokens   R: regions (the first is the whole image)   D: width of the stream   H: heads
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import (
@@ -39,7 +41,7 @@ class VilbertSingleStreamPreTrainedModel(VilbertPreTrainedModel):
 
     config_class = VilbertSingleStreamConfig
 
-    def make_trunk(self) -> VilbertPreTrainedModel:
+    def make_trunk(self) -> Any:
         return VilbertSingleStreamModel(self.config)
 
 

@@ -34,7 +34,7 @@ class VilbertForQuestionAnswering(VilbertPreTrainedModel):
     def __init__(self, config: TextAndRegionsConfig):
         super().__init__(config)
         self.vilbert = self.make_trunk()
-        self.answer_head = AnswerHead(config.co_hidden_size, config.num_labels, config=config)
+        self.answer_head = AnswerHead(config.co_hidden_size, config.num_labels or 0, config=config)
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
@@ -66,9 +66,7 @@ class VilbertForQuestionAnswering(VilbertPreTrainedModel):
             output_attentions=output_attentions,
         )
         logits = self.answer_head(self.dropout(self.vilbert.fuse(output)))
-        return VilbertTaskOutput(
-            loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions
-        )
+        return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions)
 
 
 class VilbertForRegionGrounding(VilbertPreTrainedModel):
@@ -112,9 +110,7 @@ class VilbertForRegionGrounding(VilbertPreTrainedModel):
         logits = self.grounding_head(self.dropout(output.visual_states)).squeeze(-1)
         if visual_attention_mask is not None:
             logits = logits + (1 - visual_attention_mask.to(logits.dtype)) * PADDING_LOGIT
-        return VilbertTaskOutput(
-            loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions
-        )
+        return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions)
 
 
 class VilbertForMultipleChoice(VilbertPreTrainedModel):

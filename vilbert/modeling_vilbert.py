@@ -8,11 +8,12 @@ Dimension key:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForPreTraining, PreTrainedModel
+from transformers import AutoModel, AutoModelForPreTraining, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -66,21 +67,24 @@ class VilbertPreTrainingOutput(ModelOutput):
 class VilbertPreTrainedModel(PreTrainedModel):
     """Initialisation, loading and saving for every model here."""
 
-    config_class = VilbertConfig
+    config: Any  # HF knows it as PreTrainedConfig alone
+    config_class: type[PreTrainedConfig] = VilbertConfig
     base_model_prefix = "vilbert"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ["SelfAttentionLayer", "CoAttentionLayer"]  # noqa: RUF012
 
-    def make_trunk(self) -> "VilbertPreTrainedModel":
-        """The model that the heads stand on."""
+    def make_trunk(self) -> Any:
+        """The model that the heads stand on: VilbertModel, or what takes its place."""
         return VilbertModel(self.config)
 
     def get_input_embeddings(self) -> nn.Embedding:
-        return self.base_model.text_embeddings.word
+        trunk: Any = self.base_model
+        return trunk.text_embeddings.word
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        self.base_model.text_embeddings.word = value
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        trunk: Any = self.base_model
+        trunk.text_embeddings.word = value
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -169,6 +173,8 @@ class VilbertModel(VilbertPreTrainedModel):
 
     def fuse(self, output: VilbertOutput) -> Tensor:
         """What the heads for a pair of image and text read: [B, D_co]."""
+        assert output.pooled_text is not None
+        assert output.pooled_visual is not None
         if self.config.fusion == "mul":
             return output.pooled_text * output.pooled_visual
         return output.pooled_text + output.pooled_visual
@@ -178,7 +184,7 @@ class VilbertModel(VilbertPreTrainedModel):
     ) -> tuple[Tensor, Tensor, VilbertAttentions]:
         """Layers and co-attention in the order of the configuration."""
         text_mask, visual_mask = masks
-        maps: tuple[list[Tensor | None], ...] = ([], [], [], [])
+        maps: tuple[list[Any], ...] = ([], [], [], [])  # None where no maps are asked for
 
         def run(layers: nn.ModuleList, states: Tensor, mask: Tensor, stream: int) -> Tensor:
             for layer in layers:
