@@ -1,0 +1,195 @@
+"""A published checkpoint as a model directory: python -m vilbert.convert CHECKPOINT OUT_DIR [--config original.json]"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from vilbert.checkpoint_keys import HEADS, IGNORED, SINGLE_STREAM, TEXT_EMBEDDINGS, TWO_STREAM, UNKNOWN, Task
+from vilbert.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
+from vilbert.modeling_single_stream import (
+    VilbertSingleStreamForImageTextRetrieval,
+    VilbertSingleStreamForMultipleChoice,
+    VilbertSingleStreamForPreTraining,
+    VilbertSingleStreamForQuestionAnswering,
+    VilbertSingleStreamForRegionGrounding,
+)
+from vilbert.modeling_tasks import (
+    VilbertForImageTextRetrieval,
+    VilbertForMultipleChoice,
+    VilbertForQuestionAnswering,
+    VilbertForRegionGrounding,
+)
+from vilbert.modeling_vilbert import VilbertForPreTraining, VilbertPreTrainedModel
+from vilbert.original_config import config_of
+from vilbert.state_dicts import read_state_dict
+
+MODELS: dict[Task, tuple[type[VilbertPreTrainedModel], type[VilbertPreTrainedModel]]] = {
+    "pretraining": (VilbertForPreTraining, VilbertSingleStreamForPreTraining),
+    "vqa": (VilbertForQuestionAnswering, VilbertSingleStreamForQuestionAnswering),
+    "vcr": (VilbertForMultipleChoice, VilbertSingleStreamForMultipleChoice),
+    "refcoco": (VilbertForRegionGrounding, VilbertSingleStreamForRegionGrounding),
+    "retrieval": (VilbertForImageTextRetrieval, VilbertSingleStreamForImageTextRetrieval),
+}
+SEED = 0  # of weights that the checkpoint lacks
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A checkpoint under our names, and what became of each of its keys."""
+
+    tensors: dict[str, Tensor]  # by our names
+    mapped: dict[str, str]  # key -> our name
+    ignored: dict[str, str]  # key -> why
+
+
+def main(
+    checkpoint: Annotated[Path, typer.Argument(help=".bin, .pth or .safetensors of the original")],
+    out_dir: Annotated[Path, typer.Argument(help="what from_pretrained loads")],
+    config: Annotated[Path | None, typer.Option(help="the original's json")] = None,
+    task: Annotated[Task | None, typer.Option(help="which head; what the file holds by default")] = None,
+) -> None:
+    """Convert a checkpoint of vilbert_beta, vilbert-multi-task or MMF, and say what became of each tensor."""
+    try:
+        print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task)))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def convert(checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: Task | None) -> list[str]:
+    """Write the model directory; gives a line for each key that was mapped, ignored or missing.
+
+    Raises: ValueError for a checkpoint that is not ViLBERT's, or does not fit its config; FileNotFoundError.
+    """
+    state = read_state_dict(checkpoint)
+    original = json.loads(config_path.read_text()) if config_path else None
+    config = config_of(state, original)
+    task = task or task_of(state)
+    model, conversion = build(state, config, task)
+    missing = model.load_state_dict(conversion.tensors, strict=False).missing_keys
+    model.save_pretrained(out_dir)
+    lines = [
+        f"mapped   {key} -> {ours} {list(conversion.tensors[ours].shape)}" for key, ours in conversion.mapped.items()
+    ]
+    lines += [f"ignored  {key}: {reason}" for key, reason in conversion.ignored.items()]
+    lines += [f"missing  {name}: new, drawn from seed {SEED}" for name in untied(missing, config)]
+    lines.append(f"{type(model).__name__} in {out_dir}: {model.num_parameters():,} parameters")
+    if any(key.startswith("classifier.") for key in state) or any(".position_ids" in key for key in state):
+        lines.append("MMF gives its models no whole-image region: use VilbertProcessor(has_whole_image=False)")
+    return lines
+
+
+def build(
+    state: dict[str, Tensor], config: TextAndRegionsConfig, task: Task
+) -> tuple[VilbertPreTrainedModel, Conversion]:
+    """The model that the tensors belong in, with new weights, and the tensors under its names.
+
+    Raises: ValueError for tensors that are missing or of other shapes.
+    """
+    is_two_stream = isinstance(config, VilbertConfig)
+    conversion = translate(state, is_two_stream=is_two_stream, task=task)
+    decoder = conversion.tensors.get("token_head.decoder.weight")
+    if decoder is not None:
+        word = conversion.tensors["vilbert.text_embeddings.word.weight"]
+        config.tie_word_embeddings = torch.equal(decoder, word)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = MODELS[task][0 if is_two_stream else 1](config)
+    expected = model.state_dict()
+    for name in [name for name in conversion.tensors if name not in expected]:
+        key = next(key for key, ours in conversion.mapped.items() if ours == name)
+        del conversion.tensors[name], conversion.mapped[key]
+        conversion.ignored[key] = "no place in this configuration"
+    lacking = [name for name in untied(expected, config) if name not in conversion.tensors]
+    trunk_lacking = [name for name in lacking if name.startswith("vilbert.")]
+    if trunk_lacking:
+        raise ValueError(
+            f"{len(trunk_lacking)} of the trunk's tensors are missing, '{trunk_lacking[0]}' first: "
+            "this is no ViLBERT checkpoint, or not a whole one"
+        )
+    if not any(not name.startswith("vilbert.") for name in conversion.tensors):
+        raise ValueError(
+            f"the checkpoint holds no head for {task}; convert it with --task {' or '.join(tasks_in(state)) or 'another'}"
+            f" and load {type(model).__name__}.from_pretrained of that, which makes a new head"
+        )
+    for name, tensor in conversion.tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"{name} has the shape {list(tensor.shape)}, expected {list(expected[name].shape)}")
+    return model, conversion
+
+
+def translate(state: dict[str, Tensor], *, is_two_stream: bool, task: Task) -> Conversion:
+    """Each tensor of the original under our name, or the reason why it has none."""
+    trunk = TEXT_EMBEDDINGS | (TWO_STREAM if is_two_stream else SINGLE_STREAM)
+    table = trunk | HEADS[task]
+    others = {module: other for other, modules in HEADS.items() if other != task for module in modules}
+    conversion = Conversion(tensors={}, mapped={}, ignored={})
+    for key, tensor in folded(state).items():
+        module, _, kind = key.rpartition(".")
+        number = re.search(r"(?<=layer\.)\d+", module)
+        ours = table.get(re.sub(r"(?<=layer\.)\d+", "N", module), "")
+        reason = next((why for pattern, why in IGNORED.items() if re.fullmatch(pattern, key)), None)
+        if reason or not ours:
+            other = others.get(module)
+            conversion.ignored[key] = reason or (f"of the head for {other}" if other else UNKNOWN)
+            continue
+        name = ours.replace(".N.", f".{number[0]}.") if number else ours
+        if name.endswith(".segment"):
+            tensor = tensor[1]  # regions always have segment 1
+        else:
+            name = f"{name}.{kind}"
+        if name.startswith("alignment_head."):
+            tensor = tensor.flip(0)  # the original's 0 means aligned
+        conversion.tensors[name] = tensor.clone().contiguous()
+        conversion.mapped[key] = name
+    return conversion
+
+
+def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, each weight_g and weight_v as the weight they stand for: g v / |v| over the whole matrix."""
+    plain = {key: tensor for key, tensor in state.items() if not key.endswith((".weight_g", ".weight_v"))}
+    for key, direction in state.items():
+        if key.endswith(".weight_v"):
+            length = state.get(key.removesuffix("v") + "g")
+            if length is None:
+                raise ValueError(f"'{key}' has no weight_g beside it, expected both of weight normalisation")
+            norm = direction.double().norm()
+            plain[key.removesuffix("_v")] = (length.double() * direction.double() / norm).to(direction.dtype)
+    return plain
+
+
+def task_of(state: dict[str, Tensor]) -> Task:
+    """The task whose head was trained: a head's biases start at 0, and stay there if no task reads it.
+
+    Raises: ValueError if more than one was.
+    """
+    tasks = tasks_in(state)
+    if len(tasks) == 1:
+        return tasks[0]
+    raise ValueError(f"the checkpoint holds heads for {', '.join(tasks) or 'no task'}: choose one with --task")
+
+
+def tasks_in(state: dict[str, Tensor]) -> list[Task]:
+    """Tasks with a trained head; pretraining if there is none but its own."""
+    found: list[Task] = []
+    for task, modules in HEADS.items():
+        biases = [state[f"{module}.bias"] for module in modules if f"{module}.bias" in state]
+        if task != "pretraining" and any(bias.any() for bias in biases):
+            found.append(task)
+    if found or not any(key.startswith("cls.") for key in state):
+        return found
+    return ["pretraining"]
+
+
+def untied(names, config: TextAndRegionsConfig) -> list[str]:
+    """Without the decoder that is the word embedding."""
+    return [name for name in names if not (config.tie_word_embeddings and name == "token_head.decoder.weight")]
+
+
+if __name__ == "__main__":
+    typer.run(main)

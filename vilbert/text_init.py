@@ -1,0 +1,70 @@
+"""The text stream from BERT: embeddings, layers and token head of a `bert-base-uncased` style checkpoint."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers.utils import cached_file
+
+from vilbert.checkpoint_keys import HEADS, SINGLE_STREAM, TEXT_EMBEDDINGS, TWO_STREAM
+from vilbert.convert import translate
+from vilbert.modeling_vilbert import VilbertModel, VilbertPreTrainedModel
+from vilbert.state_dicts import read_state_dict
+
+FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def text_init(model: VilbertPreTrainedModel, source: str | Path) -> list[str]:
+    """Fill `model` in place; gives the names of the tensors that were filled.
+
+    Two streams keep their own poolers and co-attention, as in the original: BERT has none. The single stream takes
+    BERT's pooler too. A model without a token head goes without.
+
+    Args:
+        source: folder or hub name.
+    Raises: ValueError if BERT's sizes are not those of the model's text stream; FileNotFoundError.
+    Source: Lu et al. 2019, section 3.2.
+    """
+    state = read_state_dict(weights_of(source))
+    if not any(key.startswith("bert.") for key in state):  # saved without a head
+        state = {f"bert.{key}": tensor for key, tensor in state.items()}
+    is_two_stream = isinstance(model.base_model, VilbertModel)
+    tensors = translate(of_bert(state), is_two_stream=is_two_stream, task="pretraining").tensors
+    if model.base_model is model:
+        tensors = {name.removeprefix("vilbert."): tensor for name, tensor in tensors.items()}
+    expected = model.state_dict()
+    filled = {name: tensor for name, tensor in tensors.items() if name in expected}
+    text = [name for name in expected if is_text(name, is_two_stream=is_two_stream)]
+    if lacking := [name for name in text if name not in filled]:
+        raise ValueError(f"{source} has no tensor for '{lacking[0]}', expected BERT with as many layers as the model")
+    if more := [name for name in tensors if name not in expected and is_text(name, is_two_stream=is_two_stream)]:
+        raise ValueError(f"{source} has '{more[0]}', which is more layers than the model's text stream has")
+    for name, tensor in filled.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"{source}: {name} is {list(tensor.shape)}, expected {list(expected[name].shape)}")
+    with torch.no_grad():
+        for name, tensor in filled.items():
+            expected[name].copy_(tensor)
+    return sorted(filled)
+
+
+def of_bert(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without what only BERT needs, and with the token bias where the original has it."""
+    return {key: tensor for key, tensor in state.items() if not key.startswith("cls.predictions.decoder.")}
+
+
+def is_text(name: str, *, is_two_stream: bool) -> bool:
+    layers = "text_layers." if is_two_stream else "layers."
+    return name.removeprefix("vilbert.").startswith(("text_embeddings.word", "text_embeddings.position", layers))
+
+
+def weights_of(source: str | Path) -> Path:
+    """The file of weights in a folder, or of a hub name; the hub's cache is read first.
+
+    Raises: FileNotFoundError.
+    """
+    for name in FILES:
+        found = cached_file(str(source), name, _raise_exceptions_for_missing_entries=False)
+        if found is not None:
+            return Path(found)
+    raise FileNotFoundError(f"no {' or '.join(FILES)} in {source}: expected a BERT directory or hub name")
