@@ -16,7 +16,7 @@ SMALL = {
     "visual_num_layers": 2,
     "visual_num_heads": 5,
     "visual_intermediate_size": 11,
-    "visual_target_size": 7,
+    "visual_num_classes": 7,
     "co_hidden_size": 8,
     "co_num_heads": 2,
     "text_co_layers": (2, 3),
