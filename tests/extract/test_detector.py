@@ -1,0 +1,102 @@
+"""The seam, and torchvision's detector behind it."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from extract.detector import load_detector
+from extract.detector_torchvision import Architecture, build_model, save_model
+from extract.settings import DetectorSettings
+
+SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32")
+ARCHITECTURE = Architecture(
+    classes=("background", "circle", "square", "star", "ring"),
+    shorter_side=64,
+    longer_side=128,
+    anchor_sizes=(11, 17, 29),
+    channels=(5, 7, 11),
+    strides=(2, 2, 2),
+    pool_size=5,
+    head_channels=13,
+    feature_size=17,
+    num_proposals=19,
+)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    model = build_model(ARCHITECTURE)
+    model.train()
+    model.backbone(torch.rand(3, 3, 64, 64))  # so that the batch norms have something to say
+    save_model(model, ARCHITECTURE, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def load(path, *, dtype="float32"):
+    settings = SETTINGS.model_copy(update={"dtype": dtype})
+    return load_detector(path, settings=settings, device=torch.device("cpu"))
+
+
+def images(count, height, width):
+    return torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(1)).byte()
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (97, 151), (31, 23), (61, 307)])
+def test_boxes_are_pixels_of_the_image_that_came_in(weights, height, width):
+    detector = load(weights)
+    assert (detector.classes, detector.feature_size) == (ARCHITECTURE.classes, 17)
+    for proposals in detector.detect(images(3, height, width)):
+        count = len(proposals.boxes)
+        assert 0 < count <= 19
+        assert proposals.class_probs.shape == (count, 5)
+        assert proposals.features.shape == (count, 17)
+        torch.testing.assert_close(proposals.class_probs.sum(dim=1), torch.ones(count))
+        x1, y1, x2, y2 = proposals.boxes.T
+        assert ((x1 >= 0) & (x1 < x2) & (x2 <= width + 1e-3)).all()
+        assert ((y1 >= 0) & (y1 < y2) & (y2 <= height + 1e-3)).all()
+        assert x2.max() > width / 2
+
+
+def test_a_batch_gives_what_single_images_give(weights):
+    detector = load(weights)
+    batch = images(5, 67, 89)
+    for index, together in enumerate(detector.detect(batch)):
+        alone = detector.detect(batch[index : index + 1])[0]
+        for name in ("boxes", "class_probs", "features"):
+            torch.testing.assert_close(getattr(together, name), getattr(alone, name), rtol=1e-4, atol=1e-5)
+
+
+def test_folding_the_batch_norms_changes_nothing(weights):
+    detector = load(weights)
+    model = build_model(ARCHITECTURE)
+    model.load_state_dict(load_file(weights))
+    x = images(2, 64, 64).float()
+    with torch.inference_mode():
+        torch.testing.assert_close(detector.model.backbone(x), model.eval().backbone(x), rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_weights_have_the_same_identity_and_others_another(weights, tmp_path):
+    torch.manual_seed(1)
+    save_model(build_model(ARCHITECTURE), ARCHITECTURE, tmp_path / "other.safetensors")
+    assert load(weights).identity == load(weights).identity
+    assert load(weights).identity["sha256"] != load(tmp_path / "other.safetensors").identity["sha256"]
+    assert load(weights).identity != load(weights, dtype="bfloat16").identity
+
+
+def test_bfloat16_finds_nearly_the_same(weights):
+    exact, rounded = (load(weights, dtype=dtype).detect(images(1, 64, 64))[0] for dtype in ("float32", "bfloat16"))
+    assert rounded.class_probs.dtype == rounded.boxes.dtype == torch.float32
+    torch.testing.assert_close(exact.class_probs.mean(dim=0), rounded.class_probs.mean(dim=0), rtol=0.05, atol=0.02)
+
+
+def test_weights_that_are_missing_or_of_something_else_are_errors(tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"no detector at .*; train one with `snakemake .*model.safetensors`"):
+        load(path)
+    path.write_bytes(b"no tensors")
+    with pytest.raises(ValueError, match=r"model.safetensors holds no torchvision detector"):
+        load(path)
+    save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match=r"model.safetensors holds no torchvision detector"):
+        load(path)
