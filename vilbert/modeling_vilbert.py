@@ -8,7 +8,7 @@ Dimension key:
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,7 @@ from vilbert.losses import alignment_loss, masked_region_loss, masked_token_loss
 IGNORED = -100  # label of what costs nothing, as in HF
 
 
-@dataclass
-class VilbertAttentions(ModelOutput):
+class VilbertAttentions(NamedTuple):
     """Attention maps, one a layer; of the single stream, the four quarters of each map."""
 
     text: tuple[Tensor, ...] = ()  # [B, H, T, T]
