@@ -26,7 +26,7 @@ from vilbert.modeling_tasks import (
     VilbertForRegionGrounding,
 )
 from vilbert.modeling_vilbert import VilbertForPreTraining, VilbertPreTrainedModel
-from vilbert.original_config import config_of
+from vilbert.original_config import config_of, unread
 from vilbert.state_dicts import read_state_dict
 
 MODELS: dict[Task, tuple[type[VilbertPreTrainedModel], type[VilbertPreTrainedModel]]] = {
@@ -78,8 +78,9 @@ def convert(checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: 
     ]
     lines += [f"ignored  {key}: {reason}" for key, reason in conversion.ignored.items()]
     lines += [f"missing  {name}: new, drawn from seed {SEED}" for name in untied(missing, config)]
+    lines += [f"ignored  {name} of the config: no effect on the model" for name in unread(original or {})]
     lines.append(f"{type(model).__name__} in {out_dir}: {model.num_parameters():,} parameters")
-    if any(key.startswith("classifier.") for key in state) or any(".position_ids" in key for key in state):
+    if any(key.endswith(".position_ids") for key in state):
         lines.append("MMF gives its models no whole-image region: use VilbertProcessor(has_whole_image=False)")
     return lines
 
@@ -100,6 +101,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = MODELS[task][0 if is_two_stream else 1](config)
+    model.to(conversion.tensors["vilbert.text_embeddings.word.weight"].dtype)  # the checkpoint's, half or double too
     expected = model.state_dict()
     for name in [name for name in conversion.tensors if name not in expected]:
         key = next(key for key, ours in conversion.mapped.items() if ours == name)
@@ -114,8 +116,8 @@ def build(
         )
     if not any(not name.startswith("vilbert.") for name in conversion.tensors):
         raise ValueError(
-            f"the checkpoint holds no head for {task}; convert it with --task {' or '.join(tasks_in(state)) or 'another'}"
-            f" and load {type(model).__name__}.from_pretrained of that, which makes a new head"
+            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state)) or 'no task'}; convert it as "
+            f"that, and {type(model).__name__}.from_pretrained of the result makes a new head"
         )
     for name, tensor in conversion.tensors.items():
         if tensor.shape != expected[name].shape:

@@ -37,6 +37,7 @@ REFUSED = {  # what makes another model of it, and the only value that does not
     "in_batch_pairs": False,
     "model": "bert",
 }
+READ = {*SIZES, *CHOICES, *REFUSED, "with_coattention", "visual_target", "predict_feature", "v_target_size"}
 VISUAL_TARGETS = ("classes", "features", "contrastive")  # vilbert-multi-task's visual_target 0, 1, 2
 
 
@@ -61,10 +62,9 @@ def config_of(state: dict[str, Tensor], original: dict | None) -> TextAndRegions
     usual = {"text_num_heads": max(1, sizes["text_hidden_size"] // 64)}
     if not is_single:
         usual |= usual_layout(sizes, original)
-    stated = {ours: original[theirs] for theirs, ours in CHOICES.items() if theirs in original and ours not in usual}
-    stated |= {ours: original[theirs] for theirs, ours in CHOICES.items() if theirs in original and ours in usual}
+    stated = {ours: original[theirs] for theirs, ours in CHOICES.items() if theirs in original}
     if is_single:
-        stated = {name: value for name, value in stated.items() if hasattr(VilbertSingleStreamConfig, name)}
+        stated = {ours: value for ours, value in stated.items() if hasattr(VilbertSingleStreamConfig, ours)}
     elif original.get("with_coattention") is False:
         stated |= {"text_co_layers": (), "visual_co_layers": ()}
     values = sizes | usual | stated | prediction_sizes(state, sizes, original)
@@ -76,6 +76,11 @@ def config_of(state: dict[str, Tensor], original: dict | None) -> TextAndRegions
             "co-attention layers"
         )
     return config
+
+
+def unread(original: dict) -> list[str]:
+    """Names in an original json that nothing here depends on: flags of its training, and other dropouts than the one."""
+    return sorted(set(original) - READ)
 
 
 def two_stream_sizes(state: dict[str, Tensor]) -> dict:

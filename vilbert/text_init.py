@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from transformers.utils import cached_file
 
-from vilbert.checkpoint_keys import HEADS, SINGLE_STREAM, TEXT_EMBEDDINGS, TWO_STREAM
 from vilbert.convert import translate
 from vilbert.modeling_vilbert import VilbertModel, VilbertPreTrainedModel
 from vilbert.state_dicts import read_state_dict
