@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -100,8 +100,9 @@ def build(
         config.tie_word_embeddings = torch.equal(decoder, word)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = MODELS[task][0 if is_two_stream else 1](config)
-    model.to(conversion.tensors["vilbert.text_embeddings.word.weight"].dtype)  # the checkpoint's, half or double too
+        model: Any = MODELS[task][0 if is_two_stream else 1](config)
+    dtype = conversion.tensors["vilbert.text_embeddings.word.weight"].dtype
+    model.to(dtype)  # half or double too
     expected = model.state_dict()
     for name in [name for name in conversion.tensors if name not in expected]:
         key = next(key for key, ours in conversion.mapped.items() if ours == name)
@@ -116,8 +117,8 @@ def build(
         )
     if not any(not name.startswith("vilbert.") for name in conversion.tensors):
         raise ValueError(
-            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state)) or 'no task'}; convert it as "
-            f"that, and {type(model).__name__}.from_pretrained of the result makes a new head"
+            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state)) or 'no task'}; convert that, "
+            f"and {type(model).__name__}.from_pretrained of the result makes a new head"
         )
     for name, tensor in conversion.tensors.items():
         if tensor.shape != expected[name].shape:

@@ -79,7 +79,7 @@ def config_of(state: dict[str, Tensor], original: dict | None) -> TextAndRegions
 
 
 def unread(original: dict) -> list[str]:
-    """Names in an original json that nothing here depends on: flags of its training, and other dropouts than the one."""
+    """Names in an original json that no model here depends on: flags of training, all dropouts but one."""
     return sorted(set(original) - READ)
 
 

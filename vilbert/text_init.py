@@ -17,7 +17,7 @@ def text_init(model: VilbertPreTrainedModel, source: str | Path) -> list[str]:
     """Fill `model` in place; gives the names of the tensors that were filled.
 
     Two streams keep their own poolers and co-attention, as in the original: BERT has none. The single stream takes
-    BERT's pooler too. A model without a token head goes without.
+    BERT's pooler and next-sentence head too. A model without these heads goes without.
 
     Args:
         source: folder or hub name.
@@ -28,7 +28,9 @@ def text_init(model: VilbertPreTrainedModel, source: str | Path) -> list[str]:
     if not any(key.startswith("bert.") for key in state):  # saved without a head
         state = {f"bert.{key}": tensor for key, tensor in state.items()}
     is_two_stream = isinstance(model.base_model, VilbertModel)
-    tensors = translate(of_bert(state), is_two_stream=is_two_stream, task="pretraining").tensors
+    if is_two_stream:  # its alignment head reads both streams
+        state = {key: tensor for key, tensor in state.items() if not key.startswith("cls.seq_relationship.")}
+    tensors = translate(state, is_two_stream=is_two_stream, task="pretraining").tensors
     if model.base_model is model:
         tensors = {name.removeprefix("vilbert."): tensor for name, tensor in tensors.items()}
     expected = model.state_dict()
@@ -47,14 +49,10 @@ def text_init(model: VilbertPreTrainedModel, source: str | Path) -> list[str]:
     return sorted(filled)
 
 
-def of_bert(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without what only BERT needs, and with the token bias where the original has it."""
-    return {key: tensor for key, tensor in state.items() if not key.startswith("cls.predictions.decoder.")}
-
-
 def is_text(name: str, *, is_two_stream: bool) -> bool:
-    layers = "text_layers." if is_two_stream else "layers."
-    return name.removeprefix("vilbert.").startswith(("text_embeddings.word", "text_embeddings.position", layers))
+    """Whether BERT has to have a tensor."""
+    parts = ("text_embeddings.", "text_layers." if is_two_stream else "layers.")
+    return name.removeprefix("vilbert.").startswith(parts) and not name.endswith("text_embeddings.task.weight")
 
 
 def weights_of(source: str | Path) -> Path:
@@ -62,8 +60,16 @@ def weights_of(source: str | Path) -> Path:
 
     Raises: FileNotFoundError.
     """
+    reason: Exception | None = None
     for name in FILES:
-        found = cached_file(str(source), name, _raise_exceptions_for_missing_entries=False)
-        if found is not None:
-            return Path(found)
-    raise FileNotFoundError(f"no {' or '.join(FILES)} in {source}: expected a BERT directory or hub name")
+        path = Path(source) / name
+        if path.is_file():
+            return path
+        if not Path(source).is_dir():
+            try:
+                found = cached_file(str(source), name)
+            except OSError as error:
+                reason = error
+            else:
+                return Path(str(found))
+    raise FileNotFoundError(f"no {' or '.join(FILES)} in {source}: expected a BERT folder or hub name") from reason

@@ -1,0 +1,49 @@
+import math
+
+import pytest
+import torch
+
+from vilbert.losses import alignment_loss, masked_region_loss, masked_token_loss
+
+
+@pytest.mark.parametrize("target", ["classes", "features", "contrastive"])
+def test_no_masked_region_costs_nothing(target):
+    """vilbert_beta divides by max(count, 0) here and returns NaN."""
+    logits = torch.empty(0, 5, requires_grad=True)
+    loss = masked_region_loss(logits, torch.empty(0, 5), target=target)
+    loss.backward()
+    assert loss == 0
+
+
+def test_no_masked_token_costs_nothing():
+    assert masked_token_loss(torch.empty(0, 7), torch.empty(0, dtype=torch.long)) == 0
+
+
+def test_token_loss_is_the_mean_surprise():
+    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]])
+    assert masked_token_loss(logits, torch.tensor([1, 0])).item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+
+
+def test_region_loss_is_the_mean_divergence_and_zero_where_the_prediction_is_right():
+    targets = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    assert masked_region_loss(targets.clamp(min=1e-9).log(), targets, target="classes").item() == pytest.approx(
+        0, abs=1e-6
+    )
+    flat = torch.zeros(2, 2)
+    assert masked_region_loss(flat, targets, target="classes").item() == pytest.approx(math.log(2) / 2)
+
+
+def test_feature_loss_is_the_mean_square():
+    loss = masked_region_loss(torch.zeros(2, 3), torch.full((2, 3), 2.0), target="features")
+    assert loss.item() == pytest.approx(4)
+
+
+def test_contrastive_loss_asks_for_the_own_feature():
+    features = torch.eye(3) * 20
+    assert masked_region_loss(features, features, target="contrastive").item() == pytest.approx(0, abs=1e-6)
+    assert masked_region_loss(torch.zeros(3, 3), features, target="contrastive").item() == pytest.approx(math.log(3))
+
+
+def test_index_1_means_aligned():
+    logits = torch.tensor([[-9.0, 9.0]])
+    assert alignment_loss(logits, torch.tensor([1])) < 1e-6 < alignment_loss(logits, torch.tensor([0]))

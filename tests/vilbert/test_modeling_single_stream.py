@@ -1,0 +1,68 @@
+import torch
+from transformers import AutoModel, AutoModelForPreTraining
+
+from vilbert.configuration_vilbert import VilbertSingleStreamConfig
+from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining, VilbertSingleStreamModel
+from vilbert.modeling_vilbert import VilbertForPreTraining
+
+
+def test_both_architectures_give_the_same_fields_and_shapes(any_config, batch):
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    output = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config).eval()(**batch)
+    assert output.token_logits.shape == (3, 13, 53)
+    assert output.region_logits.shape == (3, 11, 7)
+    assert output.alignment_logits.shape == (3, 2)
+    assert output.text_states.shape == (3, 13, 12)
+    assert output.visual_states.shape[:2] == (3, 11)
+    assert output.pooled_text.shape == output.pooled_visual.shape
+    assert output.loss is None
+
+
+def test_every_parameter_learns_in_either_architecture(any_config, batch):
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config)
+    labels = torch.full((3, 13), -100)
+    labels[0, 4] = 17
+    mask = torch.zeros(3, 11, dtype=torch.bool)
+    mask[1, 2] = True
+    targets = torch.rand(3, 11, 7).softmax(-1)
+    aligned = torch.tensor([1, 0, 1])
+    output = model(**batch, labels=labels, region_targets=targets, region_target_mask=mask, alignment_labels=aligned)
+    assert list(output.losses) == ["masked_token", "masked_region", "alignment"]
+    assert output.token_logits.shape == (1, 53)
+    assert output.region_logits.shape == (1, 7)
+    output.loss.backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_the_quarters_of_a_map_are_one_attention(any_config, batch):
+    if not isinstance(any_config, VilbertSingleStreamConfig):
+        return
+    maps = VilbertSingleStreamModel(any_config).eval()(**batch, output_attentions=True).attentions
+    assert maps.text_to_visual[1].shape == (3, 3, 13, 11)
+    assert maps.visual_to_text[1].shape == (3, 3, 11, 13)
+    ones = maps.text[1].sum(-1) + maps.text_to_visual[1].sum(-1)
+    torch.testing.assert_close(ones, torch.ones(3, 3, 13))
+
+
+def test_gradient_checkpointing_changes_no_gradient(any_config, batch):
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    any_config.dropout = 0.0
+    model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config).train()
+    gradients = []
+    for is_on in (False, True):
+        if is_on:
+            model.gradient_checkpointing_enable()
+        model.zero_grad()
+        model(**batch, alignment_labels=torch.tensor([0, 1, 1])).loss.backward()
+        gradients.append(model.get_input_embeddings().weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+    assert model.is_gradient_checkpointing
+
+
+def test_auto_classes_find_either_architecture(any_config, tmp_path):
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    model_class = VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining
+    model_class(any_config).save_pretrained(tmp_path)
+    assert type(AutoModelForPreTraining.from_pretrained(tmp_path)) is model_class
+    assert type(AutoModel.from_pretrained(tmp_path)).__name__ == f"Vilbert{'SingleStream' * is_single}Model"
