@@ -117,8 +117,8 @@ def build(
         )
     if not any(not name.startswith("vilbert.") for name in conversion.tensors):
         raise ValueError(
-            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state)) or 'no task'}; convert that, "
-            f"and {type(model).__name__}.from_pretrained of the result makes a new head"
+            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state)) or 'no task'}; convert "
+            f"that, and {type(model).__name__}.from_pretrained of the result makes a new head"
         )
     for name, tensor in conversion.tensors.items():
         if tensor.shape != expected[name].shape:

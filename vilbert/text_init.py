@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers.utils import cached_file
 
 from vilbert.convert import translate

@@ -1,0 +1,218 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForPreTraining
+
+from vilbert.convert import convert, folded, tasks_in
+from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
+from vilbert.modeling_vilbert import VilbertForPreTraining
+
+DATA = Path(__file__).parent / "data"
+
+
+def checkpoint(name: str = "two_stream") -> tuple[dict[str, Tensor], dict]:
+    """The tensors of a published file in small, and its json."""
+    tensors = load_file(DATA / f"{name}.safetensors")
+    state = {key.removeprefix("param/"): value for key, value in tensors.items() if key.startswith("param/")}
+    return state, json.loads((DATA / f"{name}.json").read_text())["config"]
+
+
+def converted(folder: Path, state: dict[str, Tensor], config: dict | None, task: str | None = None) -> list[str]:
+    torch.save(state, folder / "model.bin")
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    path = folder / "config.json" if config is not None else None
+    return convert(folder / "model.bin", folder / "out", config_path=path, task=task)
+
+
+def with_task_heads(state: dict[str, Tensor], trained: str) -> dict[str, Tensor]:
+    """The heads that vilbert_beta's task class has; only the biases of the one that was trained are not 0."""
+    heads = {
+        "vil_prediction.main.0.weight_v": torch.randn(20, 10),
+        "vil_prediction.main.0.weight_g": torch.tensor(2.0),
+        "vil_prediction.main.0.bias": torch.zeros(20),
+        "vil_prediction.main.3.weight_v": torch.randn(3, 20),
+        "vil_prediction.main.3.weight_g": torch.tensor(3.0),
+        "vil_prediction.main.3.bias": torch.zeros(3),
+        "vil_logit.weight": torch.randn(1, 10),
+        "vil_logit.bias": torch.zeros(1),
+        "vision_logit.weight": torch.randn(1, 12),
+        "vision_logit.bias": torch.zeros(1),
+        "linguisic_logit.weight": torch.randn(1, 8),
+        "linguisic_logit.bias": torch.zeros(1),
+    }
+    biases = {key: torch.ones_like(value) for key, value in heads.items() if key.startswith(trained) and "bias" in key}
+    return state | heads | biases
+
+
+def test_every_key_is_accounted_for(tmp_path):
+    state, config = checkpoint()
+    lines = converted(tmp_path, state, config)
+    for key in state:
+        assert sum(line.split()[1].rstrip(":") == key for line in lines) == 1, key
+    assert "mapped   bert.t_pooler.dense.weight -> vilbert.text_pooler.weight [10, 8]" in lines
+    assert (
+        "ignored  bert.encoder.c_layer.0.biOutput.q_dense1.weight: allocated by the original, read by nothing" in lines
+    )
+    assert lines[-1].startswith("VilbertForPreTraining in ")
+
+
+def test_wrappers_and_old_names_make_no_difference(tmp_path):
+    state, config = checkpoint()
+    old = {}
+    for key, value in state.items():
+        key = key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        old[f"module.{key}"] = value
+    for name, tensors in (("new", state), ("old", old)):
+        (tmp_path / name).mkdir()
+        converted(tmp_path / name, {"model_state_dict": tensors} if name == "old" else tensors, config)
+    new, again = (load_file(tmp_path / name / "out/model.safetensors") for name in ("new", "old"))
+    assert new.keys() == again.keys()
+    assert all(torch.equal(new[name], again[name]) for name in new)
+
+
+def test_mmf_s_names_and_its_untied_decoder_are_read(tmp_path):
+    state, config = checkpoint()
+    state["cls.predictions.decoder.weight"] = state["cls.predictions.decoder.weight"] + 1
+    del state["cls.bi_seq_relationship.weight"], state["cls.bi_seq_relationship.bias"]
+    mmf = {f"model.{key}": value for key, value in state.items()}
+    mmf["model.bert.embeddings.position_ids"] = torch.arange(11)[None]
+    lines = converted(tmp_path, mmf, config)
+    assert "ignored  bert.embeddings.position_ids: the numbers 0, 1, 2, no weight" in lines
+    assert "missing  alignment_head.weight: new, drawn from seed 0" in lines
+    assert "has_whole_image=False" in lines[-1]
+    model = VilbertForPreTraining.from_pretrained(tmp_path / "out")
+    assert torch.equal(model.token_head.decoder.weight, state["cls.predictions.decoder.weight"])
+    assert torch.equal(model.get_input_embeddings().weight, state["bert.embeddings.word_embeddings.weight"])
+
+
+def test_mmf_s_classifier_is_the_answer_head(tmp_path):
+    state, config = checkpoint()
+    head = {
+        "classifier.0.dense.weight": torch.randn(10, 10),
+        "classifier.0.dense.bias": torch.randn(10),
+        "classifier.0.LayerNorm.weight": torch.randn(10),
+        "classifier.0.LayerNorm.bias": torch.randn(10),
+        "classifier.1.weight": torch.randn(7, 10),
+        "classifier.1.bias": torch.randn(7),
+    }
+    trunk = {key: value for key, value in state.items() if not key.startswith("cls.")}
+    converted(tmp_path, {f"model.{key}": value for key, value in (trunk | head).items()}, config)
+    model = VilbertForQuestionAnswering.from_pretrained(tmp_path / "out")
+    assert model.config.num_labels == 7
+    assert model.config.answer_head == "gelu_norm"
+    assert torch.equal(model.answer_head.norm.weight, head["classifier.0.LayerNorm.weight"])
+
+
+def test_the_trained_head_tells_the_task(tmp_path):
+    state, config = checkpoint()
+    assert tasks_in(state) == ["pretraining"]
+    assert tasks_in(with_task_heads(state, "vil_prediction")) == ["vqa"]
+    assert tasks_in(with_task_heads(state, "vision_logit")) == ["refcoco"]
+    lines = converted(tmp_path, with_task_heads(state, "vil_prediction"), config)
+    assert lines[-1].startswith("VilbertForQuestionAnswering")
+    assert "ignored  vision_logit.bias: of the head for refcoco" in lines
+
+
+def test_an_ambiguous_head_asks_for_the_task(tmp_path):
+    state, config = checkpoint()
+    state = with_task_heads(state, "vil_logit")
+    with pytest.raises(ValueError, match="holds heads for vcr, retrieval: choose one with --task"):
+        converted(tmp_path, state, config)
+    converted(tmp_path, state, config, task="vcr")
+    model = VilbertForMultipleChoice.from_pretrained(tmp_path / "out")
+    assert torch.equal(model.score_head.weight, state["vil_logit.weight"])
+
+
+def test_a_head_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no head for vqa, but for pretraining; convert that, and VilbertFor"):
+        converted(tmp_path, *checkpoint(), task="vqa")
+
+
+def test_weight_norm_is_folded_over_the_whole_matrix():
+    weight = folded({"a.weight_v": torch.tensor([[3.0, 0.0], [0.0, 4.0]]), "a.weight_g": torch.tensor(10.0)})[
+        "a.weight"
+    ]
+    assert weight.tolist() == [[6, 0], [0, 8]]
+    with pytest.raises(ValueError, match="'a.weight_v' has no weight_g beside it"):
+        folded({"a.weight_v": torch.zeros(2, 2)})
+
+
+def test_without_a_config_the_layout_is_the_published_one(tmp_path):
+    """Heads of 64 (text), 128 (visual, co): here one each; the last text layers meet the first visual ones."""
+    state, config = checkpoint()
+    converted(tmp_path, state, None)
+    model = AutoModelForPreTraining.from_pretrained(tmp_path / "out")
+    assert model.config.text_co_layers == (1, 2)
+    assert model.config.visual_co_layers == (0, 1)
+    assert model.config.text_num_heads == model.config.visual_num_heads == model.config.co_num_heads == 1
+
+
+def test_feature_targets_are_told_from_classes(tmp_path):
+    state, config = checkpoint()
+    state["cls.imagePredictions.decoder.weight"] = torch.randn(7, 12)
+    state["cls.imagePredictions.decoder.bias"] = torch.randn(7)
+    converted(tmp_path, state, config | {"v_target_size": 7, "predict_feature": True})
+    assert VilbertForPreTraining.from_pretrained(tmp_path / "out").config.visual_target == "features"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"hidden_size": 16}, "the config's hidden_size is 16, but the tensors' is 8"),
+        ({"v_num_hidden_layers": 3}, "the config's v_num_hidden_layers is 3, but the tensors' is 2"),
+        ({"v_target_size": 1601}, "the config's v_target_size is 1601, but the tensors' is 5"),
+        ({"num_attention_heads": 3}, "text_num_heads is 3, expected a divisor of text_hidden_size, 8"),
+        ({"v_biattention_id": [0], "t_biattention_id": [1]}, r"t_biattention_id are \(1,\), but the tensors have 2"),
+        ({"hidden_act": "relu"}, "the config's hidden_act is relu, expected gelu"),
+        ({"dynamic_attention": True}, "the config's dynamic_attention is True"),
+    ],
+)
+def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, message):
+    state, config = checkpoint()
+    with pytest.raises(ValueError, match=message):
+        converted(tmp_path, state, config | changed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_model_s_checkpoint_is_refused(tmp_path):
+    state, config = checkpoint()
+    bert = {key: value for key, value in state.items() if key.startswith(("bert.embeddings", "bert.encoder.layer"))}
+    with pytest.raises(ValueError, match="no 'bert.v_pooler.dense.weight' among .* this is no ViLBERT checkpoint"):
+        converted(tmp_path, bert, config)
+    with pytest.raises(ValueError, match="this is no ViLBERT checkpoint"):
+        converted(tmp_path, {"fc.weight": torch.zeros(2, 2)}, None)
+    del state["bert.encoder.c_layer.1.biattention.key2.weight"]
+    with pytest.raises(
+        ValueError, match=r"1 of the trunk's tensors are missing, 'vilbert.co_layers.1.visual_attention.key"
+    ):
+        converted(tmp_path, state, config)
+
+
+def test_a_tensor_of_another_shape_is_named(tmp_path):
+    state, config = checkpoint()
+    state["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(8, 17)
+    message = r"vilbert.text_layers.1.feed_forward.output.weight has the shape \[8, 17\], expected \[8, 13\]"
+    with pytest.raises(ValueError, match=message):
+        converted(tmp_path, state, config)
+
+
+def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
+    state, config = checkpoint("single_stream")
+    save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "vilbert.convert", str(tmp_path / "model.safetensors"), str(tmp_path / "out")]
+    options = ["--config", str(tmp_path / "config.json"), "--task", "vqa"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "mapped   vil_prediction.main.0.weight -> answer_head.dense.weight [16, 8]" in done.stdout
+    assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "vilbert_single_stream"
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.strip().splitlines()[-1].startswith("error: the checkpoint holds heads for vqa, vcr, refcoco")
