@@ -136,18 +136,16 @@ def test_a_head_that_is_not_there_is_named(tmp_path):
 
 
 def test_weight_norm_is_folded_over_the_whole_matrix():
-    weight = folded({"a.weight_v": torch.tensor([[3.0, 0.0], [0.0, 4.0]]), "a.weight_g": torch.tensor(10.0)})[
-        "a.weight"
-    ]
-    assert weight.tolist() == [[6, 0], [0, 8]]
-    with pytest.raises(ValueError, match="'a.weight_v' has no weight_g beside it"):
-        folded({"a.weight_v": torch.zeros(2, 2)})
+    direction = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+    state = {"a.weight_v": direction, "a.weight_g": torch.tensor(10.0)}
+    assert folded(state)["a.weight"].tolist() == [[6, 0], [0, 8]]
+    with pytest.raises(ValueError, match=r"'a.weight_v' has no weight_g beside it"):
+        folded({"a.weight_v": direction})
 
 
 def test_without_a_config_the_layout_is_the_published_one(tmp_path):
     """Heads of 64 (text), 128 (visual, co): here one each; the last text layers meet the first visual ones."""
-    state, config = checkpoint()
-    converted(tmp_path, state, None)
+    converted(tmp_path, checkpoint()[0], None)
     model = AutoModelForPreTraining.from_pretrained(tmp_path / "out")
     assert model.config.text_co_layers == (1, 2)
     assert model.config.visual_co_layers == (0, 1)
@@ -184,7 +182,7 @@ def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, mess
 def test_another_model_s_checkpoint_is_refused(tmp_path):
     state, config = checkpoint()
     bert = {key: value for key, value in state.items() if key.startswith(("bert.embeddings", "bert.encoder.layer"))}
-    with pytest.raises(ValueError, match="no 'bert.v_pooler.dense.weight' among .* this is no ViLBERT checkpoint"):
+    with pytest.raises(ValueError, match=r"no 'bert.v_pooler.dense.weight' among .* this is no ViLBERT checkpoint"):
         converted(tmp_path, bert, config)
     with pytest.raises(ValueError, match="this is no ViLBERT checkpoint"):
         converted(tmp_path, {"fc.weight": torch.zeros(2, 2)}, None)

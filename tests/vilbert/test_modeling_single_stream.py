@@ -52,13 +52,13 @@ def test_gradient_checkpointing_changes_no_gradient(any_config, batch):
     gradients = []
     for is_on in (False, True):
         if is_on:
-            newer = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.20 on
+            newer = getattr(model, "activation_checkpointing_enable", None)  # its name in newer transformers
             (newer or model.gradient_checkpointing_enable)()
         model.zero_grad()
         model(**batch, alignment_labels=torch.tensor([0, 1, 1])).loss.backward()
         gradients.append(model.get_input_embeddings().weight.grad.clone())
     torch.testing.assert_close(*gradients)
-    assert model.is_gradient_checkpointing
+    assert sum(getattr(module, "gradient_checkpointing", False) for module in model.modules()) > 1
 
 
 def test_auto_classes_find_either_architecture(any_config, tmp_path):

@@ -73,12 +73,10 @@ def test_mmf_models_go_without_the_whole_image(bert_tokenizer):
 
 def test_a_saved_processor_gives_the_same(bert_tokenizer, two_stream_config, tmp_path):
     processor = VilbertProcessor(bert_tokenizer, has_whole_image=False)
-    VilbertModel(two_stream_config()).save_pretrained(tmp_path / "model")
-    processor.save_pretrained(tmp_path / "model")
-    for again in (
-        VilbertProcessor.from_pretrained(tmp_path / "model"),
-        AutoProcessor.from_pretrained(tmp_path / "model"),
-    ):
+    folder = tmp_path / "model"
+    VilbertModel(two_stream_config()).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    for again in (VilbertProcessor.from_pretrained(folder), AutoProcessor.from_pretrained(folder)):
         assert isinstance(again, VilbertProcessor)
         assert not again.has_whole_image
         expected, given = (one(["a ball"], [regions(3)]) for one in (processor, again))
@@ -105,7 +103,7 @@ def test_any_tokenizer_does():
     with pytest.raises(ValueError, match="text 1 is '', which has no token"):
         VilbertProcessor(fast).encode_text(["red cube", ""])
     fast.pad_token = None
-    with pytest.raises(ValueError, match="has no pad token; set tokenizer.pad_token first"):
+    with pytest.raises(ValueError, match=r"has no pad token; set tokenizer.pad_token first"):
         VilbertProcessor(fast).encode_text(["red cube"])
 
 

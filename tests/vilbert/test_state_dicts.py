@@ -67,5 +67,5 @@ def test_what_is_no_tensor_is_named(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*none.bin"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*none.bin"):
         read_state_dict(tmp_path / "none.bin")
