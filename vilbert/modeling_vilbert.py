@@ -276,31 +276,21 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
             task_ids=task_ids,
             output_attentions=output_attentions,
         )
-        losses = {}
+        self._check_labels(output, labels, region_targets, region_target_mask, alignment_labels)
         text, regions = output.text_states, output.visual_states
         if labels is not None:
-            demand_shape("labels", labels, "that of the text states", tuple(text.shape[:2]))
-            is_masked = labels != IGNORED
-            text, labels = text[is_masked], labels[is_masked]
-        token_logits = self.token_head(text)
+            text, labels = text[labels != IGNORED], labels[labels != IGNORED]
+        if region_targets is not None and region_target_mask is not None:
+            regions, region_targets = regions[region_target_mask.bool()], region_targets[region_target_mask.bool()]
+        token_logits, region_logits = self.token_head(text), self.region_head(regions)
+        alignment_logits = self.alignment_head(self.dropout(self.vilbert.fuse(output)))
+        losses = {}
         if labels is not None:
             losses["masked_token"] = masked_token_loss(token_logits, labels)
-        if (region_targets is None) != (region_target_mask is None):
-            raise ValueError("region_targets and region_target_mask belong together, only one was given")
-        if region_targets is not None and region_target_mask is not None:
-            expected = (*regions.shape[:2], self.config.visual_target_size)
-            demand_shape("region_targets", region_targets, "[B, R, C]", expected)
-            demand_shape("region_target_mask", region_target_mask, "[B, R]", expected[:2])
-            is_masked = region_target_mask.bool()
-            regions, region_targets = regions[is_masked], region_targets[is_masked]
-        region_logits = self.region_head(regions)
         if region_targets is not None:
-            losses["masked_region"] = masked_region_loss(
-                region_logits, region_targets, target=self.config.visual_target
-            )
-        alignment_logits = self.alignment_head(self.dropout(self.vilbert.fuse(output)))
+            target = self.config.visual_target
+            losses["masked_region"] = masked_region_loss(region_logits, region_targets, target=target)
         if alignment_labels is not None:
-            demand_shape("alignment_labels", alignment_labels, "[B]", (len(alignment_logits),))
             losses["alignment"] = alignment_loss(alignment_logits, alignment_labels)
         return VilbertPreTrainingOutput(
             **output,
@@ -310,6 +300,27 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
             region_logits=region_logits,
             alignment_logits=alignment_logits,
         )
+
+    def _check_labels(
+        self,
+        output: VilbertOutput,
+        labels: Tensor | None,
+        region_targets: Tensor | None,
+        region_target_mask: Tensor | None,
+        alignment_labels: Tensor | None,
+    ) -> None:
+        assert output.text_states is not None
+        assert output.visual_states is not None
+        if labels is not None:
+            demand_shape("labels", labels, "that of the text states", tuple(output.text_states.shape[:2]))
+        if (region_targets is None) != (region_target_mask is None):
+            raise ValueError("region_targets and region_target_mask belong together, only one was given")
+        if region_targets is not None and region_target_mask is not None:
+            expected = (*output.visual_states.shape[:2], self.config.visual_target_size)
+            demand_shape("region_targets", region_targets, "[B, R, C]", expected)
+            demand_shape("region_target_mask", region_target_mask, "[B, R]", expected[:2])
+        if alignment_labels is not None:
+            demand_shape("alignment_labels", alignment_labels, "[B]", (len(output.text_states),))
 
 
 AutoModel.register(VilbertConfig, VilbertModel)

@@ -81,3 +81,35 @@ def test_logits_cover_every_position_without_labels():
     assert output.token_logits.shape == (3, 13, 53)
     assert output.region_logits.shape == (3, 11, 7)
     assert output.alignment_logits.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"labels": torch.zeros(3, 11, dtype=torch.long)}, r"labels has the shape \[3, 11\], expected .*\[3, 13\]"),
+        ({"region_targets": torch.zeros(3, 11, 7)}, "belong together, only one was given"),
+        (
+            {"region_targets": torch.zeros(3, 10, 7), "region_target_mask": torch.zeros(3, 10)},
+            r"region_targets has the shape \[3, 10, 7\], expected \[B, R, C\], \[3, 11, 7\]",
+        ),
+        ({"alignment_labels": torch.zeros(2, dtype=torch.long)}, r"alignment_labels has the shape \[2\]"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(labels, message):
+    with pytest.raises(ValueError, match=message):
+        small_model()(**inputs(), **labels)
+
+
+def test_a_batch_without_a_masked_token_or_region_learns_alignment_alone():
+    model = small_model()
+    output = model(
+        **inputs(),
+        labels=torch.full((3, 13), -100),
+        region_targets=torch.zeros(3, 11, 7),
+        region_target_mask=torch.zeros(3, 11, dtype=torch.bool),
+        alignment_labels=torch.tensor([1, 0, 1]),
+    )
+    output.loss.backward()
+    assert output.losses["masked_token"] == output.losses["masked_region"] == 0
+    assert output.loss == output.losses["alignment"]
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
