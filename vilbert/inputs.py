@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vilbert.configuration_vilbert import TextAndRegionsConfig
 
+Batch = dict[str, Tensor]  # inputs and labels, by the names of a model's `forward`
 BOX_TOLERANCE = 1e-3  # of the image; boxes kept in float16 or rounded to pixels go so far beyond it
 
 

@@ -1,6 +1,6 @@
 """Which tokens and regions pretraining hides, and what the model then sees.
 
-T tokens, R regions (region 0 is the whole image), D feature size. Every draw comes from a generator that is made of
+T tokens, N regions without the whole image, D feature size. Every draw comes from a generator that is made of
 (seed, epoch, example) alone, so masks do not depend on workers, devices or a resume.
 """
 
@@ -20,11 +20,11 @@ class MaskedText:
 
 
 @dataclass(frozen=True)
-class MaskedRegions:
-    """An image's regions as the model sees them, and which it has to find."""
+class RegionMask:
+    """Which of an image's regions, without the whole image, are asked for and which are not shown."""
 
-    features: np.ndarray  # [R, D] float32, region 0 is the mean of the regions that nothing hides
-    is_masked: np.ndarray  # [R] bool, never region 0
+    is_masked: np.ndarray  # [N] bool, the model has to find these
+    is_hidden: np.ndarray  # [N] bool, the feature of these is zero
 
 
 def example_generator(seed: int, epoch: int, example: int) -> np.random.Generator:
@@ -58,38 +58,34 @@ def mask_tokens(
 
 
 def mask_regions(
-    features: np.ndarray,
-    boxes: np.ndarray,
-    generator: np.random.Generator,
-    *,
-    probability: float,
-    max_overlap: float | None,
-) -> MaskedRegions:
-    """Hide regions, and put the whole image, as the mean of what is left, in front.
-
-    A masked region's feature is zero in 90 % of the cases. Regions that overlap a masked one are zero too, or they
-    would show it; the mean leaves out whatever is masked or zero.
+    boxes: np.ndarray, generator: np.random.Generator, *, probability: float, max_overlap: float | None
+) -> RegionMask:
+    """Mask regions: 90 % of them are hidden, and with them whatever overlaps them, or it would show them.
 
     Args:
-        features: [R - 1, D], without the whole image.
-        boxes: [R - 1, 4], x1 y1 x2 y2, any unit.
+        boxes: [N, 4], x1 y1 x2 y2, any unit, without the whole image.
         max_overlap: intersection over union above which a neighbour is hidden as well; None: none is.
     Source: Lu et al. 2019, section 3.2; Lu et al. 2020 (12-in-1), section 3.2, for the overlap. The original code
-        leaves overlapping features visible, and keeps them in the mean: a leak.
+        leaves overlapping features visible: a leak.
     """
-    num_regions = len(features)
-    draws = generator.random((2, num_regions))
+    draws = generator.random((2, len(boxes)))
     is_masked = draws[0] < probability
-    is_zero = is_masked & (draws[1] < 0.9)
+    is_hidden = is_masked & (draws[1] < 0.9)
     if max_overlap is not None and is_masked.any():
-        is_zero |= (overlaps(boxes, boxes[is_masked]) > max_overlap).any(axis=1) & ~is_masked
-    visible = np.where(is_zero[:, None], 0, features).astype(np.float32)
-    is_left = ~(is_masked | is_zero)
-    whole = visible[is_left].mean(axis=0) if is_left.any() else np.zeros(features.shape[1], np.float32)
-    return MaskedRegions(
-        features=np.concatenate([whole[None], visible]).astype(np.float32),
-        is_masked=np.concatenate([[False], is_masked]),
-    )
+        is_hidden |= (overlaps(boxes, boxes[is_masked]) > max_overlap).any(axis=1) & ~is_masked
+    return RegionMask(is_masked=is_masked, is_hidden=is_hidden)
+
+
+def write_visible(features: np.ndarray, mask: RegionMask, out: np.ndarray) -> None:
+    """Fill `out` [N + 1, D] with the whole image, as the mean of what is neither masked nor hidden, and the features
+    [N, D] as the model sees them.
+
+    Source: Lu et al. 2019, section 3.2. The original's mean has masked regions in it that are not hidden: a leak.
+    """
+    out[1:] = features
+    is_left = ~(mask.is_masked | mask.is_hidden)
+    out[0] = features[is_left].mean(axis=0, dtype=np.float32) if is_left.any() else 0
+    out[1:][mask.is_hidden] = 0
 
 
 def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -261,8 +261,9 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
 
         Args:
             labels: int64 [B, T], -100 where not masked.
-            region_targets: [B, R, C] class distributions, or [B, R, visual_feature_size].
             region_target_mask: [B, R], 1 where masked.
+            region_targets: of the masked regions in reading order, class distributions [N, C], or [N,
+                visual_feature_size].
             alignment_labels: int64 [B], 1 where the text belongs to the image.
         Raises: ValueError for shapes and values that do not fit.
         """
@@ -281,7 +282,9 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         if labels is not None:
             text, labels = text[labels != IGNORED], labels[labels != IGNORED]
         if region_targets is not None and region_target_mask is not None:
-            regions, region_targets = regions[region_target_mask.bool()], region_targets[region_target_mask.bool()]
+            regions = regions[region_target_mask.bool()]
+            expected = (len(regions), self.config.visual_target_size)
+            demand_shape("region_targets", region_targets, "[N, C], N masked regions", expected)
         token_logits, region_logits = self.token_head(text), self.region_head(regions)
         alignment_logits = self.alignment_head(self.dropout(self.vilbert.fuse(output)))
         losses = {}
@@ -316,9 +319,7 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         if (region_targets is None) != (region_target_mask is None):
             raise ValueError("region_targets and region_target_mask belong together, only one was given")
         if region_targets is not None and region_target_mask is not None:
-            expected = (*output.visual_states.shape[:2], self.config.visual_target_size)
-            demand_shape("region_targets", region_targets, "[B, R, C]", expected)
-            demand_shape("region_target_mask", region_target_mask, "[B, R]", expected[:2])
+            demand_shape("region_target_mask", region_target_mask, "[B, R]", tuple(output.visual_states.shape[:2]))
         if alignment_labels is not None:
             demand_shape("alignment_labels", alignment_labels, "[B]", (len(output.text_states),))
 

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from extract.settings import ExtractSettings
+from vilbert.settings import VilbertSettings
 
 
-class Settings(ExtractSettings):
+class Settings(ExtractSettings, VilbertSettings):
     """Everything that a run is made of."""
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="results/<run>/ holds what the run makes")]
@@ -31,6 +32,9 @@ class Settings(ExtractSettings):
             raise ValueError(
                 "detector.weights is null: give a path, or source.kind 'drawn' and detector_training to train it"
             )
+        for name in ("train_split", "validation_split"):
+            if (split := getattr(self.pretraining, name)) not in source.splits:
+                raise ValueError(f"pretraining.{name} is '{split}', expected one of {', '.join(source.splits)}")
         if source.kind == "urls" and not (self.download.contact or self.download.mirror):
             raise ValueError(
                 "download.contact is null: give a url or an e-mail address, the servers' owners want to know who asks"

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pretraining_world import World, make_world
 from torch import Tensor
 
 from vilbert.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
@@ -75,3 +76,9 @@ def batch() -> dict[str, Tensor]:
         "visual_boxes": torch.rand(3, 11, 5, generator=generator),
         "visual_attention_mask": visual_attention_mask,
     }
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> World:
+    """Captions, tokenizer and features to pretrain on."""
+    return make_world(tmp_path_factory.mktemp("world"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vilbert.masking import IGNORED, example_generator, mask_regions, mask_tokens, overlaps
+from vilbert.masking import IGNORED, RegionMask, example_generator, mask_regions, mask_tokens, overlaps, write_visible
 
 CLS, SEP, MASK = 2, 3, 4
 SPECIAL = frozenset({0, 1, CLS, SEP, MASK})
@@ -45,37 +45,45 @@ def test_overlap_by_hand():
     np.testing.assert_allclose(overlaps(boxes, boxes), [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
 
 
+def shown(features: np.ndarray, mask: RegionMask) -> np.ndarray:
+    out = np.full((len(features) + 1, features.shape[1]), np.nan, features.dtype)
+    write_visible(features, mask, out)
+    return out
+
+
 def test_what_overlaps_a_masked_region_is_hidden_and_the_mean_has_neither():
     features = np.array([[1.0, 1], [2, 2], [3, 3], [5, 5], [7, 7]], dtype=np.float32)
     boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], np.float32)
     seen = 0
     for example in range(199):
-        regions = mask_regions(features, boxes, example_generator(1, 0, example), probability=0.3, max_overlap=0.4)
-        if not regions.is_masked[1] or regions.is_masked[2]:
+        mask = mask_regions(boxes, example_generator(1, 0, example), probability=0.3, max_overlap=0.4)
+        if not mask.is_masked[0] or mask.is_masked[1]:
             continue
         seen += 1
-        assert regions.features[2].tolist() == [0, 0]
-        left = [index for index in (2, 3, 4) if not regions.is_masked[index + 1]]
-        expected = features[left].mean(axis=0) if left else np.zeros(2)
-        np.testing.assert_allclose(regions.features[0], expected)
+        visible = shown(features, mask)
+        assert visible[2].tolist() == [0, 0]
+        left = [index for index in (2, 3, 4) if not mask.is_masked[index]]
+        np.testing.assert_allclose(visible[0], features[left].mean(axis=0) if left else [0, 0])
     assert seen > 20
 
 
+def test_one_masked_region_in_ten_is_shown_but_is_not_in_the_mean():
+    features, boxes = np.ones((499, 2), np.float32), np.zeros((499, 4), np.float32)
+    mask = mask_regions(boxes, example_generator(3, 0, 0), probability=1, max_overlap=None)
+    assert mask.is_hidden.mean() == pytest.approx(0.9, abs=0.04)
+    visible = shown(features, mask)
+    np.testing.assert_array_equal(visible[1:, 0] == 0, mask.is_hidden)
+    assert not visible[0].any()
+
+
 def test_without_an_overlap_rule_neighbours_stay():
-    features = np.ones((2, 3), dtype=np.float32)
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10]], dtype=np.float32)
     for example in range(50):
-        regions = mask_regions(features, boxes, example_generator(1, 0, example), probability=0.5, max_overlap=None)
-        assert (regions.features[1:][~regions.is_masked[1:]] == 1).all()
+        mask = mask_regions(boxes, example_generator(1, 0, example), probability=0.5, max_overlap=None)
+        assert not (mask.is_hidden & ~mask.is_masked).any()
 
 
-def test_all_regions_masked_leave_a_whole_image_of_zeros():
-    regions = mask_regions(
-        np.ones((3, 5), np.float32),
-        np.zeros((3, 4), np.float32),
-        example_generator(0, 0, 0),
-        probability=1,
-        max_overlap=0.4,
-    )
-    assert regions.is_masked.tolist() == [False, True, True, True]
-    assert not regions.features[0].any()
+def test_the_mean_of_half_precision_features_is_taken_in_full():
+    features = np.full((36, 3), 2500, np.float16)  # their sum is more than float16 can hold
+    nothing = RegionMask(is_masked=np.zeros(36, bool), is_hidden=np.zeros(36, bool))
+    np.testing.assert_array_equal(shown(features, nothing), np.full((37, 3), 2500))

@@ -87,10 +87,14 @@ def test_logits_cover_every_position_without_labels():
     ("labels", "message"),
     [
         ({"labels": torch.zeros(3, 11, dtype=torch.long)}, r"labels has the shape \[3, 11\], expected .*\[3, 13\]"),
-        ({"region_targets": torch.zeros(3, 11, 7)}, "belong together, only one was given"),
+        ({"region_targets": torch.zeros(0, 7)}, "belong together, only one was given"),
         (
-            {"region_targets": torch.zeros(3, 10, 7), "region_target_mask": torch.zeros(3, 10)},
-            r"region_targets has the shape \[3, 10, 7\], expected \[B, R, C\], \[3, 11, 7\]",
+            {"region_targets": torch.zeros(0, 7), "region_target_mask": torch.zeros(3, 10)},
+            r"region_target_mask has the shape \[3, 10\], expected \[B, R\], \[3, 11\]",
+        ),
+        (
+            {"region_targets": torch.zeros(32, 7), "region_target_mask": torch.ones(3, 11)},
+            r"region_targets has the shape \[32, 7\], expected \[N, C\], N masked regions, \[33, 7\]",
         ),
         ({"alignment_labels": torch.zeros(2, dtype=torch.long)}, r"alignment_labels has the shape \[2\]"),
     ],
@@ -105,7 +109,7 @@ def test_a_batch_without_a_masked_token_or_region_learns_alignment_alone():
     output = model(
         **inputs(),
         labels=torch.full((3, 13), -100),
-        region_targets=torch.zeros(3, 11, 7),
+        region_targets=torch.zeros(0, 7),
         region_target_mask=torch.zeros(3, 11, dtype=torch.bool),
         alignment_labels=torch.tensor([1, 0, 1]),
     )

@@ -80,7 +80,7 @@ class Case:
         targets = given["image_target"]
         return {
             "labels": given["masked_lm_labels"].masked_fill(given["masked_lm_labels"] < 0, -100),
-            "region_targets": torch.cat([torch.zeros_like(targets[:, :1]), targets], dim=1),
+            "region_targets": targets[given["image_label"] == 1],
             "region_target_mask": torch.nn.functional.pad(given["image_label"] == 1, (1, 0)),
             "alignment_labels": 1 - given["next_sentence_label"],
         }

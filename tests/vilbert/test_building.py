@@ -1,0 +1,44 @@
+import pytest
+import torch
+from pretraining_world import CLASSES, FEATURE_SIZE, model_settings
+from transformers import AutoTokenizer, BertConfig, BertForPreTraining
+
+from vilbert.building import build_pretraining_model
+from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.modeling_vilbert import VilbertForPreTraining
+
+
+@pytest.fixture
+def tokenizer(world):
+    return AutoTokenizer.from_pretrained(world.tokenizer)
+
+
+def test_vocabulary_classes_and_features_are_those_of_the_data(tokenizer):
+    model = build_pretraining_model(model_settings(), tokenizer, num_classes=len(CLASSES))
+    assert type(model) is VilbertForPreTraining
+    assert model.config.vocab_size == len(tokenizer)
+    assert model.config.visual_target_size == len(CLASSES)
+    assert model.config.visual_feature_size == FEATURE_SIZE
+    assert len(model.vilbert.co_layers) == 1
+
+
+def test_the_single_stream_takes_the_text_streams_sizes(tokenizer):
+    settings = model_settings(architecture="single_stream", visual_target="features")
+    model = build_pretraining_model(settings, tokenizer, num_classes=len(CLASSES))
+    assert type(model) is VilbertSingleStreamForPreTraining
+    assert len(model.vilbert.layers) == 2
+    assert model.config.visual_target_size == FEATURE_SIZE
+
+
+def test_the_text_stream_starts_from_the_bert_that_is_named(tokenizer, tmp_path):
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 19}
+    bert = BertForPreTraining(BertConfig(vocab_size=len(tokenizer), **sizes))
+    bert.save_pretrained(tmp_path)
+    model = build_pretraining_model(model_settings(text_init=str(tmp_path)), tokenizer, num_classes=7)
+    ours = model.vilbert.text_layers[1].attention.query.weight
+    torch.testing.assert_close(ours, bert.bert.encoder.layer[1].attention.self.query.weight)
+
+
+def test_sizes_that_do_not_fit_are_named(tokenizer):
+    with pytest.raises(ValueError, match="text_num_heads is 5, expected a divisor of text_hidden_size, 12"):
+        build_pretraining_model(model_settings(text_num_heads=5), tokenizer, num_classes=7)

@@ -1,0 +1,61 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vilbert.settings import TextSettings
+from vilbert.tokens import TokenTable, main, tokenize, train_tokenizer
+
+CAPTIONS = ["a red dog .", "Two dogs run", "a red ball"]
+
+
+def write(tmp_path, captions, **changed):
+    rows = [{"key": f"train-{row:08d}", "image_key": "train-0", "caption": text} for row, text in enumerate(captions)]
+    schema = pa.schema([("key", pa.string()), ("image_key", pa.string()), ("caption", pa.string())])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "pairs.parquet")
+    settings = {"tokenizer": None, "vocab_size": 97, "max_tokens": 6} | changed
+    out = tmp_path / "tokens.parquet"
+    main(tmp_path / "pairs.parquet", out, tmp_path / "tokenizer", TextSettings.model_validate(settings))
+    return out
+
+
+def test_a_caption_becomes_its_words_between_cls_and_sep():
+    tokenizer = train_tokenizer(CAPTIONS, vocab_size=97)
+    ids = tokenize(CAPTIONS, tokenizer, max_tokens=7).to_pylist()
+    assert tokenizer.convert_ids_to_tokens(ids[1]) == ["[CLS]", "two", "dogs", "run", "[SEP]"]
+
+
+def test_a_rare_word_is_spelled():
+    tokenizer = train_tokenizer(["aa aa b"], vocab_size=10)
+    assert tokenizer.tokenize("aa bab") == ["aa", "b", "##a", "##b"]
+
+
+def test_a_vocabulary_without_room_for_the_characters_is_refused():
+    with pytest.raises(ValueError, match=r"text.vocab_size is 8, the captions' characters alone need 11"):
+        train_tokenizer(["abc"], vocab_size=8)
+
+
+def test_long_captions_are_cut_before_sep(tmp_path):
+    table = TokenTable(write(tmp_path, ["a red dog on a red ball", "a dog"]), split="train")
+    assert table.lengths().tolist() == [6, 4]
+    assert table[0][-1] == table[1][-1]
+
+
+def test_a_small_vocabulary_takes_two_bytes_a_token(tmp_path):
+    assert TokenTable(write(tmp_path, CAPTIONS), split="train")[0].dtype == np.uint16
+
+
+def test_a_split_without_pairs_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="holds no pair of the split 'val'"):
+        TokenTable(write(tmp_path, CAPTIONS), split="val")
+
+
+def test_no_pair_at_all_ends_the_command_with_the_reason(tmp_path):
+    with pytest.raises(SystemExit, match=r"holds no pair; results/<run>/dropped.parquet says why"):
+        write(tmp_path, [])
+
+
+def test_a_saved_tokenizer_is_taken_from_its_folder(tmp_path):
+    train_tokenizer(CAPTIONS, vocab_size=97).save_pretrained(tmp_path / "own")
+    table = TokenTable(write(tmp_path, ["red ball"], tokenizer=str(tmp_path / "own")), split="train")
+    assert len(table[0]) == 4

@@ -1,0 +1,121 @@
+"""The settings of every stage from the feature stores on: config.yaml, checked before the first job.
+
+Imported while Snakemake parses, so nothing heavy is imported here. No field has a default, as in `extract.settings`.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from extract.section import Count, Fraction, Section
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class TextSettings(Section):
+    """How captions become tokens."""
+
+    tokenizer: str | None = Field(description="folder or hub name; null: WordPieces made from the captions")
+    vocab_size: PositiveInt = Field(description="of a tokenizer that is made from the captions")
+    max_tokens: Annotated[int, Field(ge=3)] = Field(description="of a caption, with [CLS] and [SEP]; the rest is cut")
+
+
+class ModelSettings(Section):
+    """Sizes of the model; the names are VilbertConfig's. A single stream has the text stream's sizes."""
+
+    architecture: Literal["two_stream", "single_stream"]
+    text_init: str | None = Field(description="BERT weights for the text stream: folder or hub name; null: random")
+    visual_feature_size: PositiveInt = Field(description="what the feature stores have to hold")
+    visual_target: Literal["classes", "features", "contrastive"] = Field(
+        description="what is asked of a masked region: the detector's class distribution, its feature, or which of the "
+        "batch's masked features is its own"
+    )
+    text_hidden_size: PositiveInt
+    text_num_layers: PositiveInt
+    text_num_heads: PositiveInt
+    text_intermediate_size: PositiveInt
+    visual_hidden_size: PositiveInt
+    visual_num_layers: PositiveInt
+    visual_num_heads: PositiveInt
+    visual_intermediate_size: PositiveInt
+    co_hidden_size: PositiveInt
+    co_num_heads: PositiveInt
+    text_co_layers: tuple[Count, ...] = Field(description="text layers that a co-attention layer comes before")
+    visual_co_layers: tuple[Count, ...] = Field(description="visual layers that a co-attention layer comes before")
+    dropout: Fraction
+
+
+class ObjectiveSettings(Section):
+    """What pretraining asks of the model."""
+
+    token_mask_probability: Fraction
+    region_mask_probability: Fraction
+    mask_overlap_iou: Fraction | None = Field(
+        description="regions that overlap a masked one by more are hidden as well; null: none is, as in the paper"
+    )
+    mismatch_probability: Fraction = Field(description="share of the images that get the caption of another one")
+    masked_losses_on: Literal["aligned", "all"] = Field(
+        description="pairs that the masked losses are taken of; all: as in the paper"
+    )
+    masked_token: Weight = Field(description="weight of this loss")
+    masked_region: Weight = Field(description="weight of this loss")
+    alignment: Weight = Field(description="weight of this loss")
+
+
+class OptimizerSettings(Section):
+    """AdamW with one learning rate, linear warm-up and decay."""
+
+    batch_size: PositiveInt = Field(description="pairs a step, over all devices")
+    num_epochs: PositiveFloat = Field(description="passes over the training pairs; the schedule ends with them")
+    learning_rate: PositiveFloat
+    warmup_share: Fraction = Field(description="of the steps")
+    weight_decay: Weight = Field(description="of matrices; biases and norms have none")
+    beta2: Annotated[float, Field(gt=0, lt=1)]
+    max_gradient_norm: PositiveFloat
+
+
+class EvaluationSettings(Section):
+    """What is measured while the model learns, on the validation split."""
+
+    every_steps: PositiveInt
+    num_pairs: PositiveInt = Field(description="that the losses and accuracies are taken of")
+    num_retrieval_images: PositiveInt = Field(description="each with one caption: every caption ranks them all")
+
+
+class PretrainingSettings(Section):
+    """Pretraining."""
+
+    seed: Count
+    train_split: str
+    validation_split: str
+    objective: ObjectiveSettings
+    optimizer: OptimizerSettings
+    evaluation: EvaluationSettings
+
+
+class RuntimeSettings(Section):
+    """How trainings are run. Nothing here changes what is learnt, so a training goes on under other values."""
+
+    micro_batch_size: PositiveInt = Field(description="examples at most that go through a device together")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        description="of the matrix products; auto: bfloat16 on a GPU that has it"
+    )
+    num_workers: Count = Field(description="processes a device that read features; 0: the training's own")
+    gradient_checkpointing: bool = Field(description="less memory for a third more work")
+    fsdp: bool = Field(description="spread weights and optimizer over the devices")
+    peak_tflops: PositiveFloat | None = Field(
+        description="of one device, for the utilisation in the logs; null: none is logged"
+    )
+    log_every_steps: PositiveInt
+    checkpoint_minutes: PositiveFloat | None = Field(description="from one to the next; null: not by the clock")
+    checkpoint_steps: PositiveInt | None = Field(description="the same in steps; null: not by steps")
+    num_checkpoints_kept: PositiveInt = Field(description="the newest")
+
+
+class VilbertSettings(Section):
+    """Every section from the feature stores on."""
+
+    text: TextSettings
+    model: ModelSettings
+    pretraining: PretrainingSettings
+    runtime: RuntimeSettings

@@ -1,0 +1,57 @@
+# Pairs and features -> a pretrained model.
+
+
+rule tokenize_captions:
+    """Captions as token ids, once for all epochs, and the tokenizer."""
+    input:
+        "<results>/pairs.parquet",
+    output:
+        tokens="<results>/tokens/pairs.parquet",
+        tokenizer=directory("<results>/tokens/tokenizer"),
+    log:
+        "<logs>/tokenize_captions.log",
+    benchmark:
+        "<times>/tokenize_captions.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(60),
+    params:
+        settings=SETTINGS.json("text"),
+    shell:
+        "python -m vilbert.tokens {input} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule pretrain:
+    """A pretrained model. Started again, it goes on from the last checkpoint."""
+    input:
+        tokens="<results>/tokens/pairs.parquet",
+        tokenizer="<results>/tokens/tokenizer",
+        stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
+    output:
+        model=directory("<results>/pretrain/model"),
+        metrics="<results>/pretrain/metrics.jsonl",
+        curves=report(
+            "<results>/pretrain/learning_curves.svg", caption="../report/pretraining.rst", category="Pretraining"
+        ),
+    log:
+        "<logs>/pretrain.log",
+    benchmark:
+        "<times>/pretrain.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    threads: 2
+    resources:
+        mem_mb=scaled(8000),
+        runtime=scaled(1440),
+        gpu=SETTINGS.gpus_per_job,
+    params:
+        checkpoints=f"{RESULTS}/pretrain/checkpoints",
+        model=SETTINGS.json("model"),
+        settings=SETTINGS.json("pretraining"),
+        runtime=SETTINGS.json("runtime"),
+    shell:
+        "$([ {resources.gpu} -gt 1 ] && echo torchrun --nproc-per-node {resources.gpu} || echo python) -m vilbert.pretrain"
+        " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
+        " --runtime {params.runtime:q} > {log} 2>&1"
