@@ -1,4 +1,4 @@
-"""ViLBERT from a list of image urls to region features, and on to models. See README.md."""
+"""ViLBERT from a list of image urls to region features and models. See README.md."""
 
 import json
 from pathlib import Path
@@ -30,18 +30,27 @@ wildcard_constraints:
 
 
 localrules:
+    all,
     features,
 
 
 rule features:
     """Boxes and features of every image, the pairs that are clean, and a table of what was dropped."""
-    default_target: True
     input:
         pairs="<results>/pairs.parquet",
         dropped="<results>/dropped.parquet",
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
         report="<results>/report/stages.csv",
         score="<results>/report/cleaning_score.csv" if SETTINGS.source.kind == "drawn" else [],
+
+
+rule all:
+    """A pretrained model, and everything that the report shows of how it came about."""
+    default_target: True
+    input:
+        rules.features.input,
+        "<results>/pretrain/model",
+        "<results>/report/retrieved.png",
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"
@@ -52,3 +61,4 @@ include: "workflow/rules/regions.smk"
 include: "workflow/rules/pairs.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/compare.smk"

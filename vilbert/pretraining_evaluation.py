@@ -50,7 +50,7 @@ class PretrainingEvaluator:
     def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
         self.dataset = dataset
         self.pairs = [dataset.example(Draw(epoch=0, example=example)) for example in spread(len(dataset), num_pairs)]
-        self.retrieval = one_pair_an_image(dataset, num_images=num_retrieval_images)
+        self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         return self.losses_and_accuracies(model) | self.zero_shot_retrieval(model)
@@ -77,22 +77,34 @@ class PretrainingEvaluator:
 
     def zero_shot_retrieval(self, model: nn.Module) -> dict[str, float]:
         """Share of the captions whose own image is among the best 1, 5 and 10 of N, by the alignment head."""
-        scores = np.empty((len(self.retrieval), len(self.retrieval)), dtype=np.float32)
-        for row, query in enumerate(self.retrieval):
-            pairs = [replace(candidate, text=query.text) for candidate in self.retrieval]
-            logits = [
-                model(**{name: batch[name] for name in INPUTS}).alignment_logits.float()
-                for batch in self._batches(pairs, model)
-            ]
-            scores[row] = torch.cat(logits).diff(dim=-1)[:, 0].cpu().numpy()
+        scores = alignment_scores(model, self.dataset, self.retrieval)
         ranks = (scores > scores.diagonal()[:, None]).sum(axis=1)
         return {f"retrieval/recall_at_{limit}": float((ranks < limit).mean()) for limit in (1, 5, 10)}
 
     def _batches(self, examples: Sequence[PretrainingExample], model: nn.Module) -> Iterator[Batch]:
-        device = next(model.parameters()).device
-        for start in range(0, len(examples), BATCH_SIZE):
-            batch = self.dataset.collate(examples[start : start + BATCH_SIZE])
-            yield {name: value.to(device) for name, value in batch.items()}
+        return batches(self.dataset, examples, device=next(model.parameters()).device)
+
+
+def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Sequence[PretrainingExample]) -> np.ndarray:
+    """How well the caption of each of N pairs fits each of their images: float32 [N captions, N images]."""
+    scores = np.empty((len(pairs), len(pairs)), dtype=np.float32)
+    device = next(model.parameters()).device
+    for row, query in enumerate(pairs):
+        candidates = [replace(candidate, text=query.text) for candidate in pairs]
+        logits = [
+            model(**{name: batch[name] for name in INPUTS}).alignment_logits.float()
+            for batch in batches(dataset, candidates, device=device)
+        ]
+        scores[row] = torch.cat(logits).diff(dim=-1)[:, 0].cpu().numpy()
+    return scores
+
+
+def batches(
+    dataset: PretrainingDataset, examples: Sequence[PretrainingExample], *, device: torch.device
+) -> Iterator[Batch]:
+    for start in range(0, len(examples), BATCH_SIZE):
+        batch = dataset.collate(examples[start : start + BATCH_SIZE])
+        yield {name: value.to(device) for name, value in batch.items()}
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -100,11 +112,9 @@ def spread(length: int, count: int) -> list[int]:
     return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
 
 
-def one_pair_an_image(dataset: PretrainingDataset, *, num_images: int) -> list[PretrainingExample]:
-    """The first caption of each of the first images, nothing masked."""
+def one_pair_an_image(dataset: PretrainingDataset, num_images: int) -> list[int]:
+    """The first caption of each of the first images."""
     first: dict[str, int] = {}
     for index, image in enumerate(dataset.tokens.image_keys.to_pylist()):
         first.setdefault(image, index)
-        if len(first) > num_images:
-            break
-    return [dataset.whole_pair(index) for index in list(first.values())[:num_images]]
+    return list(first.values())[:num_images]

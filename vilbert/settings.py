@@ -93,6 +93,12 @@ class PretrainingSettings(Section):
     evaluation: EvaluationSettings
 
 
+class ComparisonSettings(Section):
+    """Comparisons of one training with another."""
+
+    seeds: tuple[Count, ...] = Field(description="each of the compared trainings runs once with each")
+
+
 class RuntimeSettings(Section):
     """How trainings are run. Nothing here changes what is learnt, so a training goes on under other values."""
 
@@ -118,4 +124,5 @@ class VilbertSettings(Section):
     text: TextSettings
     model: ModelSettings
     pretraining: PretrainingSettings
+    comparison: ComparisonSettings
     runtime: RuntimeSettings

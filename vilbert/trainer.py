@@ -53,7 +53,7 @@ class VilbertTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # the loss is divided by the items of the step here, not by Trainer
         self._losses: Batch = {}
         self._work: Batch = {}
-        self._logged_step = 0
+        self._steps = 0
         self._since = time.monotonic()
 
     def get_train_dataloader(self) -> DataLoader:
@@ -76,6 +76,7 @@ class VilbertTrainer(Trainer):
             counts = added(counts, self.count_items(batch))
         if not batches:
             return batches, None
+        self._steps += 1
         totals = self.accelerator.reduce(torch.stack(list(counts.values())).to(device), "sum")
         return batches, dict(zip(counts, totals, strict=True))
 
@@ -110,6 +111,7 @@ class VilbertTrainer(Trainer):
             metrics = {f"eval/{name}": value for name, value in self.evaluator(model.eval()).items()}
         model.train(was_training)
         self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._since += time.monotonic() - start
         return metrics
 
@@ -124,12 +126,11 @@ class VilbertTrainer(Trainer):
         return work if self.count_flops is None else work | {"flops": self.count_flops(inputs)}
 
     def _losses_and_rates(self) -> dict[str, float]:
-        steps = max(1, self.state.global_step - self._logged_step)
+        steps = max(1, self._steps)
         seconds = max(time.monotonic() - self._since, 1e-9)
         losses = {name: float(self.accelerator.reduce(total, "sum")) / steps for name, total in self._losses.items()}
         work = {name: float(self.accelerator.reduce(total, "sum")) for name, total in self._work.items()}
-        self._losses, self._work = {}, {}
-        self._logged_step, self._since = self.state.global_step, time.monotonic()
+        self._losses, self._work, self._steps, self._since = {}, {}, 0, time.monotonic()
         self._demand_finite(losses)
         rates = {
             "loss": sum(self.loss_weights[name] * mean for name, mean in losses.items()),

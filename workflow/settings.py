@@ -18,7 +18,8 @@ class Settings(ExtractSettings, VilbertSettings):
     """Everything that a run is made of."""
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="results/<run>/ holds what the run makes")]
-    gpus_per_job: Annotated[int, Field(ge=0, description="that a job with a neural network asks for; 0: none")]
+    gpus_per_job: Annotated[int, Field(ge=0, description="that a job of the detector asks for; 0: none")]
+    gpus_per_training: Annotated[int, Field(ge=0, description="that a training asks for; more than 1: torchrun")]
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
@@ -41,9 +42,10 @@ class Settings(ExtractSettings, VilbertSettings):
             )
         return self
 
-    def json(self, section: str) -> str:
-        """One section, as the commands take it in `--settings`. A job that gets it re-runs when it changes."""
-        return getattr(self, section).model_dump_json()
+    def json(self, section: str, **changed: Any) -> str:
+        """One section, as the commands take it in `--settings`, with some values changed. A job that gets it re-runs
+        when it changes."""
+        return getattr(self, section).model_copy(update=changed).model_dump_json()
 
     def shards(self, split: str) -> list[str]:
         """Names of a split's shards, in order. The number of rows is known, so nothing waits for a checkpoint."""

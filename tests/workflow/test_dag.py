@@ -14,7 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests/workflow/tiny.yaml"
-ALL_THAT_FOLLOWS_PAIRS = {"collect_pairs", "describe_features", "score_cleaning", "features"}
+ALL_THAT_FOLLOWS_TOKENS = {"pretrain", "show_retrieval", "all"}
+ALL_THAT_FOLLOWS_PAIRS = ALL_THAT_FOLLOWS_TOKENS | {
+    "collect_pairs",
+    "describe_features",
+    "score_cleaning",
+    "tokenize_captions",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +34,7 @@ def command(directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (T
         "--configfile",
         *map(str, configfiles),
         "--",
-        "features",
+        "all",
     ]
 
 
@@ -106,6 +112,30 @@ def test_a_setting_re_runs_only_the_rules_that_read_it(finished, tmp_path, overl
     assert planned == rules | ALL_THAT_FOLLOWS_PAIRS
 
 
+@pytest.mark.parametrize(
+    ("overlay", "rules"),
+    [
+        ("text: {max_tokens: 20}", {"tokenize_captions"} | ALL_THAT_FOLLOWS_TOKENS),
+        ("pretraining: {objective: {alignment: 2}}", ALL_THAT_FOLLOWS_TOKENS),
+        ("model: {dropout: 0.1}", ALL_THAT_FOLLOWS_TOKENS),
+        ("runtime: {log_every_steps: 3}", ALL_THAT_FOLLOWS_TOKENS),
+        ("comparison: {seeds: [5]}", set()),
+    ],
+)
+def test_a_setting_of_the_training_extracts_nothing_again(finished, tmp_path, overlay, rules):
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(overlay)
+    assert planned_rules(snakemake(finished, "--dry-run", "--quiet", "rules", configfiles=(TINY, changed))) == rules
+
+
+def test_the_model_and_its_inputs_stand_in_one_folder(finished):
+    model = finished / "results/tiny/pretrain/model"
+    assert {"config.json", "model.safetensors", "classes.json", "provenance.json"} <= {
+        path.name for path in model.iterdir()
+    }
+    assert (finished / "results/tiny/report/retrieved.png").stat().st_size > 0
+
+
 def test_a_killed_run_goes_on_and_ends_in_the_same_tables(finished, tmp_path):
     process = subprocess.Popen(
         command(tmp_path),
@@ -127,7 +157,14 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_tables(finished, tmp_path):
 def test_the_report_is_one_page(finished):
     snakemake(finished, "--report", str(finished / "report.html"))
     page = (finished / "report.html").read_text()
-    for name in ("dropped.csv", "regions.png", "caption_lengths.svg", "stages.csv", "cleaning_score.csv"):
+    for name in (
+        "dropped.csv",
+        "regions.png",
+        "caption_lengths.svg",
+        "stages.csv",
+        "cleaning_score.csv",
+        "retrieved.png",
+    ):
         assert name in page
 
 

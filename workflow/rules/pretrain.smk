@@ -1,4 +1,5 @@
 # Pairs and features -> a pretrained model.
+VALIDATION = SETTINGS.pretraining.validation_split
 
 
 rule tokenize_captions:
@@ -41,11 +42,11 @@ rule pretrain:
         "<times>/pretrain.tsv"
     conda:
         "../../envs/vilbert.yaml"
-    threads: 2
+    threads: 2 + SETTINGS.runtime.num_workers
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(1440),
-        gpu=SETTINGS.gpus_per_job,
+        gpu=SETTINGS.gpus_per_training,
     params:
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         model=SETTINGS.json("model"),
@@ -55,3 +56,27 @@ rule pretrain:
         "$([ {resources.gpu} -gt 1 ] && echo torchrun --nproc-per-node {resources.gpu} || echo python) -m vilbert.pretrain"
         " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
+
+
+rule show_retrieval:
+    """The first held-out captions, each with the images that the pretrained model finds for it."""
+    input:
+        model="<results>/pretrain/model",
+        tokens="<results>/tokens/pairs.parquet",
+        stores=[f"<results>/features/{VALIDATION}/{shard}.lmdb" for shard in SETTINGS.shards(VALIDATION)],
+        tars=[f"<results>/images/{VALIDATION}/{shard}.tar" for shard in SETTINGS.shards(VALIDATION)],
+    output:
+        report("<results>/report/retrieved.png", caption="../report/retrieved.rst", category="Pretraining"),
+    log:
+        "<logs>/show_retrieval.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
+        settings=SETTINGS.json("pretraining"),
+    shell:
+        "python -m vilbert.retrieval_pictures {input.model} {input.tokens} {input.stores} {output} {params.tars}"
+        " --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,197 @@
+"""Pretraining as a user runs it: to the end, killed, in two processes, and with what is wrong."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pretraining_world import CLASSES, FEATURE_SIZE, pretraining_settings
+from safetensors.torch import load_file
+from transformers import AutoProcessor
+
+from vilbert.checkpoints import checkpoints_in
+from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.trainer import read_metrics
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+LOSSES = ("loss/masked_token", "loss/masked_region", "loss/alignment")
+
+pytestmark = pytest.mark.slow
+
+
+def run(arguments: list[str], **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=ONE_THREAD, **options)
+
+
+def succeed(arguments: list[str]) -> None:
+    done = run(arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model/model.safetensors")
+
+
+def losses(out: Path) -> list[list[float]]:
+    """Of every step, the three losses."""
+    return [[line[name] for name in LOSSES] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory) -> Path:
+    """The folder of a training that nothing disturbed."""
+    out = tmp_path_factory.mktemp("finished")
+    succeed(world.command(out))
+    return out
+
+
+def test_the_model_directory_says_what_it_is_made_of(finished, world):
+    model = VilbertForPreTraining.from_pretrained(finished / "model")
+    assert model.config.visual_feature_size == FEATURE_SIZE
+    processor = AutoProcessor.from_pretrained(finished / "model")
+    assert len(processor.tokenizer) == model.config.vocab_size
+    assert json.loads((finished / "model/classes.json").read_text()) == list(CLASSES)
+    provenance = json.loads((finished / "model/provenance.json").read_text())
+    assert provenance["pretraining"] == pretraining_settings().model_dump(mode="json")
+    assert set(provenance["inputs"]) == {"tokens", *map(str, world.stores)}
+    assert (finished / "curves.svg").read_text().startswith("<?xml")
+
+
+def test_every_step_is_logged_with_its_losses_and_rates(finished):
+    lines = [line for line in read_metrics(finished / "metrics.jsonl") if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, 22))  # 3 epochs of 93 pairs in batches of 12
+    for line in lines:
+        assert line["loss"] == pytest.approx(sum(line[name] for name in LOSSES), rel=1e-5)
+        assert {"learning_rate", "grad_norm", "samples_per_second", "tokens_per_second", "tflops_per_device"} <= set(
+            line
+        )
+        assert 0 <= line["padding_share"] < 1
+
+
+def test_evaluations_stand_at_every_seventh_step_and_at_the_end(finished):
+    lines = [line for line in read_metrics(finished / "metrics.jsonl") if "eval/accuracy/alignment" in line]
+    assert [line["step"] for line in lines] == [7, 14, 21]
+    assert {"eval/loss/masked_token", "eval/accuracy/masked_region", "eval/retrieval/recall_at_1"} <= set(lines[0])
+
+
+def test_it_learns(world, tmp_path):
+    settings = {"optimizer": {"num_epochs": 40, "learning_rate": 0.01}}
+    succeed(world.command(tmp_path, settings=settings, runtime={"checkpoint_steps": None, "log_every_steps": 20}))
+    (first, *_), *_, (last, *_) = losses(tmp_path)
+    assert last < 0.5 * first
+
+
+def test_killed_at_five_moments_the_weights_are_the_same_to_the_bit(finished, world, tmp_path):
+    generator = random.Random(7)
+    command = [sys.executable, *world.command(tmp_path)]
+    killed_at = []
+    for number in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD)
+        before = newest(tmp_path)
+        deadline = time.monotonic() + 120
+        while newest(tmp_path) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(generator.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed_at.append(newest(tmp_path))
+        assert killed_at[-1] is not None, number
+    assert len(set(killed_at)) > 2
+    succeed(world.command(tmp_path))
+    ours, theirs = weights(tmp_path), weights(finished)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert losses(tmp_path) == losses(finished)
+
+
+def newest(out: Path) -> Path | None:
+    found = checkpoints_in(out / "checkpoints")
+    return found[-1] if found else None
+
+
+@pytest.mark.parametrize("micro_batch_size", [6, 3])
+def test_two_processes_with_half_the_batch_each_take_the_same_steps(world, tmp_path, micro_batch_size):
+    """Masks, mismatches and the mean of each loss do not depend on who computes what; without dropout, all is equal."""
+    settings = {"optimizer": {"num_epochs": 7.2}}
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    model = {"dropout": 0}
+    succeed(world.command(alone, settings=settings, model=model))
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    runtime = {"micro_batch_size": micro_batch_size}
+    succeed([*launcher, *world.command(together, settings=settings, model=model, runtime=runtime)])
+    assert len(losses(alone)) == 50
+    torch.testing.assert_close(torch.tensor(losses(together)), torch.tensor(losses(alone)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": {"visual_target": "features"}},
+        {"model": {"visual_target": "contrastive"}},
+        {"model": {"architecture": "single_stream"}},
+        {"runtime": {"gradient_checkpointing": True}},
+        {"runtime": {"num_workers": 2, "dtype": "bfloat16", "peak_tflops": 0.1}},
+        {"settings": {"objective": {"region_mask_probability": 0, "token_mask_probability": 0}}},
+    ],
+    ids=lambda changed: json.dumps(changed)[:60],
+)
+def test_settings_of_every_kind_run_to_the_end(world, tmp_path, changed):
+    succeed(world.command(tmp_path, **{"settings": {"optimizer": {"num_epochs": 1}}} | changed))
+    line = next(line for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line)
+    assert ("model_flops_utilisation" in line) == ("peak_tflops" in changed.get("runtime", {}))
+
+
+def test_workers_change_nothing(finished, world, tmp_path):
+    succeed(world.command(tmp_path, runtime={"num_workers": 2}))
+    assert losses(tmp_path) == losses(finished)
+
+
+def failure(arguments: list[str], **options) -> str:
+    done = run(arguments, **options)
+    assert done.returncode == 1
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_another_feature_width_is_an_error_before_the_first_step(world, tmp_path):
+    message = failure(world.command(tmp_path, model={"visual_feature_size": 19}))
+    assert message.startswith("error: the stores hold features of 17 numbers, model.visual_feature_size is 19")
+
+
+def test_checkpoints_of_other_settings_are_refused_and_stay(world, tmp_path):
+    succeed(world.command(tmp_path, settings={"optimizer": {"num_epochs": 1}}))
+    before = checkpoints_in(tmp_path / "checkpoints")
+    message = failure(world.command(tmp_path, settings={"optimizer": {"num_epochs": 1, "learning_rate": 0.002}}))
+    assert "pretraining.optimizer.learning_rate was 0.003, is 0.002" in message
+    assert checkpoints_in(tmp_path / "checkpoints") == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_before_its_checkpoint(world, tmp_path):
+    message = failure(world.command(tmp_path, settings={"optimizer": {"learning_rate": 1e30, "warmup_share": 0}}))
+    assert "is nan at step" in message
+    assert "lower learning_rate" in message
+    step = int(message.split("at step ")[1].split(";")[0])
+    assert all(int(path.name.split("-")[1]) < step for path in checkpoints_in(tmp_path / "checkpoints"))
+
+
+def test_a_full_disk_stops_the_training_and_leaves_the_checkpoint_before(world, tmp_path):
+    """The size that a file may have stands in for the disk: the second training's optimizer state is beyond it."""
+    succeed(world.command(tmp_path, settings={"optimizer": {"num_epochs": 1}}))
+    good = checkpoints_in(tmp_path / "checkpoints")[-1]
+    content = {path.name: path.read_bytes() for path in good.iterdir()}
+    for path in checkpoints_in(tmp_path / "checkpoints")[:-1]:
+        assert path != good
+    limit = (good / "optimizer.pt").stat().st_size - 1
+    (tmp_path / "checkpoints/training.json").unlink()
+    message = failure(
+        world.command(tmp_path, settings={"optimizer": {"num_epochs": 2}}),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert "could not be written" in message
+    assert "make room and start again" in message
+    assert {path.name: path.read_bytes() for path in good.iterdir()} == content
