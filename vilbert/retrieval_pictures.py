@@ -75,7 +75,8 @@ def draw_retrieved(
             image = images[image_keys[place]]
             axes.imshow(image)
             if place == row:
-                frame = Rectangle((-1, -1), image.width + 1, image.height + 1, fill=False, color=RIGHT, linewidth=5)
+                frame = Rectangle((-0.5, -0.5), image.width, image.height, fill=False, color=RIGHT, linewidth=5)
+                frame.set_clip_on(False)
                 axes.add_patch(frame)
     figure.savefig(output, dpi=90)
 
