@@ -43,9 +43,14 @@ def train(
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
         lengths: [N], of its examples, by which batches are bucketed.
         identity: what the training is made of; checkpoints of another one are refused.
-    Raises: ValueError for checkpoints of another training, or batches that do not divide; FloatingPointError for a loss
-        that is not finite; OSError where a checkpoint cannot be written. The last good checkpoint stays.
+    Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
+        FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written. The last good
+        checkpoint stays.
     """
+    if runtime.fsdp and not torch.cuda.is_available():
+        raise ValueError("runtime.fsdp is true, but there is no GPU to spread the weights over; set it to false")
+    if runtime.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     is_first = os.environ.get("RANK", "0") == "0"
     if is_first:
         claim(checkpoints, identity)
@@ -131,7 +136,6 @@ def make_arguments(
         max_grad_norm=optimizer.max_gradient_norm,
         optim="adamw_torch_fused",
         bf16=is_half,
-        gradient_checkpointing=runtime.gradient_checkpointing,
         fsdp="full_shard auto_wrap" if runtime.fsdp else "",
         eval_strategy="no",  # Schedule asks for evaluations and checkpoints
         save_strategy="no",
