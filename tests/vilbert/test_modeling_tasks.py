@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForMultipleChoice, AutoModelForVisualQuestionAnswering
 
 from vilbert.convert import MODELS
 
@@ -81,6 +82,21 @@ def test_choices_are_scored_as_pairs(any_config, batch, has_image_a_choice):
     torch.testing.assert_close(output.logits, model(**pairs).logits.reshape(3, 4))
     expected = -output.logits.log_softmax(-1)[torch.arange(3), torch.tensor([3, 0, 2])].mean()
     torch.testing.assert_close(output.loss, expected)
+
+
+def test_a_text_without_a_batch_is_refused(any_config, batch):
+    batch["input_ids"] = batch["input_ids"][0]
+    with pytest.raises(ValueError, match=r"input_ids has the shape \[13\], expected \[B, M, T\] or \[B, T\]"):
+        model_of("vcr", any_config)(**batch)
+
+
+@pytest.mark.parametrize(
+    ("auto_class", "task"), [(AutoModelForVisualQuestionAnswering, "vqa"), (AutoModelForMultipleChoice, "vcr")]
+)
+def test_auto_classes_know_the_task(any_config, auto_class, task, tmp_path):
+    model = model_of(task, any_config)
+    model.save_pretrained(tmp_path)
+    assert type(auto_class.from_pretrained(tmp_path)) is type(model)
 
 
 def test_pairs_that_do_not_compete_have_no_loss(any_config, batch):
