@@ -170,6 +170,9 @@ def test_feature_targets_are_told_from_classes(tmp_path):
         ({"v_biattention_id": [0], "t_biattention_id": [1]}, r"t_biattention_id are \(1,\), but the tensors have 2"),
         ({"hidden_act": "relu"}, "the config's hidden_act is relu, expected gelu"),
         ({"dynamic_attention": True}, "the config's dynamic_attention is True"),
+        ({"visual_target": 7}, "the config's visual_target is 7, expected one of"),
+        ({"fusion_method": "cat"}, "fusion is 'cat', expected one of mul, sum"),
+        ({"t_biattention_id": 3}, "the config has a value of the wrong kind: 'int' object"),
     ],
 )
 def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, message):
@@ -177,6 +180,28 @@ def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, mess
     with pytest.raises(ValueError, match=message):
         converted(tmp_path, state, config | changed)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "message"), [("[7]", "config.json holds a list"), ("{", "config.json is no json")])
+def test_a_config_of_something_else_is_named(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        convert(DATA / "two_stream.safetensors", tmp_path / "out", config_path=tmp_path / "config.json", task=None)
+
+
+def test_a_file_is_never_written_over(tmp_path):
+    """save_pretrained only logs it, and nothing is saved."""
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(FileExistsError, match="out is a file, expected a folder"):
+        converted(tmp_path, *checkpoint())
+
+
+def test_a_trunk_alone_is_refused(tmp_path):
+    state, config = checkpoint()
+    trunk = {key: value for key, value in state.items() if key.startswith("bert.")}
+    for task in (None, "vqa"):
+        with pytest.raises(ValueError, match="holds no trained head"):
+            converted(tmp_path, trunk, config, task=task)
 
 
 def test_another_model_s_checkpoint_is_refused(tmp_path):
