@@ -35,10 +35,8 @@ def test_every_parameter_learns_in_either_architecture(any_config, batch):
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-def test_the_quarters_of_a_map_are_one_attention(any_config, batch):
-    if not isinstance(any_config, VilbertSingleStreamConfig):
-        return
-    maps = VilbertSingleStreamModel(any_config).eval()(**batch, output_attentions=True).attentions
+def test_the_quarters_of_a_map_are_one_attention(single_stream_config, batch):
+    maps = VilbertSingleStreamModel(single_stream_config()).eval()(**batch, output_attentions=True).attentions
     assert maps.text_to_visual[1].shape == (3, 3, 13, 11)
     assert maps.visual_to_text[1].shape == (3, 3, 11, 13)
     ones = maps.text[1].sum(-1) + maps.text_to_visual[1].sum(-1)
