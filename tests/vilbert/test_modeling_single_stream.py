@@ -1,3 +1,4 @@
+import pytest
 import torch
 from transformers import AutoModel, AutoModelForPreTraining
 
@@ -16,6 +17,25 @@ def test_both_architectures_give_the_same_fields_and_shapes(any_config, batch):
     assert output.visual_states.shape[:2] == (3, 11)
     assert output.pooled_text.shape == output.pooled_visual.shape
     assert output.loss is None
+
+
+def test_new_weights_are_normal_and_biases_zero(any_config):
+    """The padding token's row is drawn as well, as in the original."""
+    any_config.initializer_range = 0.3
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    torch.manual_seed(0)
+    model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config)
+    drawn = []
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert (parameter == 0).all(), name
+        elif ".norm." in name:
+            assert (parameter == 1).all(), name
+        else:
+            drawn.append(parameter.detach().flatten())
+    assert torch.cat(drawn).std().item() == pytest.approx(0.3, rel=0.03)
+    assert all(values.std() > 0.1 for values in drawn)
+    assert (model.get_input_embeddings().weight[0] != 0).all()
 
 
 def test_every_parameter_learns_in_either_architecture(any_config, batch):

@@ -99,6 +99,26 @@ def test_auto_classes_know_the_task(any_config, auto_class, task, tmp_path):
     assert type(auto_class.from_pretrained(tmp_path)) is type(model)
 
 
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        ("pretraining", "alignment_head"),
+        ("vqa", "answer_head"),
+        ("vcr", "score_head"),
+        ("refcoco", "grounding_head"),
+        ("retrieval", "score_head"),
+    ],
+)
+def test_what_a_head_reads_is_dropped_in_training_alone(any_config, batch, task, head):
+    model, read = model_of(task, any_config), []
+    getattr(model, head).register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    model.dropout.p = 1.0
+    model.train()(**batch)
+    model.eval()(**batch)
+    assert (read[0] == 0).all()
+    assert (read[1] != 0).any()
+
+
 def test_pairs_that_do_not_compete_have_no_loss(any_config, batch):
     with pytest.raises(ValueError, match=r"logits has the shape \[3\], expected \[B, M\] where labels are given"):
         model_of("retrieval", any_config)(**batch, labels=torch.tensor([1, 0, 1]))
