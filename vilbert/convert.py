@@ -1,6 +1,7 @@
 """A published checkpoint as a model directory: python -m vilbert.convert CHECKPOINT OUT_DIR [--config original.json]"""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -196,7 +197,7 @@ def tasks_in(state: dict[str, Tensor]) -> list[Task]:
     raise ValueError("the checkpoint holds no trained head, expected that of a task or those of pretraining")
 
 
-def untied(names, config: TextAndRegionsConfig) -> list[str]:
+def untied(names: Iterable[str], config: TextAndRegionsConfig) -> list[str]:
     """Without the decoder that is the word embedding."""
     return [name for name in names if not (config.tie_word_embeddings and name == "token_head.decoder.weight")]
 

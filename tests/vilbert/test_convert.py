@@ -152,6 +152,12 @@ def test_without_a_config_the_layout_is_the_published_one(tmp_path):
     assert model.config.text_num_heads == model.config.visual_num_heads == model.config.co_num_heads == 1
 
 
+def test_an_unpublished_layout_needs_its_config(tmp_path):
+    state = {key: value for key, value in checkpoint()[0].items() if ".c_layer.1." not in key}
+    with pytest.raises(ValueError, match="1 co-attention layers between 3 text and 2 visual layers are no published"):
+        converted(tmp_path, state, None)
+
+
 def test_feature_targets_are_told_from_classes(tmp_path):
     state, config = checkpoint()
     state["cls.imagePredictions.decoder.weight"] = torch.randn(7, 12)
@@ -220,6 +226,8 @@ def test_another_model_s_checkpoint_is_refused(tmp_path):
 
 def test_a_tensor_of_another_shape_is_named(tmp_path):
     state, config = checkpoint()
+    with pytest.raises(ValueError, match=r"'bert.v_pooler.dense.weight' has the shape \[7\], expected 2 dimensions"):
+        converted(tmp_path, state | {"bert.v_pooler.dense.weight": torch.zeros(7)}, config)
     state["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(8, 17)
     message = r"vilbert.text_layers.1.feed_forward.output.weight has the shape \[8, 17\], expected \[8, 13\]"
     with pytest.raises(ValueError, match=message):

@@ -27,6 +27,15 @@ def test_a_saved_model_gives_the_same_logits(small_model, batch, tmp_path):
         torch.testing.assert_close(given[name], expected[name], rtol=0, atol=0)
 
 
+def test_a_longer_vocabulary_keeps_the_decoder_tied(small_model, batch, tmp_path):
+    small_model.resize_token_embeddings(61, mean_resizing=False)
+    small_model.save_pretrained(tmp_path)
+    for model in (small_model, AutoModelForPreTraining.from_pretrained(tmp_path)):
+        assert model.config.vocab_size == 61
+        assert model.token_head.decoder.weight is model.get_input_embeddings().weight
+        assert model(**batch).token_logits.shape == (3, 13, 61)
+
+
 def test_attention_maps_change_no_output(small_model, batch):
     fast, slow = small_model(**batch), small_model(**batch, output_attentions=True)
     torch.testing.assert_close(slow.token_logits, fast.token_logits, rtol=0, atol=1e-5)

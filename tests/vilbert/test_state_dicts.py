@@ -77,6 +77,15 @@ def test_what_is_no_tensor_is_named(tmp_path):
         read_state_dict(tmp_path / "list.bin")
 
 
+def test_a_file_without_a_tensor_and_one_tensor_under_two_names_are_refused(tmp_path):
+    torch.save({}, tmp_path / "model.bin")
+    with pytest.raises(ValueError, match=r"model.bin holds no tensor"):
+        read_state_dict(tmp_path / "model.bin")
+    torch.save({"bert.weight": torch.zeros(2), "module.bert.weight": torch.ones(2)}, tmp_path / "model.bin")
+    with pytest.raises(ValueError, match="holds 2 keys that are 1 without prefixes"):
+        read_state_dict(tmp_path / "model.bin")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*none.bin"):
         read_state_dict(tmp_path / "none.bin")

@@ -105,6 +105,20 @@ def test_another_model_is_named(tmp_path, two_stream_config):
         text_init(VilbertForPreTraining(two_stream_config()), tmp_path)
 
 
+def test_a_hub_name_is_read_from_the_hub_s_cache(tmp_path, monkeypatch, two_stream_config):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, folder = "0123456789" * 4, tmp_path / "models--some--bert"
+    reference = bert(folder / "snapshots" / commit, BertModel)
+    (folder / "refs").mkdir()
+    (folder / "refs/main").write_text(commit)
+    model = VilbertForPreTraining(two_stream_config())
+    text_init(model, "some/bert")
+    assert torch.equal(model.get_input_embeddings().weight, reference.embeddings.word_embeddings.weight)
+    with pytest.raises(FileNotFoundError, match="in some/roberta: expected a BERT folder or hub name"):
+        text_init(model, "some/roberta")
+
+
 def test_a_folder_without_weights_is_named(tmp_path, two_stream_config):
     with pytest.raises(FileNotFoundError, match=r"no model.safetensors or pytorch_model.bin in"):
         text_init(VilbertForPreTraining(two_stream_config()), tmp_path)
