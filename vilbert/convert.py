@@ -77,9 +77,10 @@ def convert(checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: 
     missing = model.load_state_dict(conversion.tensors, strict=False).missing_keys
     model.save_pretrained(out_dir)
     lines = [
-        f"mapped   {key} -> {ours} {list(conversion.tensors[ours].shape)}" for key, ours in conversion.mapped.items()
+        f"mapped   {in_file(key, state)} -> {ours} {list(conversion.tensors[ours].shape)}"
+        for key, ours in conversion.mapped.items()
     ]
-    lines += [f"ignored  {key}: {reason}" for key, reason in conversion.ignored.items()]
+    lines += [f"ignored  {in_file(key, state)}: {reason}" for key, reason in conversion.ignored.items()]
     lines += [f"missing  {name}: new, drawn from seed {SEED}" for name in untied(missing, config)]
     lines += [f"ignored  {name} of the config: no effect on the model" for name in unread(original or {})]
     lines.append(f"{type(model).__name__} in {out_dir}: {model.num_parameters():,} parameters")
@@ -167,6 +168,11 @@ def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
             norm = direction.double().norm()
             plain[key.removesuffix("_v")] = (length.double() * direction.double() / norm).to(direction.dtype)
     return plain
+
+
+def in_file(key: str, state: dict[str, Tensor]) -> str:
+    """What `folded` made a key of."""
+    return key if key in state else f"{key}_g and {key}_v"
 
 
 def task_of(state: dict[str, Tensor]) -> Task:

@@ -118,6 +118,8 @@ def test_the_trained_head_tells_the_task(tmp_path):
     lines = converted(tmp_path, with_task_heads(state, "vil_prediction"), config)
     assert lines[-1].startswith("VilbertForQuestionAnswering")
     assert "ignored  vision_logit.bias: of the head for refcoco" in lines
+    folded_key = "vil_prediction.main.3.weight_g and vil_prediction.main.3.weight_v"
+    assert f"mapped   {folded_key} -> answer_head.decoder.weight [3, 20]" in lines
 
 
 def test_an_ambiguous_head_asks_for_the_task(tmp_path):
@@ -242,7 +244,8 @@ def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
     options = ["--config", str(tmp_path / "config.json"), "--task", "vqa"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "mapped   vil_prediction.main.0.weight -> answer_head.dense.weight [16, 8]" in done.stdout
+    folded_key = "vil_prediction.main.0.weight_g and vil_prediction.main.0.weight_v"
+    assert f"mapped   {folded_key} -> answer_head.dense.weight [16, 8]" in done.stdout
     assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "vilbert_single_stream"
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 1

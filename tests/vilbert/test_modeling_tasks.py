@@ -84,6 +84,15 @@ def test_choices_are_scored_as_pairs(any_config, batch, has_image_a_choice):
     torch.testing.assert_close(output.loss, expected)
 
 
+def test_choices_have_the_task_of_their_image_or_their_own(two_stream_config, batch):
+    model, four = model_of("vcr", two_stream_config(num_task_tokens=5)), choices(batch, 4)
+    tasks = torch.tensor([0, 3, 4])
+    one = model(**four, task_ids=tasks).logits
+    assert one.shape == (3, 4)
+    torch.testing.assert_close(model(**four, task_ids=tasks[:, None].repeat(1, 4)).logits, one)
+    assert not torch.allclose(model(**four, task_ids=tasks.flip(0)).logits, one)
+
+
 def test_a_text_without_a_batch_is_refused(any_config, batch):
     batch["input_ids"] = batch["input_ids"][0]
     with pytest.raises(ValueError, match=r"input_ids has the shape \[13\], expected \[B, M, T\] or \[B, T\]"):
