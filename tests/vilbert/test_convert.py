@@ -92,6 +92,19 @@ def test_mmf_s_names_and_its_untied_decoder_are_read(tmp_path):
     assert torch.equal(model.get_input_embeddings().weight, state["bert.embeddings.word_embeddings.weight"])
 
 
+def test_weights_that_are_missing_are_drawn_alike_each_time(tmp_path):
+    state, config = checkpoint()
+    del state["cls.bi_seq_relationship.weight"], state["cls.bi_seq_relationship.bias"]
+    drawn = []
+    for seed in (3, 5):
+        torch.manual_seed(seed)
+        (tmp_path / str(seed)).mkdir()
+        converted(tmp_path / str(seed), state, config)
+        drawn.append(load_file(tmp_path / str(seed) / "out/model.safetensors")["alignment_head.weight"])
+    assert torch.equal(*drawn)
+    assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(5)), "the caller's draws moved on"
+
+
 def test_mmf_s_classifier_is_the_answer_head(tmp_path):
     state, config = checkpoint()
     head = {
