@@ -54,6 +54,12 @@ def two_stream_config():
     return make_two_stream
 
 
+@pytest.fixture
+def single_stream_config():
+    """The same of the single stream."""
+    return make_single_stream
+
+
 @pytest.fixture(params=[make_two_stream, make_single_stream], ids=["two_stream", "single_stream"])
 def any_config(request):
     """Either architecture."""
