@@ -111,7 +111,8 @@ def pretrain(
         evaluator=PretrainingEvaluator(
             validation_pairs,
             num_pairs=evaluation.num_pairs,
-            num_retrieval_images=evaluation.num_retrieval_images,
+            # scoring reaches into layers whose weights FSDP spreads
+            num_retrieval_images=0 if runtime.fsdp else evaluation.num_retrieval_images,
         ),
         evaluation_steps=evaluation.every_steps,
     )

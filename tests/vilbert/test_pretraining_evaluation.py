@@ -7,7 +7,6 @@ from transformers import AutoTokenizer
 from vilbert.building import build_pretraining_model
 from vilbert.masking import IGNORED
 from vilbert.pretraining_evaluation import (
-    INPUTS,
     PretrainingEvaluator,
     alignment_scores,
     count_flops,
@@ -16,6 +15,8 @@ from vilbert.pretraining_evaluation import (
     spread,
 )
 from vilbert.sampling import Draw
+
+INPUTS = ("input_ids", "token_type_ids", "attention_mask", "visual_features", "visual_boxes", "visual_attention_mask")
 
 
 @pytest.fixture
@@ -74,6 +75,12 @@ def test_scores_are_those_of_each_caption_with_each_image(world, model):
         logits = model(**{name: batch[name] for name in INPUTS}).alignment_logits
     assert scores.shape == (7, 7)
     np.testing.assert_allclose(scores.diagonal(), (logits[:, 1] - logits[:, 0]).numpy(), atol=1e-5)
+
+
+def test_without_images_to_rank_retrieval_is_not_measured(world, model):
+    evaluator = PretrainingEvaluator(make_dataset(world, split="val"), num_pairs=3, num_retrieval_images=0)
+    with torch.no_grad():
+        assert "retrieval/recall_at_1" not in evaluator(model)
 
 
 def test_one_caption_stands_for_each_image(world):
