@@ -3,6 +3,7 @@
 B images of one size, P proposals of an image, C classes (background first), D feature size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -34,6 +35,9 @@ class Detector(Protocol):
 
     def detect(self, images: Tensor) -> list[Proposals]:
         """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device."""
+
+    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+        """The same for boxes that are given, [P, 4] x1 y1 x2 y2 in pixels of each image, in their order."""
 
 
 def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:

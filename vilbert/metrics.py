@@ -20,9 +20,8 @@ you've
 MENDED = {
     word[:place] + word[place + 1 :]: word for word in CONTRACTIONS for place in range(len(word)) if word[place] == "'"
 } | {"somebody'd": "somebodyd"}
-NUMBERS = {"none": "0"} | {
-    word: str(number) for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
-}
+NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(NUMBER_WORDS)}
 ARTICLES = {"a", "an", "the"}
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 MAX_PERIODS = 32  # so many does the official evaluator take out

@@ -1,19 +1,18 @@
 """Pretraining as a command: python -m vilbert.pretrain TOKENS TOKENIZER STORE... MODEL METRICS CURVES."""
 
 import functools
-import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from transformers import AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoTokenizer, set_seed
 
 from extract.store import RegionStore, read_manifest
 from vilbert.building import build_pretraining_model
 from vilbert.learning_curves import draw_learning_curves
+from vilbert.model_directory import sha256_of, write_model
 from vilbert.pretraining_data import PretrainingDataset
 from vilbert.pretraining_evaluation import PretrainingEvaluator, count_flops, count_items
 from vilbert.processing_vilbert import VilbertProcessor
@@ -121,25 +120,6 @@ def pretrain(
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         draw_learning_curves(metrics, curves_output)
     return metrics
-
-
-def write_model(
-    model: PreTrainedModel, processor: VilbertProcessor, output: Path, *, classes: tuple[str, ...], identity: dict
-) -> None:
-    """A model directory that says what it was made of; whole or not there."""
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
-    (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

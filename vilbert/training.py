@@ -36,6 +36,7 @@ def train(
     count_flops: Callable[[Batch], Tensor] | None,
     evaluator: Callable[[nn.Module], dict[str, float]],
     evaluation_steps: int | None,
+    has_unused_parameters: bool = False,
 ) -> tuple[PreTrainedModel, list[dict]]:
     """Train to the end, from the last checkpoint if there is one; gives the model and the lines of its metrics.
 
@@ -43,6 +44,7 @@ def train(
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
         lengths: [N], of its examples, by which batches are bucketed.
         identity: what the training is made of; checkpoints of another one are refused.
+        has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
         FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written. The last good
         checkpoint stays.
@@ -67,9 +69,11 @@ def train(
     if is_first:
         purge_step = step_of(earlier[-1]) + 1 if earlier else 0
         callbacks.append(TensorBoardCallback(SummaryWriter(str(checkpoints / "tensorboard"), purge_step=purge_step)))
+    arguments = make_arguments(sampler, optimizer=optimizer, runtime=runtime, seed=seed, checkpoints=checkpoints)
+    arguments.ddp_find_unused_parameters = has_unused_parameters
     trainer = VilbertTrainer(
         model,
-        make_arguments(sampler, optimizer=optimizer, runtime=runtime, seed=seed, checkpoints=checkpoints),
+        arguments,
         loader=make_loader(dataset, sampler, num_workers=runtime.num_workers),
         loss_weights=loss_weights,
         count_items=count_items,
@@ -143,7 +147,6 @@ def make_arguments(
         use_cpu=not has_gpu,
         report_to="none",
         remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
     )
 
 

@@ -47,6 +47,15 @@ class Settings(ExtractSettings, VilbertSettings):
         when it changes."""
         return getattr(self, section).model_copy(update=changed).model_dump_json()
 
+    def finetuning_json(self, task: str, **changed: Any) -> str:
+        """The settings of one fine-tune alone, so that it re-runs for nothing else, with some values changed."""
+        return self.finetuning.of(task).model_copy(update=changed).model_dump_json()
+
+    def box_file(self, task: str) -> str:
+        """Where the boxes stand that a task's annotations name, below their folder."""
+        settings = self.finetuning.of(task)
+        return settings.vcr.metadata if settings.vcr is not None else settings.refcoco.instances
+
     def shards(self, split: str) -> list[str]:
         """Names of a split's shards, in order. The number of rows is known, so nothing waits for a checkpoint."""
         num_shards = math.ceil(self.source.splits[split].num_rows / self.source.rows_per_shard)

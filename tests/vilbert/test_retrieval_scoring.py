@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import make_single_stream, make_two_stream
+from small_configs import make_single_stream, make_two_stream
 
 from vilbert.modeling_single_stream import (
     VilbertSingleStreamForImageTextRetrieval,

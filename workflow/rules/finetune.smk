@@ -1,0 +1,189 @@
+# The pretrained model -> a model a task, and its measure.
+TASKS = ("vqa", "vcr", "refcoco", "retrieval")
+GIVEN = {"vcr": "vcr", "refcoco": "coco"}  # the format of the boxes that a task's annotations name
+# What the drawn world's come from is the whole folder: Snakemake knows no part of it.
+ANNOTATIONS = SETTINGS.finetuning.annotations or "<results>/tasks"
+IMAGES = SETTINGS.finetuning.images or "<results>/tasks"
+START = SETTINGS.finetuning.start_from or "<results>/pretrain/model"
+
+
+def given_store(wildcards):
+    """The store of the boxes that the task's annotations name, if they do."""
+    return f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else []
+
+
+localrules:
+    finetune,
+    finetune_vqa,
+    finetune_vcr,
+    finetune_refcoco,
+    finetune_retrieval,
+
+
+rule finetune:
+    """Every fine-tune, and its measures in one table."""
+    input:
+        "<results>/report/finetuning.csv",
+
+
+rule finetune_vqa:
+    input:
+        "<results>/finetune/vqa/model",
+
+
+rule finetune_vcr:
+    input:
+        "<results>/finetune/vcr/model",
+
+
+rule finetune_refcoco:
+    input:
+        "<results>/finetune/refcoco/model",
+
+
+rule finetune_retrieval:
+    input:
+        "<results>/finetune/retrieval/model",
+
+
+rule pack_task_images:
+    """The images that the annotations speak of, as a shard."""
+    input:
+        IMAGES,
+    output:
+        tar="<results>/tasks_features/images.tar",
+        table="<results>/tasks_features/images.parquet",
+    log:
+        "<logs>/pack_task_images.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(120),
+    params:
+        folder=SETTINGS.finetuning.images or f"{RESULTS}/tasks/images",
+    shell:
+        "python -m extract.folder {params.folder} {output} > {log} 2>&1"
+
+
+use rule extract_regions as extract_task_regions with:
+    input:
+        tar="<results>/tasks_features/images.tar",
+        table="<results>/tasks_features/images.parquet",
+        model=DETECTOR,
+    output:
+        store="<results>/tasks_features/detected.lmdb",
+        manifest="<results>/tasks_features/detected.json",
+        counts="<results>/tasks_features/detected.parquet",
+    log:
+        "<logs>/extract_task_regions.log",
+    benchmark:
+        "<times>/extract_task_regions.tsv"
+
+
+rule extract_given_boxes:
+    """Features of the boxes that annotations name: VCR's objects, and what RefCOCO's expressions mean."""
+    input:
+        tar="<results>/tasks_features/images.tar",
+        annotations=ANNOTATIONS,
+        model=DETECTOR,
+    output:
+        store="<results>/tasks_features/{task}.lmdb",
+        manifest="<results>/tasks_features/{task}.json",
+        dropped="<results>/tasks_features/{task}_dropped.csv",
+    log:
+        "<logs>/extract_given_boxes/{task}.log",
+    benchmark:
+        "<times>/extract_given_boxes/{task}.tsv"
+    wildcard_constraints:
+        task="|".join(GIVEN),
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
+        gpu=SETTINGS.gpus_per_job,
+    params:
+        kind=lambda wildcards: GIVEN[wildcards.task],
+        boxes=lambda wildcards: SETTINGS.box_file(wildcards.task),
+        detector=SETTINGS.json("detector"),
+    shell:
+        "python -m extract.given_boxes {input.tar} {params.kind} {input.annotations}/{params.boxes:q} {input.model}"
+        " {output} --detector {params.detector:q} > {log} 2>&1"
+
+
+rule finetune_task:
+    """One task. Started again, it goes on from the last checkpoint."""
+    input:
+        model=START,
+        store="<results>/tasks_features/detected.lmdb",
+        annotations=ANNOTATIONS,
+        given=given_store,
+    output:
+        model=directory("<results>/finetune/{task}/model"),
+        metrics="<results>/finetune/{task}/metrics.jsonl",
+        dropped="<results>/finetune/{task}/dropped.csv",
+    log:
+        "<logs>/finetune/{task}.log",
+    benchmark:
+        "<times>/finetune/{task}.tsv"
+    wildcard_constraints:
+        task="|".join(TASKS),
+    conda:
+        "../../envs/vilbert.yaml"
+    threads: 2 + SETTINGS.runtime.num_workers
+    resources:
+        mem_mb=scaled(8000),
+        runtime=scaled(1440),
+        gpu=SETTINGS.gpus_per_training,
+    params:
+        checkpoints=f"{RESULTS}/finetune/{{task}}/checkpoints",
+        given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
+        settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
+        runtime=SETTINGS.json("runtime"),
+    shell:
+        "$([ {resources.gpu} -gt 1 ] && echo torchrun --nproc-per-node {resources.gpu} || echo python) -m vilbert.finetune"
+        " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
+        " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
+
+
+rule zero_shot_retrieval:
+    """Retrieval by the pretrained alignment head, without training."""
+    input:
+        model=START,
+        store="<results>/tasks_features/detected.lmdb",
+        annotations=ANNOTATIONS,
+    output:
+        metrics="<results>/zero_shot_retrieval/metrics.json",
+        dropped="<results>/zero_shot_retrieval/dropped.csv",
+    log:
+        "<logs>/zero_shot_retrieval.log",
+    benchmark:
+        "<times>/zero_shot_retrieval.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(600),
+        gpu=SETTINGS.gpus_per_training,
+    params:
+        settings=SETTINGS.finetuning_json("retrieval"),
+    shell:
+        "python -m vilbert.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule describe_finetuning:
+    """What each fine-tune comes to on held-out images."""
+    input:
+        [f"<results>/finetune/{task}/metrics.jsonl" for task in TASKS if getattr(SETTINGS.finetuning, task) is not None],
+    output:
+        report("<results>/report/finetuning.csv", caption="../report/finetuning.rst", category="Fine-tuning"),
+    log:
+        "<logs>/describe_finetuning.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    shell:
+        "python -m vilbert.task_table {input} {output} > {log} 2>&1"
