@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ class BoxFormat(StrEnum):
 
     VCR = "vcr"  # folder of VCR's metadata, a json an image: boxes x1 y1 x2 y2 score
     COCO = "coco"  # instances.json: boxes x y width height, by image
+    DETECTIONS = "detections"  # MAttNet's list: image_id and box x y width height
 
 
 def main(
@@ -43,18 +44,30 @@ def main(
     manifest: Path,
     dropped: Path,
     detector: Annotated[DetectorSettings, typer.Option(parser=DetectorSettings.model_validate_json)],
+    instances: Annotated[Path | None, typer.Option(help="instances.json with the names of detections' images")] = None,
 ) -> None:
     """Pool features for the boxes that BOXES names; images without a record are rows of OUT_DROPPED."""
     if manifest != manifest_path(store):
         raise SystemExit(f"error: the manifest of {store} is {manifest_path(store)}, got {manifest}")
     try:
         trained = load_detector(model, settings=detector, device=best_device())
-        given = {BoxFormat.VCR: read_vcr_boxes, BoxFormat.COCO: read_coco_boxes}[box_format](boxes)
+        given = read_boxes(box_format, boxes, instances)
         rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size)
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
     with whole_file(dropped) as partial:
         pd.DataFrame(rows, columns=["image_key", "reason", "detail"]).to_csv(partial, index=False)
+
+
+def read_boxes(box_format: BoxFormat, path: Path, instances: Path | None) -> Boxes:
+    """Raises: ValueError for a file that is cut off, or detections without the names of their images."""
+    if box_format == BoxFormat.VCR:
+        return read_vcr_boxes(path)
+    if box_format == BoxFormat.COCO:
+        return read_coco_boxes(path)
+    if instances is None:
+        raise ValueError(f"{path} numbers its images: give the instances.json that names them with --instances")
+    return read_detections(path, instances)
 
 
 def read_vcr_boxes(folder: Path) -> Boxes:
@@ -82,7 +95,22 @@ def read_coco_boxes(path: Path) -> Boxes:
     return {key: _array(boxes) for key, boxes in lists.items()}
 
 
-def _read(path: Path) -> dict:
+def read_detections(path: Path, instances: Path) -> Boxes:
+    """MAttNet's detections of each image, in the order of the file.
+
+    Raises: ValueError for a file that is cut off, or an image that `instances` does not name.
+    """
+    names = {image["id"]: Path(image["file_name"]).stem for image in _read(instances)["images"]}
+    lists: dict[str, list[list[float]]] = {}
+    for detection in _read(path):
+        if detection["image_id"] not in names:
+            raise ValueError(f"{path} has boxes of image {detection['image_id']}, which {instances} does not name")
+        x, y, width, height = detection["box"]
+        lists.setdefault(names[detection["image_id"]], []).append([x, y, x + width, y + height])
+    return {key: _array(boxes) for key, boxes in lists.items()}
+
+
+def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:

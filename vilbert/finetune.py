@@ -1,4 +1,4 @@
-"""A fine-tune as a command: python -m vilbert.finetune TASK MODEL STORE ANNOTATIONS OUT_MODEL OUT_METRICS OUT_CSV."""
+"""A fine-tune as a command: python -m vilbert.finetune TASK MODEL STORE ANNOTATIONS OUTPUT..."""
 
 import os
 import shutil
@@ -32,6 +32,7 @@ def main(
     model_output: Path,
     metrics_output: Path,
     dropped_output: Path,
+    predictions_output: Path,
     checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
@@ -48,6 +49,7 @@ def main(
             model_output=model_output,
             metrics_output=metrics_output,
             dropped_output=dropped_output,
+            predictions_output=predictions_output,
             checkpoints=checkpoints,
             settings=settings,
             runtime=runtime,
@@ -66,12 +68,14 @@ def finetune(
     model_output: Path,
     metrics_output: Path,
     dropped_output: Path,
+    predictions_output: Path,
     checkpoints: Path,
     settings: FinetuningSettings,
     runtime: RuntimeSettings,
     has_new_weights: bool,
 ) -> list[dict]:
-    """Train, write the model directory, the metrics, and what could not be used; gives the lines of the metrics.
+    """Train, write the model directory, the metrics, what could not be used, and a folder of predictions for held-out
+    and test splits; gives the lines of the metrics.
 
     Args:
         stores: the detector's regions, and, where the task has them, the boxes that its annotations name.
@@ -127,6 +131,10 @@ def finetune(
         write_model(trained, processor, model_output, classes=opened[0].classes, identity=identity)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         write_dropped(dropped_output, data.dropped)
+        predictions_output.mkdir(parents=True, exist_ok=True)
+        with torch.inference_mode():
+            for split, dataset in (data.evaluation | data.unlabelled).items():
+                dataset.write_predictions(trained.eval(), predictions_output, split)
     return metrics
 
 

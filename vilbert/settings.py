@@ -106,6 +106,7 @@ class VqaSettings(Section):
 
     train: tuple[VqaSplitSettings, ...]
     validation: VqaSplitSettings
+    test: VqaSplitSettings | None = Field(description="answered for the challenge's server; null: none")
     minival_size: Count = Field(
         description="questions of the validation split that are kept back for evaluation, the others are trained on; "
         "0: the whole split is for evaluation"
@@ -121,6 +122,7 @@ class VcrSettings(Section):
 
     train: str
     validation: str
+    test: str | None = Field(description="answered for the leaderboard; null: none")
     metadata: str = Field(description="folder of the images' json files with the boxes of the objects")
     max_tokens: Annotated[int, Field(ge=4)] = Field(description="of a question with a choice")
     optimizer: OptimizerSettings
@@ -131,6 +133,9 @@ class RefCocoSettings(Section):
 
     refs: str = Field(description="refs(unc).p or its like")
     instances: str = Field(description="COCO's instances.json, with the boxes")
+    detections: str | None = Field(
+        description="boxes to choose from, such as MAttNet's; null: those that this run's detector finds"
+    )
     validation_splits: tuple[str, ...] = Field(description="that are measured at the end; the first one meanwhile too")
     max_tokens: Annotated[int, Field(ge=3)]
     optimizer: OptimizerSettings

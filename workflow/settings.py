@@ -51,10 +51,18 @@ class Settings(ExtractSettings, VilbertSettings):
         """The settings of one fine-tune alone, so that it re-runs for nothing else, with some values changed."""
         return self.finetuning.of(task).model_copy(update=changed).model_dump_json()
 
-    def box_file(self, task: str) -> str:
-        """Where the boxes stand that a task's annotations name, below their folder."""
-        settings = self.finetuning.of(task)
-        return settings.vcr.metadata if settings.vcr is not None else settings.refcoco.instances
+    def box_file(self, boxes: str) -> str:
+        """The file that names boxes of this kind, below the annotations' folder."""
+        settings = self.finetuning.of(boxes.removesuffix("_detections"))
+        if settings.vcr is not None:
+            return settings.vcr.metadata
+        return settings.refcoco.detections if boxes.endswith("_detections") else settings.refcoco.instances
+
+    def box_names(self, boxes: str, annotations: str) -> str:
+        """The option that names the images of detections, which number them."""
+        if not boxes.endswith("_detections"):
+            return ""
+        return f"--instances {annotations}/{self.finetuning.of('refcoco').refcoco.instances}"
 
     def shards(self, split: str) -> list[str]:
         """Names of a split's shards, in order. The number of rows is known, so nothing waits for a checkpoint."""

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from extract.detector import Proposals
-from extract.given_boxes import extract_given, read_coco_boxes, read_vcr_boxes
+from extract.given_boxes import BoxFormat, extract_given, read_boxes, read_coco_boxes, read_vcr_boxes
 from extract.store import RegionStore
 
 
@@ -104,3 +104,17 @@ def test_a_file_that_is_cut_off_is_named(tmp_path):
     (tmp_path / "instances.json").write_text('{"images": [')
     with pytest.raises(ValueError, match=r"instances.json is no whole JSON file"):
         read_coco_boxes(tmp_path / "instances.json")
+
+
+def test_detections_are_named_by_the_instances(tmp_path):
+    (tmp_path / "instances.json").write_text('{"images": [{"id": 7, "file_name": "COCO_7.jpg"}]}')
+    (tmp_path / "dets.json").write_text(
+        '[{"image_id": 7, "box": [1, 2, 10, 20]}, {"image_id": 7, "box": [3, 4, 5, 6]}]'
+    )
+    boxes = read_boxes(BoxFormat.DETECTIONS, tmp_path / "dets.json", tmp_path / "instances.json")
+    assert boxes["COCO_7"].tolist() == [[1, 2, 11, 22], [3, 4, 8, 10]]
+    with pytest.raises(ValueError, match=r"give the instances.json that names them"):
+        read_boxes(BoxFormat.DETECTIONS, tmp_path / "dets.json", None)
+    (tmp_path / "dets.json").write_text('[{"image_id": 8, "box": [1, 2, 10, 20]}]')
+    with pytest.raises(ValueError, match="has boxes of image 8, which"):
+        read_boxes(BoxFormat.DETECTIONS, tmp_path / "dets.json", tmp_path / "instances.json")

@@ -5,6 +5,7 @@ Dimension key:
 """
 
 import io
+import json
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -164,6 +165,10 @@ class RefCocoDataset(Dataset):
                     "overlap": float(self.overlap(example, image)[best]),
                 }
         return [found[example] for example in range(len(self))]
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.json: of each expression the box, and its overlap with what is meant."""
+        (folder / f"{name}.json").write_text(json.dumps(self.predict(model)))
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """`accuracy`: share with an overlap above a half; `upper_bound`: the share that has such a candidate at all."""

@@ -4,6 +4,7 @@ Dimension key:
     B: batch   M: pairs that compete, the first is right   I: images   D: feature size
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from vilbert.sampling import Draw
 from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
 
 NUM_NEIGHBOURS = 100
+NUM_WRITTEN = 10  # images a caption
 ROWS_A_CHUNK = 1_024  # of the distances between images
 
 
@@ -161,6 +163,15 @@ class RetrievalDataset(Dataset):
             batch = pad_images([self.store[key]])
             images.append(Image(batch["visual_features"][0], batch["visual_boxes"][0]))
         return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.json: of each caption the ten best images."""
+        best = self.score(model).topk(min(NUM_WRITTEN, len(self.keys)), dim=1).indices.tolist()
+        rows = [
+            {"annotation": caption.annotation, "images": [self.keys[column] for column in columns]}
+            for caption, columns in zip(self.captions, best, strict=True)
+        ]
+        (folder / f"{name}.json").write_text(json.dumps(rows))
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Recalls and median ranks among all images, and all captions, of the data set."""

@@ -57,6 +57,8 @@ class EvaluationData(Protocol):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]: ...
 
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class TaskData:
@@ -65,6 +67,7 @@ class TaskData:
     training: TrainingData
     evaluation: dict[str, EvaluationData]
     dropped: list[Dropped]
+    unlabelled: dict[str, EvaluationData] = field(default_factory=dict)  # test sets, of which predictions are written
     answers: list[str] | None = None  # of VQA
     has_unused_parameters: bool = False  # the head reads one stream alone
     files: list[Path] = field(default_factory=list)  # of annotations
@@ -91,10 +94,12 @@ def vqa_data(source: TaskSource) -> TaskData:
     def make(questions: Sequence[Question]) -> VqaDataset:
         return VqaDataset(questions, source.store, source.tokenizer, answers=answers, max_tokens=settings.max_tokens)
 
+    test = [] if settings.test is None else [_read_vqa(settings.test, source)]
     return TaskData(
         training=make(training),
         evaluation={"validation": make(validation)},
-        dropped=[row for reading in readings for row in reading.dropped],
+        dropped=[row for reading in readings + test for row in reading.dropped],
+        unlabelled={"test": make(test[0].examples)} if test else {},
         answers=answers,
         files=[*annotations, *(folder / split.questions for split in splits)],
     )
@@ -110,14 +115,21 @@ def vcr_data(source: TaskSource) -> TaskData:
     """Answers and reasons together; objects' boxes are regions beside the detector's."""
     settings = source.settings.vcr
     assert settings is not None
-    files = [source.annotations / settings.train, source.annotations / settings.validation]
+    names = [settings.train, settings.validation, *([settings.test] if settings.test is not None else [])]
+    files = [source.annotations / name for name in names]
     readings = [with_features(read_vcr(path, seed=source.settings.seed), source.store) for path in files]
-    training, validation = (
+    training, validation, *test = (
         VcrDataset(reading.examples, source.store, source.tokenizer, given=source.given, max_tokens=settings.max_tokens)
         for reading in readings
     )
     dropped = [row for reading in readings for row in reading.dropped]
-    return TaskData(training=training, evaluation={"validation": validation}, dropped=dropped, files=files)
+    return TaskData(
+        training=training,
+        evaluation={"validation": validation},
+        dropped=dropped,
+        unlabelled={"test": test[0]} if test else {},
+        files=files,
+    )
 
 
 def refcoco_data(source: TaskSource) -> TaskData:

@@ -228,6 +228,10 @@ class VcrDataset(Dataset):
         right = {"answer": is_answer, "rationale": is_rationale, "both": is_answer & is_rationale}
         return {name: float(values.float().mean()) for name, values in right.items()}
 
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.csv, as the leaderboard takes it."""
+        self.leaderboard(model).to_csv(folder / f"{name}.csv", index=False)
+
     def leaderboard(self, model: nn.Module) -> pd.DataFrame:
         """The test set's csv: the answers' probabilities, then those of the reasons for each answer in turn."""
         columns = {"annot_id": [one.annotation for one in self.questions]}

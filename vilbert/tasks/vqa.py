@@ -4,6 +4,7 @@ Dimension key:
     B: batch   A: answers
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -193,6 +194,10 @@ class VqaDataset(Dataset):
             {"question_id": int(question.annotation), "answer": self.answers[answered[number]]}
             for number, question in enumerate(self.questions)
         ]
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.json, as the challenge's server takes it."""
+        (folder / f"{name}.json").write_text(json.dumps(self.predict(model)))
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """`accuracy`, the official one, in percent."""

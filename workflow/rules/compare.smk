@@ -47,6 +47,7 @@ use rule finetune_task as finetune_variant with:
         model=directory("<results>/compare/{task}/{start}-{seed}/model"),
         metrics="<results>/compare/{task}/{start}-{seed}/metrics.jsonl",
         dropped="<results>/compare/{task}/{start}-{seed}/dropped.csv",
+        predictions=directory("<results>/compare/{task}/{start}-{seed}/predictions"),
     log:
         "<logs>/finetune_variant/{task}/{start}-{seed}.log",
     benchmark:

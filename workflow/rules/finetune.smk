@@ -1,10 +1,16 @@
 # The pretrained model -> a model a task, and its measure.
 TASKS = ("vqa", "vcr", "refcoco", "retrieval")
-GIVEN = {"vcr": "vcr", "refcoco": "coco"}  # the format of the boxes that a task's annotations name
+GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  # boxes that files name, their format
 # What the drawn world's come from is the whole folder: Snakemake knows no part of it.
 ANNOTATIONS = SETTINGS.finetuning.annotations or "<results>/tasks"
 IMAGES = SETTINGS.finetuning.images or "<results>/tasks"
 START = SETTINGS.finetuning.start_from or "<results>/pretrain/model"
+
+
+def detected_store(wildcards):
+    """The store of the regions to choose from."""
+    has_own = wildcards.task == "refcoco" and SETTINGS.finetuning.of("refcoco").refcoco.detections is not None
+    return f"<results>/tasks_features/{'refcoco_detections' if has_own else 'detected'}.lmdb"
 
 
 def given_store(wildcards):
@@ -104,25 +110,27 @@ rule extract_given_boxes:
         runtime=scaled(240),
         gpu=SETTINGS.gpus_per_job,
     params:
-        kind=lambda wildcards: GIVEN[wildcards.task],
-        boxes=lambda wildcards: SETTINGS.box_file(wildcards.task),
+        kind=lambda wildcards: GIVEN[wildcards.boxes],
+        file=lambda wildcards: SETTINGS.box_file(wildcards.boxes),
+        names=lambda wildcards, input: SETTINGS.box_names(wildcards.boxes, input.annotations),
         detector=SETTINGS.json("detector"),
     shell:
-        "python -m extract.given_boxes {input.tar} {params.kind} {input.annotations}/{params.boxes:q} {input.model}"
-        " {output} --detector {params.detector:q} > {log} 2>&1"
+        "python -m extract.given_boxes {input.tar} {params.kind} {input.annotations}/{params.file:q} {input.model}"
+        " {output} {params.names} --detector {params.detector:q} > {log} 2>&1"
 
 
 rule finetune_task:
     """One task. Started again, it goes on from the last checkpoint."""
     input:
         model=START,
-        store="<results>/tasks_features/detected.lmdb",
+        store=detected_store,
         annotations=ANNOTATIONS,
         given=given_store,
     output:
         model=directory("<results>/finetune/{task}/model"),
         metrics="<results>/finetune/{task}/metrics.jsonl",
         dropped="<results>/finetune/{task}/dropped.csv",
+        predictions=directory("<results>/finetune/{task}/predictions"),
     log:
         "<logs>/finetune/{task}.log",
     benchmark:
