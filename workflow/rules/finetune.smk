@@ -94,15 +94,15 @@ rule extract_given_boxes:
         annotations=ANNOTATIONS,
         model=DETECTOR,
     output:
-        store="<results>/tasks_features/{task}.lmdb",
-        manifest="<results>/tasks_features/{task}.json",
-        dropped="<results>/tasks_features/{task}_dropped.csv",
+        store="<results>/tasks_features/{boxes}.lmdb",
+        manifest="<results>/tasks_features/{boxes}.json",
+        dropped="<results>/tasks_features/{boxes}_dropped.csv",
     log:
-        "<logs>/extract_given_boxes/{task}.log",
+        "<logs>/extract_given_boxes/{boxes}.log",
     benchmark:
-        "<times>/extract_given_boxes/{task}.tsv"
+        "<times>/extract_given_boxes/{boxes}.tsv"
     wildcard_constraints:
-        task="|".join(GIVEN),
+        boxes="|".join(GIVEN),
     conda:
         "../../envs/vilbert.yaml"
     resources:
