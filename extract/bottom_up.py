@@ -74,7 +74,7 @@ class BottomUp(nn.Module):
 
         Raises: ValueError if they are of another architecture.
         """
-        renamed = {_renamed(name): tensor for name, tensor in weights.items() if not _is_left_out(name)}
+        renamed = {_renamed(name): tensor for name, tensor in weights.items() if not left_out(name)}
         try:
             model = cls({name: tensor.shape for name, tensor in renamed.items()}, num_proposals=num_proposals)
             model.load_state_dict(renamed)
@@ -156,5 +156,6 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _is_left_out(name: str) -> bool:
+def left_out(name: str) -> bool:
+    """Whether a tensor of a detectron2 checkpoint is no weight."""
     return any(re.search(pattern, name) for pattern in _NOT_READ)

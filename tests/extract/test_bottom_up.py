@@ -44,4 +44,6 @@ def test_every_tensor_is_the_reference_s(golden, weights):
         close(logits.softmax(dim=1), golden["probs"])
         close(model.bbox_pred(features), golden["deltas"])
         close(model.attribute_logits(features, logits), golden["attr"])
-        close(model.regress(boxes, features).flatten(1), golden["boxes"])
+        regressed = model.regress(boxes, features).flatten(1)
+        # Pixels of boxes up to a thousand wide: 2.4e-4 is two steps of float32 there.
+        torch.testing.assert_close(regressed, torch.from_numpy(golden["boxes"]), rtol=1e-6, atol=5e-4)
