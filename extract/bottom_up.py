@@ -65,8 +65,8 @@ class BottomUp(nn.Module):
         self.has_attributes = "attr_score.weight" in shapes
         if self.has_attributes:
             self.cls_embedding = nn.Embedding(*shapes["cls_embedding.weight"])
-            self.fc_attr = nn.Linear(*reversed(shapes["fc_attr.weight"]))
-            self.attr_score = nn.Linear(*reversed(shapes["attr_score.weight"]))
+            self.fc_attr = _linear(shapes["fc_attr.weight"])
+            self.attr_score = _linear(shapes["attr_score.weight"])
 
     @classmethod
     def from_detectron2(cls, weights: Mapping[str, Tensor], *, num_proposals: int) -> "BottomUp":
@@ -148,6 +148,11 @@ def _stage(shapes: Mapping[str, torch.Size], name: str, *, stride: int, dilation
     while f"{name}.{len(blocks)}.conv1.weight" in shapes:
         blocks.append(Bottleneck(4 * width, width, dilation=dilation, norm_layer=FrozenBatchNorm2d))
     return nn.Sequential(*blocks)
+
+
+def _linear(shape: torch.Size) -> nn.Linear:
+    out_features, in_features = shape
+    return nn.Linear(in_features, out_features)
 
 
 def _renamed(name: str) -> str:

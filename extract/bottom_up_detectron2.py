@@ -64,6 +64,7 @@ class _CaffeStem(nn.Module):
 
     def __init__(self, stem: nn.Module) -> None:
         super().__init__()
+        assert isinstance(stem.conv1, nn.Module)
         self.conv1 = stem.conv1
 
     def forward(self, images: Tensor) -> Tensor:

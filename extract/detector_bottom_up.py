@@ -48,7 +48,7 @@ class BottomUpDetector:
         self, network: Network, settings: BottomUpSettings, *, identity: dict[str, JsonValue], device: torch.device
     ) -> None:
         self.network = network.to(device)
-        self.network.backbone.to(memory_format=torch.channels_last)
+        self.network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.settings = settings
         self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
         self.feature_size = network.feature_size
