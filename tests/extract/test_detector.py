@@ -8,7 +8,7 @@ from extract.detector import load_detector
 from extract.detector_torchvision import Architecture, build_model, save_model
 from extract.settings import DetectorSettings
 
-SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32")
+SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)
 ARCHITECTURE = Architecture(
     classes=("background", "circle", "square", "star", "ring"),
     shorter_side=64,

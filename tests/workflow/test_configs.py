@@ -27,7 +27,7 @@ WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
 )
 def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/visual_genome.safetensors").touch()
+    (tmp_path / "weights/faster_rcnn_from_caffe.pkl").touch()
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
     printed = subprocess.check_output(
         [sys.executable, "-m", "snakemake", *plan, "--configfile", *map(str, configfiles), "--", "all"],
