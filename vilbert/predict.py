@@ -27,7 +27,8 @@ from vilbert.retrieval_scoring import score_pairs
 
 NUM_ANSWERS = 3
 MARK = "#e6194b"
-DETECTOR = {"backend": "torchvision", "weights": None, "batch_size": 8, "dtype": "float32"}
+# Section `detector` of the settings, for weights that this workflow trained.
+DETECTOR = '{"backend": "torchvision", "weights": null, "batch_size": 8, "dtype": "float32", "bottom_up": null}'
 SELECTION = {"threshold": 0.2, "min_regions": 10, "max_regions": 36, "nms_iou": 0.3}  # Lu et al. 2019, section 3.2
 
 
@@ -36,13 +37,16 @@ def main(
     images: Annotated[Path, typer.Argument(help="folder of images, or a feature store (.lmdb)")],
     text: Annotated[str, typer.Argument(help="a question, a caption, or an expression")],
     detector: Annotated[Path | None, typer.Option(help="weights that find the regions; needed for a folder")] = None,
+    detector_settings: Annotated[str, typer.Option(help="section `detector` of the settings, as JSON")] = DETECTOR,
     pictures: Annotated[Path | None, typer.Option(help="folder for the images with what is meant in a box")] = None,
 ) -> None:
     """Print what MODEL says of each image, as JSON, the best fitting image first."""
     try:
         trained, processor = load(model)
         with tempfile.TemporaryDirectory() as folder:
-            store = RegionStore([images if images.suffix == ".lmdb" else extract(images, detector, Path(folder))])
+            is_store = images.suffix == ".lmdb"
+            path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
+            store = RegionStore([path])
             rows = predict(trained, processor, store, text)
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
@@ -65,7 +69,7 @@ def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:
     return kind.from_pretrained(path).eval(), AutoProcessor.from_pretrained(path)
 
 
-def extract(images: Path, detector: Path | None, folder: Path) -> Path:
+def extract(images: Path, detector: Path | None, settings: str, *, folder: Path) -> Path:
     """The regions of a folder of images, by the commands of `extract`.
 
     Raises: ValueError if that does not work.
@@ -74,7 +78,7 @@ def extract(images: Path, detector: Path | None, folder: Path) -> Path:
         raise ValueError(f"{images} is no feature store (.lmdb): give the detector's weights with --detector")
     tar, table, store = folder / "images.tar", folder / "images.parquet", folder / "images.lmdb"
     outputs = [store, folder / "images.json", folder / "counts.parquet"]
-    options = ["--detector", json.dumps(DETECTOR), "--selection", json.dumps(SELECTION)]
+    options = ["--detector", settings, "--selection", json.dumps(SELECTION)]
     options += ["--store", json.dumps({"num_classes_kept": None})]
     for command in (
         ["extract.folder", images, tar, table],

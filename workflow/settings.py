@@ -33,6 +33,12 @@ class Settings(ExtractSettings, VilbertSettings):
             raise ValueError(
                 "detector.weights is null: give a path, or source.kind 'drawn' and detector_training to train it"
             )
+        if self.detector.bottom_up is not None and self.detector.weights is None:
+            raise ValueError("detector.weights is null: detector.bottom_up needs the path of its weights")
+        if self.detector.backend == "detectron2" and self.detector.bottom_up is None:
+            raise ValueError(
+                "detector.bottom_up is null: detector.backend 'detectron2' runs weights of its family alone"
+            )
         for name in ("train_split", "validation_split"):
             if (split := getattr(self.pretraining, name)) not in source.splits:
                 raise ValueError(f"pretraining.{name} is '{split}', expected one of {', '.join(source.splits)}")

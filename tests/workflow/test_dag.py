@@ -1,6 +1,7 @@
 """The whole DAG on a drawn world in miniature, as a user runs it."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -197,6 +198,21 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         assert f"\n{task}," in table
         assert measure in table
     assert (run / "zero_shot_retrieval/metrics.json").is_file()
+    asked = [
+        sys.executable,
+        "-m",
+        "vilbert.predict",
+        str(run / "finetune/refcoco/model"),
+        str(run / "tasks/images/val"),
+    ]
+    asked += ["the red circle", "--detector", str(run / "detector/model.safetensors")]
+    pointed = subprocess.run(
+        [*asked, "--pictures", str(finished / "pictures")], capture_output=True, text=True, env=environment()
+    )
+    assert pointed.returncode == 0, pointed.stderr
+    rows = json.loads(pointed.stdout)
+    assert len(rows) == 3
+    assert {f"{row['image']}.png" for row in rows} == {path.name for path in (finished / "pictures").iterdir()}
     changed = "finetuning: {vcr: {max_tokens: 50}}"
     (finished / "vcr.yaml").write_text(changed)
     planned = snakemake(

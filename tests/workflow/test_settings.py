@@ -12,6 +12,14 @@ from workflow.settings import Settings, check
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+BOTTOM_UP = {
+    "url": None,
+    "sha256": None,
+    "shorter_side": 600,
+    "longer_side": 1000,
+    "num_proposals": 300,
+    "box_source": "proposal",
+}
 
 
 def with_changes(**changes) -> dict:
@@ -56,6 +64,8 @@ def test_every_wrong_value_is_named_at_once():
         ({"world": None}, "needs the section world"),
         ({"source__kind": "urls"}, r"splits\.train\.url is null"),
         ({"detector_training": None}, r"detector\.weights is null"),
+        ({"detector__bottom_up": BOTTOM_UP}, r"detector\.bottom_up needs the path of its weights"),
+        ({"detector__backend": "detectron2"}, r"detector\.bottom_up is null"),
         ({"source__splits": {"train/x": {"url": None, "sha256": None, "num_rows": 1}}}, "letters and digits"),
     ],
 )

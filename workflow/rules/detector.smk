@@ -42,6 +42,9 @@ if SETTINGS.detector.bottom_up is not None and SETTINGS.detector.bottom_up.url i
             "<logs>/fetch_detector.log",
         conda:
             "../../envs/vilbert.yaml"
+        resources:
+            mem_mb=scaled(1000),
+            runtime=scaled(60),
         params:
             url=SETTINGS.detector.bottom_up.url,
             digest=f"--sha256 {SETTINGS.detector.bottom_up.sha256}" if SETTINGS.detector.bottom_up.sha256 else "",
