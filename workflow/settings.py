@@ -51,6 +51,11 @@ class Settings(ExtractSettings, VilbertSettings):
         """The settings of one fine-tune alone, so that it re-runs for nothing else, with some values changed."""
         return self.finetuning.of(task).model_copy(update=changed).model_dump_json()
 
+    def candidates(self, task: str) -> str:
+        """Name of the store of the regions that a task chooses among."""
+        settings = self.finetuning.of(task).refcoco
+        return "detected" if settings is None or settings.detections is None else "refcoco_detections"
+
     def box_file(self, boxes: str) -> str:
         """The file that names boxes of this kind, below the annotations' folder."""
         settings = self.finetuning.of(boxes.removesuffix("_detections"))

@@ -7,23 +7,8 @@ IMAGES = SETTINGS.finetuning.images or "<results>/tasks"
 START = SETTINGS.finetuning.start_from or "<results>/pretrain/model"
 
 
-def detected_store(wildcards):
-    """The store of the regions to choose from."""
-    has_own = wildcards.task == "refcoco" and SETTINGS.finetuning.of("refcoco").refcoco.detections is not None
-    return f"<results>/tasks_features/{'refcoco_detections' if has_own else 'detected'}.lmdb"
-
-
-def given_store(wildcards):
-    """The store of the boxes that the task's annotations name, if they do."""
-    return f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else []
-
-
 localrules:
     finetune,
-    finetune_vqa,
-    finetune_vcr,
-    finetune_refcoco,
-    finetune_retrieval,
 
 
 rule finetune:
@@ -32,24 +17,14 @@ rule finetune:
         "<results>/report/finetuning.csv",
 
 
-rule finetune_vqa:
-    input:
-        "<results>/finetune/vqa/model",
+for task in TASKS:
 
-
-rule finetune_vcr:
-    input:
-        "<results>/finetune/vcr/model",
-
-
-rule finetune_refcoco:
-    input:
-        "<results>/finetune/refcoco/model",
-
-
-rule finetune_retrieval:
-    input:
-        "<results>/finetune/retrieval/model",
+    rule:
+        name:
+            f"finetune_{task}"
+        input:
+            f"<results>/finetune/{task}/model",
+        localrule: True
 
 
 rule pack_task_images:
@@ -123,9 +98,9 @@ rule finetune_task:
     """One task. Started again, it goes on from the last checkpoint."""
     input:
         model=START,
-        store=detected_store,
+        store=lambda wildcards: f"<results>/tasks_features/{SETTINGS.candidates(wildcards.task)}.lmdb",
         annotations=ANNOTATIONS,
-        given=given_store,
+        given=lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
     output:
         model=directory("<results>/finetune/{task}/model"),
         metrics="<results>/finetune/{task}/metrics.jsonl",
@@ -150,7 +125,7 @@ rule finetune_task:
         settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "$([ {resources.gpu} -gt 1 ] && echo torchrun --nproc-per-node {resources.gpu} || echo python) -m vilbert.finetune"
+        "python -m vilbert.launch {resources.gpu} vilbert.finetune"
         " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
         " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
 
@@ -175,7 +150,7 @@ rule zero_shot_retrieval:
         runtime=scaled(600),
         gpu=SETTINGS.gpus_per_training,
     params:
-        settings=SETTINGS.finetuning_json("retrieval"),
+        settings=lambda wildcards: SETTINGS.finetuning_json("retrieval"),
     shell:
         "python -m vilbert.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
 
