@@ -20,7 +20,12 @@ needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no numbers of th
 HAS_DETECTRON2 = importlib.util.find_spec("detectron2") is not None
 needs_detectron2 = pytest.mark.skipif(not HAS_DETECTRON2, reason="detectron2 cannot be imported")
 DETECTRON2 = pytest.param(
-    "detectron2", marks=[needs_detectron2, pytest.mark.filterwarnings("ignore:.*(torch.jit.script|torch.meshgrid)")]
+    "detectron2",
+    marks=[
+        needs_detectron2,
+        pytest.mark.detectron2,
+        pytest.mark.filterwarnings("ignore:.*(torch.jit.script|torch.meshgrid)"),
+    ],
 )
 BACKENDS = ["torchvision", DETECTRON2]
 BOTTOM_UP = BottomUpSettings(
