@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from vilbert.checkpoints import STAGING, checkpoints_in, claim, discard_staged, step_of
+from vilbert.command import is_first_process
 from vilbert.inputs import Batch
 from vilbert.sampling import StepSampler
 from vilbert.settings import OptimizerSettings, RuntimeSettings
@@ -53,8 +54,7 @@ def train(
         raise ValueError("runtime.fsdp is true, but there is no GPU to spread the weights over; set it to false")
     if runtime.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    is_first = os.environ.get("RANK", "0") == "0"
-    if is_first:
+    if is_first_process():
         claim(checkpoints, identity)
         discard_staged(checkpoints)
     earlier = checkpoints_in(checkpoints)
@@ -66,7 +66,7 @@ def train(
         clock_steps=runtime.log_every_steps,
     )
     callbacks: list[TrainerCallback] = [schedule, MetricsFile(checkpoints / "metrics.jsonl")]
-    if is_first:
+    if is_first_process():
         purge_step = step_of(earlier[-1]) + 1 if earlier else 0
         callbacks.append(TensorBoardCallback(SummaryWriter(str(checkpoints / "tensorboard"), purge_step=purge_step)))
     arguments = make_arguments(sampler, optimizer=optimizer, runtime=runtime, seed=seed, checkpoints=checkpoints)
