@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from vilbert.checkpoint_keys import HEADS, IGNORED, SINGLE_STREAM, TEXT_EMBEDDINGS, TWO_STREAM, UNKNOWN, Task
 from vilbert.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
@@ -27,6 +28,7 @@ from vilbert.modeling_tasks import (
 )
 from vilbert.modeling_vilbert import VilbertForPreTraining, VilbertPreTrainedModel
 from vilbert.original_config import config_of, read_original, unread
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.state_dicts import read_state_dict
 
 MODELS: dict[Task, tuple[type[VilbertPreTrainedModel], type[VilbertPreTrainedModel]]] = {
@@ -53,17 +55,24 @@ def main(
     out_dir: Annotated[Path, typer.Argument(help="what from_pretrained loads")],
     config: Annotated[Path | None, typer.Option(help="the original's json")] = None,
     task: Annotated[Task | None, typer.Option(help="which head; what the file holds by default")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="folder or hub name, bert-base-uncased for the published ones; writes a processor"),
+    ] = None,
 ) -> None:
     """Convert a checkpoint of vilbert_beta, vilbert-multi-task or MMF, and say what became of each tensor."""
     try:
-        print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task)))
+        print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task, tokenizer=tokenizer)))
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
 
 
-def convert(checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: Task | None) -> list[str]:
-    """Write the model directory; gives a line for each key that was mapped, ignored or missing.
+def convert(
+    checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: Task | None, tokenizer: str | None = None
+) -> list[str]:
+    """Write the model directory, with a processor where a tokenizer is named.
 
+    Returns: a line for each key that was mapped, ignored or missing.
     Raises: ValueError for a checkpoint that is not ViLBERT's, or does not fit its config; FileNotFoundError;
         FileExistsError.
     """
@@ -84,7 +93,10 @@ def convert(checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: 
     lines += [f"missing  {name}: new, drawn from seed {SEED}" for name in untied(missing, config)]
     lines += [f"ignored  {name} of the config: no effect on the model" for name in unread(original or {})]
     lines.append(f"{type(model).__name__} in {out_dir}: {model.num_parameters():,} parameters")
-    if any(key.endswith(".position_ids") for key in state):
+    has_whole_image = not any(key.endswith(".position_ids") for key in state)
+    if tokenizer is not None:
+        VilbertProcessor(AutoTokenizer.from_pretrained(tokenizer), has_whole_image).save_pretrained(out_dir)
+    elif not has_whole_image:
         lines.append("MMF gives its models no whole-image region: use VilbertProcessor(has_whole_image=False)")
     return lines
 

@@ -8,14 +8,14 @@ from typing import Annotated
 import torch
 import typer
 from torch import nn
-from transformers import AutoConfig, AutoProcessor, PreTrainedModel, set_seed
+from transformers import AutoConfig, PreTrainedModel, set_seed
 
 from extract.store import RegionStore, read_manifest
 from vilbert.command import errors_in_one_line, is_first_process
 from vilbert.configuration_vilbert import VilbertConfig
 from vilbert.convert import MODELS
 from vilbert.inputs import Batch
-from vilbert.model_directory import sha256_of, write_model
+from vilbert.model_directory import read_processor, sha256_of, write_model
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
@@ -48,7 +48,7 @@ def main(
     with errors_in_one_line():
         set_seed(settings.seed)
         checkpoints.mkdir(parents=True, exist_ok=True)
-        processor, detected = AutoProcessor.from_pretrained(model), RegionStore([store])
+        processor, detected = read_processor(model), RegionStore([store])
         source = TaskSource(
             annotations=annotations,
             store=detected,

@@ -25,6 +25,18 @@ def write_model(
     partial.rename(output)
 
 
+def read_processor(path: Path) -> VilbertProcessor:
+    """The processor of a model directory.
+
+    Raises: FileNotFoundError if it has none, as converted checkpoints may.
+    """
+    if not (path / "processor_config.json").is_file():
+        raise FileNotFoundError(
+            f"{path} holds no processor; convert the checkpoint with --tokenizer, or save a VilbertProcessor there"
+        )
+    return VilbertProcessor.from_pretrained(path)
+
+
 def sha256_of(path: Path) -> str:
     """Of a file's bytes."""
     with path.open("rb") as file:

@@ -15,11 +15,12 @@ from typing import Annotated, Any
 import torch
 import typer
 from PIL import Image, ImageDraw
-from transformers import AutoConfig, AutoProcessor, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from extract.store import RegionStore
 from vilbert.configuration_vilbert import VilbertConfig
 from vilbert.convert import MODELS
+from vilbert.model_directory import read_processor
 from vilbert.padding import pad_images
 from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.retrieval_scoring import Image as ScoredImage
@@ -66,7 +67,7 @@ def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:
     kind = next((one for one in kinds if one.__name__ == name), None)
     if kind is None:
         raise ValueError(f"{path} holds a {name}, expected one of {', '.join(one.__name__ for one in kinds)}")
-    return kind.from_pretrained(path).eval(), AutoProcessor.from_pretrained(path)
+    return kind.from_pretrained(path).eval(), read_processor(path)
 
 
 def extract(images: Path, detector: Path | None, settings: str, *, folder: Path) -> Path:

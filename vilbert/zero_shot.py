@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from transformers import AutoModelForPreTraining, AutoProcessor
+from transformers import AutoModelForPreTraining
 
 import vilbert.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
 from extract.store import RegionStore
+from vilbert.model_directory import read_processor
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TaskSource, retrieval_split
@@ -29,7 +30,7 @@ def main(
             annotations=annotations,
             store=RegionStore([store]),
             given=None,
-            tokenizer=AutoProcessor.from_pretrained(model).tokenizer,
+            tokenizer=read_processor(model).tokenizer,
             settings=settings,
             cache=metrics_output.parent,
         )

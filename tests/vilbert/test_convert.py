@@ -10,8 +10,10 @@ from torch import Tensor
 from transformers import AutoModelForPreTraining
 
 from vilbert.convert import convert, folded, tasks_in
+from vilbert.model_directory import read_processor
 from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
 from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.tokens import train_tokenizer
 
 DATA = Path(__file__).parent / "data"
 
@@ -247,6 +249,26 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
     message = r"vilbert.text_layers.1.feed_forward.output.weight has the shape \[8, 17\], expected \[8, 13\]"
     with pytest.raises(ValueError, match=message):
         converted(tmp_path, state, config)
+
+
+def test_a_tokenizer_makes_a_processor_that_the_commands_read(tmp_path):
+    state, config = checkpoint("single_stream")
+    save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    train_tokenizer(["a red dog"], vocab_size=29).save_pretrained(tmp_path / "tokenizer")
+    for out, tokenizer in (("without", None), ("with", str(tmp_path / "tokenizer"))):
+        convert(
+            tmp_path / "model.safetensors",
+            tmp_path / out,
+            config_path=tmp_path / "config.json",
+            task="vqa",
+            tokenizer=tokenizer,
+        )
+    processor = read_processor(tmp_path / "with")
+    assert processor.has_whole_image
+    assert processor.tokenizer.tokenize("red dog") == ["red", "dog"]
+    with pytest.raises(FileNotFoundError, match=r"holds no processor; convert the checkpoint with --tokenizer"):
+        read_processor(tmp_path / "without")
 
 
 def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):

@@ -49,8 +49,10 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
     """
     answers = {} if annotations is None else answers_of(annotations)
     kept, dropped = [], []
+    asked: set[str] = set()
     for row in rows_of(questions, "questions"):
         annotation = str(row["question_id"])
+        asked.add(annotation)
         text = str(row["question"]).strip()
         if not text:
             dropped.append(Dropped(annotation, "empty_question", repr(row["question"])))
@@ -58,8 +60,8 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
             dropped.append(Dropped(annotation, "no_annotation", annotations.name))
         else:
             key = image_key.format(image_id=row["image_id"])
-            kept.append(Question(annotation, key, text, answers.pop(annotation, ())))
-    dropped += [Dropped(annotation, "no_question", questions.name) for annotation in answers]
+            kept.append(Question(annotation, key, text, answers.get(annotation, ())))
+    dropped += [Dropped(annotation, "no_question", questions.name) for annotation in answers if annotation not in asked]
     return Reading(kept, dropped)
 
 

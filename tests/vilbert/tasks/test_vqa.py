@@ -8,6 +8,7 @@ import torch
 
 from vilbert.modeling_tasks import VilbertTaskOutput
 from vilbert.sampling import Draw
+from vilbert.tasks.reading import with_features
 from vilbert.tasks.vqa import (
     Question,
     VqaDataset,
@@ -79,6 +80,19 @@ def test_questions_and_annotations_that_miss_each_other_are_dropped(tmp_path):
         ("3", "empty_question"),
         ("9", "no_question"),
     }
+
+
+def test_a_question_that_stands_twice_is_asked_once(drawn, tmp_path):
+    questions = [{"question_id": 1, "image_id": 1, "question": "Why?"}] * 2
+    annotations = [{"question_id": 1, "answers": [{"answer": "yes"}]}]
+    reading = read_questions(
+        write(tmp_path / "q.json", "questions", questions),
+        write(tmp_path / "a.json", "annotations", annotations),
+        image_key=KEY,
+    )
+    kept, dropped = with_features(reading, drawn.detected)
+    assert len(kept) == 1
+    assert dropped == [("1", "duplicate_id", "1")]
 
 
 def test_another_file_is_named(tmp_path):
