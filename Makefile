@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: demo check clean
 
 demo: .venv/ready
-	snakemake --cores all features
+	snakemake --cores all
 	snakemake --cores all --report results/drawn/report.html
 	@echo "open results/drawn/report.html"
 

@@ -3,6 +3,7 @@
 B images of one size, P proposals of an image, C classes (background first), D feature size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -28,21 +29,30 @@ class Detector(Protocol):
 
     classes: tuple[str, ...]  # names, background first
     feature_size: int
-    box_source: Literal["proposal", "regressed", "given"]
+    box_source: Literal["proposal", "regressed", "repooled", "given"]
     identity: dict[str, JsonValue]  # what tells it from other detectors, sha256 of the weights included
     device: torch.device
 
     def detect(self, images: Tensor) -> list[Proposals]:
         """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device."""
 
+    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+        """The same for boxes that are given, [P, 4] x1 y1 x2 y2 in pixels of each image, in their order."""
+
 
 def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:
     """The detector whose weights stand at `path`.
 
-    Raises: FileNotFoundError, ValueError if they are not of `settings.backend`.
+    Raises: FileNotFoundError; ValueError if they are not of `settings.backend`; ImportError if that is not there.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no detector at {path}; train one with `snakemake {path}` or set detector.weights")
+    if settings.bottom_up is not None:
+        from extract.detector_bottom_up import BottomUpDetector
+
+        return BottomUpDetector.load(path, settings=settings, device=device)
+    if settings.backend != "torchvision":
+        raise ValueError(f"detector.backend is '{settings.backend}', which needs detector.bottom_up")
     from extract.detector_torchvision import TorchvisionDetector  # heavy, and one backend need not have the others'
 
     return TorchvisionDetector.load(path, dtype=getattr(torch, settings.dtype), device=device)

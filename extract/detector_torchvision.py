@@ -5,6 +5,7 @@ B images, P proposals of an image, C classes (background first), D feature size.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
@@ -46,7 +48,7 @@ class Architecture(BaseModel):
 class TorchvisionDetector:
     """A trained model behind the seam: boxes are the proposals themselves, features what the box head pools there."""
 
-    box_source: Literal["proposal", "regressed", "given"] = "proposal"
+    box_source: Literal["proposal", "regressed", "repooled", "given"] = "proposal"
 
     def __init__(
         self, model: FasterRCNN, architecture: Architecture, *, sha256: str, dtype: torch.dtype, device: torch.device
@@ -88,21 +90,45 @@ class TorchvisionDetector:
     @torch.inference_mode()
     def detect(self, images: Tensor) -> list[Proposals]:
         """What is in each of `images`, [B, 3, H, W] uint8 RGB."""
-        model, size = self.model, (images.shape[2], images.shape[3])
-        batch, _ = model.transform(list(images.to(self.device).float() / 255))
+        batch, maps = self._maps(images)
+        boxes, _ = self.model.rpn(batch, maps)
+        sizes = [(resized, (images.shape[2], images.shape[3])) for resized in batch.image_sizes]
+        in_pixels = [resize_boxes(of_image, *both) for of_image, both in zip(boxes, sizes, strict=True)]
+        return self._proposals(maps, boxes, in_pixels, batch.image_sizes)
+
+    @torch.inference_mode()
+    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB."""
+        batch, maps = self._maps(images)
+        size = (images.shape[2], images.shape[3])
+        given = [of_image.to(self.device, torch.float32) for of_image in boxes]
+        resized = [resize_boxes(one, size, other) for one, other in zip(given, batch.image_sizes, strict=True)]
+        return self._proposals(maps, resized, given, batch.image_sizes)
+
+    def _maps(self, images: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
+        """The images as the model sees them, and their feature maps."""
+        batch, _ = self.model.transform(list(images.to(self.device).float() / 255))
         with self._autocast():
-            maps = model.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
-        maps = {"0": maps.float()}
-        boxes, _ = model.rpn(batch, maps)
-        pooled = model.roi_heads.box_roi_pool(maps, boxes, batch.image_sizes)
+            maps = self.model.backbone(batch.tensors.contiguous(memory_format=torch.channels_last))
+        return batch, {"0": maps.float()}
+
+    def _proposals(
+        self,
+        maps: dict[str, Tensor],
+        boxes: list[Tensor],
+        in_pixels: list[Tensor],
+        image_sizes: list[tuple[int, int]],
+    ) -> list[Proposals]:
+        """Features and classes of boxes, which are given in the model's pixels and in the image's."""
+        pooled = self.model.roi_heads.box_roi_pool(maps, boxes, image_sizes)
         with self._autocast():
-            features = model.roi_heads.box_head(pooled)
-        class_probs = model.roi_heads.box_predictor.cls_score(features.float()).softmax(dim=1)
+            features = self.model.roi_heads.box_head(pooled)
+        class_probs = self.model.roi_heads.box_predictor.cls_score(features.float()).softmax(dim=1)
         counts = [len(of_image) for of_image in boxes]
         return [
-            Proposals(boxes=resize_boxes(of_image, resized, size), class_probs=probs, features=pooled_features)
-            for of_image, resized, probs, pooled_features in zip(
-                boxes, batch.image_sizes, class_probs.split(counts), features.split(counts), strict=True
+            Proposals(boxes=of_image, class_probs=probs, features=pooled_features)
+            for of_image, probs, pooled_features in zip(
+                in_pixels, class_probs.split(counts), features.split(counts), strict=True
             )
         ]
 

@@ -64,7 +64,7 @@ def main(
             num_classes_kept=store_settings.num_classes_kept,
             num_images=num_images,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
     write_table(counts, rows, REGION_COUNTS)
 

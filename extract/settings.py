@@ -144,13 +144,29 @@ class DetectorTrainingSettings(Section):
     max_gradient_norm: PositiveFloat
 
 
+class BottomUpSettings(Section):
+    """How a detector of bottom-up attention's family runs."""
+
+    url: str | None = Field(description="https: or file: address of the weights; null: they are there already")
+    sha256: str | None = Field(description="of the weights; a file with another is refused; null: not checked")
+    shorter_side: PositiveInt = Field(description="pixels to which images are resized")
+    longer_side: PositiveInt = Field(description="pixels, at most, after that")
+    num_proposals: PositiveInt = Field(description="boxes of an image, at most, of which regions are selected")
+    box_source: Literal["proposal", "regressed", "repooled"] = Field(
+        description="the box of a region: as proposed, as its likeliest class shifts it, or that with features of it"
+    )
+
+
 class DetectorSettings(Section):
     """The detector that finds the regions."""
 
-    backend: Literal["torchvision"]
+    backend: Literal["torchvision", "detectron2"] = Field(description="both give the same numbers")
     weights: str | None = Field(description="path of trained weights; null: train on the boxes of the drawn world")
     batch_size: PositiveInt = Field(description="images of one size that go through the model together")
     dtype: Literal["float32", "bfloat16"] = Field(description="of the convolutions; bfloat16 pays on GPUs")
+    bottom_up: BottomUpSettings | None = Field(
+        description="for weights with detectron2's names (.pkl, .pth); null: weights that this workflow trained"
+    )
 
 
 class SelectionSettings(Section):

@@ -39,7 +39,9 @@ class StoreManifest(BaseModel):
     num_classes: int  # with the background
     classes: tuple[str, ...]  # background first
     num_classes_kept: int | None  # null: the whole distribution
-    box_source: Literal["proposal", "regressed", "given"]  # which boxes are stored; features are pooled from proposals
+    box_source: Literal[
+        "proposal", "regressed", "repooled", "given"
+    ]  # the boxes; only of "regressed" features are others'
     detector: dict[str, JsonValue]  # sha256 of its weights, and what else tells one detector from another
     selection: dict[str, JsonValue]
     dtype: Literal["float16"]  # of the features
@@ -64,7 +66,7 @@ class RegionStoreWriter:
         classes: tuple[str, ...],
         feature_size: int,
         num_classes_kept: int | None,
-        box_source: Literal["proposal", "regressed", "given"],
+        box_source: Literal["proposal", "regressed", "repooled", "given"],
         detector: dict[str, JsonValue],
         selection: dict[str, JsonValue],
         map_size: int = 1 << 28,

@@ -1,6 +1,6 @@
 """Trainings side by side, each over some seeds: python -m vilbert.comparison METRICS... OUTPUT.
 
-The folder of a metrics.jsonl names its training, `{what is compared}-{seed}`.
+A metrics.jsonl lies in `{what is trained}/{what is compared}-{seed}/`.
 """
 
 from pathlib import Path
@@ -13,27 +13,30 @@ from vilbert.trainer import read_metrics
 
 
 def main(metrics: list[Path], output: Path) -> None:
-    """Write a row for each of what is compared: mean, lowest and highest of each metric of the last evaluation."""
-    output.write_text(compare(metrics).to_csv(index=False))
+    """Write a row for each metric of the last evaluation of what is trained, a column for each of what is compared."""
+    compare(metrics).to_csv(output, index=False)
 
 
 def compare(paths: list[Path]) -> pd.DataFrame:
-    """Columns: `compared`, `num_seeds`, then the metrics as 'mean (lowest to highest)'.
+    """Columns: `trained`, `metric`, then one for each of what is compared: 'mean (lowest to highest) of the seeds'.
 
     Raises: ValueError for a training that was never evaluated.
     """
-    by_name: dict[str, list[dict[str, float]]] = {}
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
     for path in paths:
-        name, _, _ = path.parent.name.rpartition("-")
-        by_name.setdefault(name, []).append(last_evaluation(path))
-    rows = []
-    for name, evaluations in by_name.items():
-        row: dict[str, str | int] = {"compared": name, "num_seeds": len(evaluations)}
-        for metric in evaluations[0]:
-            values = [evaluation[metric] for evaluation in evaluations]
-            row[metric] = f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-        rows.append(row)
+        compared, _, _ = path.parent.name.rpartition("-")
+        for metric, value in last_evaluation(path).items():
+            row = values.setdefault((path.parent.parent.name, metric), {})
+            row.setdefault(compared, []).append(value)
+    rows = [
+        {"trained": trained, "metric": metric} | {compared: over_seeds(of_seeds) for compared, of_seeds in row.items()}
+        for (trained, metric), row in values.items()
+    ]
     return pd.DataFrame(rows)
+
+
+def over_seeds(values: list[float]) -> str:
+    return f"{mean(values):.3f} ({min(values):.3f} to {max(values):.3f}) of {len(values)}"
 
 
 def last_evaluation(path: Path) -> dict[str, float]:

@@ -32,6 +32,8 @@ class TextAndRegionsConfig(PreTrainedConfig):
         return self.visual_num_classes if self.visual_target == "classes" else self.visual_feature_size
 
     def __post_init__(self, **kwargs):
+        if (model_type := kwargs.get("model_type", self.model_type)) != self.model_type:
+            raise ValueError(f"the configuration is of a '{model_type}' model, expected '{self.model_type}'")
         super().__post_init__(**kwargs)
         require_one_of("visual_target", self.visual_target, ("classes", "features", "contrastive"))
         require_one_of("answer_head", self.answer_head, ("relu", "gelu_norm"))

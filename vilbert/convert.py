@@ -1,7 +1,7 @@
 """A published checkpoint as a model directory: python -m vilbert.convert CHECKPOINT OUT_DIR [--config original.json]"""
 
-import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor
+from transformers import AutoTokenizer
 
 from vilbert.checkpoint_keys import HEADS, IGNORED, SINGLE_STREAM, TEXT_EMBEDDINGS, TWO_STREAM, UNKNOWN, Task
 from vilbert.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
@@ -26,7 +27,8 @@ from vilbert.modeling_tasks import (
     VilbertForRegionGrounding,
 )
 from vilbert.modeling_vilbert import VilbertForPreTraining, VilbertPreTrainedModel
-from vilbert.original_config import config_of, unread
+from vilbert.original_config import config_of, read_original, unread
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.state_dicts import read_state_dict
 
 MODELS: dict[Task, tuple[type[VilbertPreTrainedModel], type[VilbertPreTrainedModel]]] = {
@@ -53,34 +55,48 @@ def main(
     out_dir: Annotated[Path, typer.Argument(help="what from_pretrained loads")],
     config: Annotated[Path | None, typer.Option(help="the original's json")] = None,
     task: Annotated[Task | None, typer.Option(help="which head; what the file holds by default")] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(help="folder or hub name, bert-base-uncased for the published ones; writes a processor"),
+    ] = None,
 ) -> None:
     """Convert a checkpoint of vilbert_beta, vilbert-multi-task or MMF, and say what became of each tensor."""
     try:
-        print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task)))
+        print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task, tokenizer=tokenizer)))
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
 
 
-def convert(checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: Task | None) -> list[str]:
-    """Write the model directory; gives a line for each key that was mapped, ignored or missing.
+def convert(
+    checkpoint: Path, out_dir: Path, *, config_path: Path | None, task: Task | None, tokenizer: str | None = None
+) -> list[str]:
+    """Write the model directory, with a processor where a tokenizer is named.
 
-    Raises: ValueError for a checkpoint that is not ViLBERT's, or does not fit its config; FileNotFoundError.
+    Returns: a line for each key that was mapped, ignored or missing.
+    Raises: ValueError for a checkpoint that is not ViLBERT's, or does not fit its config; FileNotFoundError;
+        FileExistsError.
     """
+    if out_dir.is_file():
+        raise FileExistsError(f"{out_dir} is a file, expected a folder to write")
     state = read_state_dict(checkpoint)
-    original = json.loads(config_path.read_text()) if config_path else None
+    original = read_original(config_path) if config_path else None
     config = config_of(state, original)
     task = task or task_of(state)
     model, conversion = build(state, config, task)
     missing = model.load_state_dict(conversion.tensors, strict=False).missing_keys
     model.save_pretrained(out_dir)
     lines = [
-        f"mapped   {key} -> {ours} {list(conversion.tensors[ours].shape)}" for key, ours in conversion.mapped.items()
+        f"mapped   {in_file(key, state)} -> {ours} {list(conversion.tensors[ours].shape)}"
+        for key, ours in conversion.mapped.items()
     ]
-    lines += [f"ignored  {key}: {reason}" for key, reason in conversion.ignored.items()]
+    lines += [f"ignored  {in_file(key, state)}: {reason}" for key, reason in conversion.ignored.items()]
     lines += [f"missing  {name}: new, drawn from seed {SEED}" for name in untied(missing, config)]
     lines += [f"ignored  {name} of the config: no effect on the model" for name in unread(original or {})]
     lines.append(f"{type(model).__name__} in {out_dir}: {model.num_parameters():,} parameters")
-    if any(key.endswith(".position_ids") for key in state):
+    has_whole_image = not any(key.endswith(".position_ids") for key in state)
+    if tokenizer is not None:
+        VilbertProcessor(AutoTokenizer.from_pretrained(tokenizer), has_whole_image).save_pretrained(out_dir)
+    elif not has_whole_image:
         lines.append("MMF gives its models no whole-image region: use VilbertProcessor(has_whole_image=False)")
     return lines
 
@@ -117,7 +133,7 @@ def build(
         )
     if not any(not name.startswith("vilbert.") for name in conversion.tensors):
         raise ValueError(
-            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state)) or 'no task'}; convert "
+            f"the checkpoint holds no head for {task}, but for {', '.join(tasks_in(state))}; convert "
             f"that, and {type(model).__name__}.from_pretrained of the result makes a new head"
         )
     for name, tensor in conversion.tensors.items():
@@ -166,30 +182,40 @@ def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
+def in_file(key: str, state: dict[str, Tensor]) -> str:
+    """What `folded` made a key of."""
+    return key if key in state else f"{key}_g and {key}_v"
+
+
 def task_of(state: dict[str, Tensor]) -> Task:
     """The task whose head was trained: a head's biases start at 0, and stay there if no task reads it.
 
-    Raises: ValueError if more than one was.
+    Raises: ValueError if none or more than one was.
     """
     tasks = tasks_in(state)
-    if len(tasks) == 1:
-        return tasks[0]
-    raise ValueError(f"the checkpoint holds heads for {', '.join(tasks) or 'no task'}: choose one with --task")
+    if len(tasks) > 1:
+        raise ValueError(f"the checkpoint holds heads for {', '.join(tasks)}: choose one with --task")
+    return tasks[0]
 
 
 def tasks_in(state: dict[str, Tensor]) -> list[Task]:
-    """Tasks with a trained head; pretraining if there is none but its own."""
+    """Tasks with a trained head; pretraining if there is none but its own.
+
+    Raises: ValueError if there is none at all.
+    """
     found: list[Task] = []
     for task, modules in HEADS.items():
         biases = [state[f"{module}.bias"] for module in modules if f"{module}.bias" in state]
         if task != "pretraining" and any(bias.any() for bias in biases):
             found.append(task)
-    if found or not any(key.startswith("cls.") for key in state):
+    if found:
         return found
-    return ["pretraining"]
+    if any(key.startswith("cls.") for key in state):
+        return ["pretraining"]
+    raise ValueError("the checkpoint holds no trained head, expected that of a task or those of pretraining")
 
 
-def untied(names, config: TextAndRegionsConfig) -> list[str]:
+def untied(names: Iterable[str], config: TextAndRegionsConfig) -> list[str]:
     """Without the decoder that is the word embedding."""
     return [name for name in names if not (config.tie_word_embeddings and name == "token_head.decoder.weight")]
 

@@ -56,6 +56,8 @@ def checked_inputs(
         raise ValueError(f"there are {text[0]} texts and {regions[0]} images, expected as many, or one of either")
     if not 1 <= text[1] <= config.max_position_embeddings:
         raise ValueError(f"the text has {text[1]} tokens, expected 1 to {config.max_position_embeddings}")
+    if 0 in (text[0], *regions):
+        raise ValueError(f"there are {text[0]} texts and {regions[0]} images of {regions[1]} regions, expected some")
     inputs = Inputs(
         input_ids=input_ids,
         token_type_ids=token_type_ids,
@@ -85,8 +87,10 @@ def demand_values(inputs: Inputs, config: TextAndRegionsConfig) -> None:
         inputs.boxes.max(),
         inputs.input_ids.min(),
         inputs.input_ids.max(),
+        inputs.token_type_ids.min(),
+        inputs.token_type_ids.max(),
     ]
-    has_cls, has_image, low, high, low_id, high_id = torch.stack([value.float() for value in found]).tolist()
+    has_cls, has_image, low, high, *ids = torch.stack([value.float() for value in found]).tolist()
     for name, first, mask, is_there in (
         ("attention_mask", "token 0", inputs.text_mask, has_cls),
         ("visual_attention_mask", "region 0", inputs.visual_mask, has_image),
@@ -99,7 +103,9 @@ def demand_values(inputs: Inputs, config: TextAndRegionsConfig) -> None:
             f"visual_boxes go from {low:g} to {high:g}, expected fractions of the image, 0 to 1; "
             "VilbertProcessor makes them of pixels"
         )
-    if not (low_id >= 0 and high_id < config.vocab_size):
-        raise ValueError(
-            f"input_ids go from {low_id:.0f} to {high_id:.0f}, expected 0 to {config.vocab_size - 1}, the vocabulary"
-        )
+    for name, lowest, highest, num_rows in (
+        ("input_ids", ids[0], ids[1], config.vocab_size),
+        ("token_type_ids", ids[2], ids[3], config.type_vocab_size),
+    ):
+        if not (lowest >= 0 and highest < num_rows):
+            raise ValueError(f"{name} go from {lowest:.0f} to {highest:.0f}, expected 0 to {num_rows - 1}")

@@ -29,28 +29,50 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, states: Tensor, context: Tensor, context_mask: Tensor, output_attentions: bool
+        self, states: Tensor, context: Tensor, context_mask: Tensor | None, output_attentions: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Args:
             states: [B, Q, D].
             context: [B, K, D of the context].
-            context_mask: bool [B or 1, 1, 1, K], True where there is something to attend to.
+            context_mask: bool [B or 1, 1, 1, K], True where there is something to attend to; None: everywhere.
         Returns: [B, Q, D], and the map [B, H, Q, K] if asked for, without dropout.
         """
-        query, key, value = (
-            projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for projected in (self.query(states), self.key(context), self.value(context))
-        )
+        query, (key, value) = self.queries(states), self.keys_and_values(context)
+        return self.attend(states, query, key, value, context_mask, output_attentions)
+
+    def queries(self, states: Tensor) -> Tensor:
+        """[B, Q, D] -> [B, H, Q, D of a head]."""
+        return self._heads(self.query(states))
+
+    def keys_and_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, K, D of the context] -> [B, H, K, D of a head], twice."""
+        return self._heads(self.key(context)), self._heads(self.value(context))
+
+    def attend(
+        self,
+        states: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        context_mask: Tensor | None,
+        output_attentions: bool,
+    ) -> tuple[Tensor, Tensor | None]:
+        """What `forward` does with queries, keys and values that are there already."""
         attention_map = None
         if output_attentions:
             scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-            attention_map = scores.masked_fill(~context_mask, -math.inf).softmax(-1)
+            if context_mask is not None:
+                scores = scores.masked_fill(~context_mask, -math.inf)
+            attention_map = scores.softmax(-1)
             mixed = self.dropout(attention_map) @ value
         else:
             dropout_p = self.dropout.p if self.training else 0.0
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=context_mask, dropout_p=dropout_p)
         mixed = self.output(mixed.transpose(1, 2).flatten(-2))
         return self.norm(states + self.dropout(mixed)), attention_map
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):

@@ -145,6 +145,8 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
             labels: int64 [B], which choice is right.
         Raises: ValueError for shapes and values that do not fit.
         """
+        if input_ids.ndim not in (2, 3):
+            raise ValueError(f"input_ids has the shape {list(input_ids.shape)}, expected [B, M, T] or [B, T]")
         choices = tuple(input_ids.shape[1:-1])
         visual = [
             image_a_choice(tensor, choices, num_dims=num_dims)

@@ -1,6 +1,8 @@
 """The configuration of a published checkpoint: sizes from its tensors, the rest from its json or from what is usual."""
 
+import json
 import re
+from pathlib import Path
 
 from torch import Tensor
 
@@ -38,7 +40,18 @@ REFUSED = {  # what makes another model of it, and the only value that does not
     "model": "bert",
 }
 READ = {*SIZES, *CHOICES, *REFUSED, "with_coattention", "visual_target", "predict_feature", "v_target_size"}
-VISUAL_TARGETS = ("classes", "features", "contrastive")  # vilbert-multi-task's visual_target 0, 1, 2
+VISUAL_TARGETS = {0: "classes", 1: "features", 2: "contrastive"}  # of vilbert-multi-task
+
+
+def read_original(path: Path) -> dict:
+    """The json of a published model. Raises: ValueError for a file of something else; FileNotFoundError."""
+    try:
+        original = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no json: {error}") from error
+    if not isinstance(original, dict):
+        raise ValueError(f"{path} holds a {type(original).__name__}, expected names and values")
+    return original
 
 
 def config_of(state: dict[str, Tensor], original: dict | None) -> TextAndRegionsConfig:
@@ -69,7 +82,10 @@ def config_of(state: dict[str, Tensor], original: dict | None) -> TextAndRegions
         stated |= {"text_co_layers": (), "visual_co_layers": ()}
     values = sizes | usual | stated | prediction_sizes(state, sizes, original)
     num_bridges = values.pop("num_bridges", 0)
-    config = config_class(**values)
+    try:
+        config = config_class(**values)
+    except TypeError as error:
+        raise ValueError(f"the config has a value of the wrong kind: {error}") from error
     if isinstance(config, VilbertConfig) and len(config.text_co_layers) not in (0, num_bridges):
         raise ValueError(
             f"the config's t_biattention_id are {config.text_co_layers}, but the tensors have {num_bridges} "
@@ -134,7 +150,10 @@ def usual_layout(sizes: dict, original: dict) -> dict:
 def prediction_sizes(state: dict[str, Tensor], sizes: dict, original: dict) -> dict:
     """What the heads predict: regions' classes or features, answers, and by which kind of head."""
     found: dict = {}
-    target = VISUAL_TARGETS[int(original.get("visual_target", 0))]
+    number = original.get("visual_target", 0)
+    if number not in VISUAL_TARGETS:
+        raise ValueError(f"the config's visual_target is {number}, expected one of {list(VISUAL_TARGETS)}")
+    target = VISUAL_TARGETS[number]
     region_decoder = state.get("cls.imagePredictions.decoder.weight")
     if region_decoder is not None:
         width = len(region_decoder)

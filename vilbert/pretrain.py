@@ -1,19 +1,18 @@
 """Pretraining as a command: python -m vilbert.pretrain TOKENS TOKENIZER STORE... MODEL METRICS CURVES."""
 
 import functools
-import hashlib
-import json
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from transformers import AutoTokenizer, PreTrainedModel, set_seed
+from transformers import AutoTokenizer, set_seed
 
 from extract.store import RegionStore, read_manifest
 from vilbert.building import build_pretraining_model
-from vilbert.learning_curves import draw_learning_curves
+from vilbert.command import errors_in_one_line, is_first_process
+from vilbert.learning_curves import OBJECTIVES, draw_learning_curves
+from vilbert.model_directory import sha256_of, write_model
 from vilbert.pretraining_data import PretrainingDataset
 from vilbert.pretraining_evaluation import PretrainingEvaluator, count_flops, count_items
 from vilbert.processing_vilbert import VilbertProcessor
@@ -34,111 +33,65 @@ def main(
     settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
 ) -> None:
-    """Pretrain on the pairs in TOKENS and the features in the STOREs; go on where an earlier run was killed."""
-    try:
-        pretrain(
-            tokens,
-            tokenizer,
-            stores,
-            model_output=model_output,
-            metrics_output=metrics_output,
-            curves_output=curves_output,
-            checkpoints=checkpoints,
-            model_settings=model,
-            settings=settings,
-            runtime=runtime,
-        )
-    except (ValueError, OSError, FloatingPointError) as error:
-        raise SystemExit(f"error: {error}") from error
+    """Pretrain on the pairs in TOKENS and the features in the STOREs; go on where an earlier run was killed.
 
-
-def pretrain(
-    tokens: Path,
-    tokenizer_path: Path,
-    stores: list[Path],
-    *,
-    model_output: Path,
-    metrics_output: Path,
-    curves_output: Path,
-    checkpoints: Path,
-    model_settings: ModelSettings,
-    settings: PretrainingSettings,
-    runtime: RuntimeSettings,
-) -> list[dict]:
-    """Train, write the model directory, its metrics and their curves, and give the lines of the metrics.
-
-    Raises: ValueError where captions, features, model and checkpoints do not fit; FloatingPointError where the loss is
-        not finite; OSError where a checkpoint cannot be written. The last good checkpoint stays.
+    What does not fit ends the command with what it is; the last good checkpoint stays.
     """
-    set_seed(settings.seed)
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-    store = RegionStore(stores)
-    if store.feature_size != model_settings.visual_feature_size:
+    with errors_in_one_line():
+        set_seed(settings.seed)
+        words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
+        demand_width(store, model.visual_feature_size)
+        pairs = {
+            split: PretrainingDataset(
+                TokenTable(tokens, split=split),
+                store,
+                words,
+                objective=settings.objective,
+                visual_target=model.visual_target,
+                seed=seed,
+            )
+            for split, seed in ((settings.train_split, settings.seed), (settings.validation_split, settings.seed + 1))
+        }
+        network = build_pretraining_model(model, words, num_classes=len(store.classes))
+        identity = {
+            "pretraining": settings.model_dump(mode="json"),
+            "model": model.model_dump(mode="json"),
+            "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
+        }
+        training, evaluation = pairs[settings.train_split], settings.evaluation
+        trained, metrics = train(
+            network,
+            training,
+            lengths=training.tokens.lengths(),
+            optimizer=settings.optimizer,
+            runtime=runtime,
+            seed=settings.seed,
+            checkpoints=checkpoints,
+            identity=identity,
+            loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
+            count_items=count_items,
+            count_flops=functools.partial(count_flops, network.config),
+            evaluator=PretrainingEvaluator(
+                pairs[settings.validation_split],
+                num_pairs=evaluation.num_pairs,
+                # scoring reaches into layers whose weights FSDP spreads
+                num_retrieval_images=0 if runtime.fsdp else evaluation.num_retrieval_images,
+            ),
+            evaluation_steps=evaluation.every_steps,
+        )
+        if is_first_process():
+            write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity)
+            shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+            draw_learning_curves(metrics, curves_output)
+
+
+def demand_width(store: RegionStore, expected: int) -> None:
+    """Raises: ValueError if the features are of another width than the model takes."""
+    if store.feature_size != expected:
         raise ValueError(
-            f"the stores hold features of {store.feature_size} numbers, model.visual_feature_size is "
-            f"{model_settings.visual_feature_size}; set it to {store.feature_size}, or extract with another detector"
+            f"the stores hold features of {store.feature_size} numbers, model.visual_feature_size is {expected}; "
+            f"set it to {store.feature_size}, or extract with another detector"
         )
-    train_pairs, validation_pairs = (
-        PretrainingDataset(
-            TokenTable(tokens, split=split),
-            store,
-            tokenizer,
-            objective=settings.objective,
-            visual_target=model_settings.visual_target,
-            seed=seed,
-        )
-        for split, seed in ((settings.train_split, settings.seed), (settings.validation_split, settings.seed + 1))
-    )
-    model = build_pretraining_model(model_settings, tokenizer, num_classes=len(store.classes))
-    identity = {
-        "pretraining": settings.model_dump(mode="json"),
-        "model": model_settings.model_dump(mode="json"),
-        "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
-    }
-    objective, evaluation = settings.objective, settings.evaluation
-    trained, metrics = train(
-        model,
-        train_pairs,
-        lengths=train_pairs.tokens.lengths(),
-        optimizer=settings.optimizer,
-        runtime=runtime,
-        seed=settings.seed,
-        checkpoints=checkpoints,
-        identity=identity,
-        loss_weights={name: getattr(objective, name) for name in ("masked_token", "masked_region", "alignment")},
-        count_items=count_items,
-        count_flops=functools.partial(count_flops, model.config),
-        evaluator=PretrainingEvaluator(
-            validation_pairs,
-            num_pairs=evaluation.num_pairs,
-            num_retrieval_images=evaluation.num_retrieval_images,
-        ),
-        evaluation_steps=evaluation.every_steps,
-    )
-    if os.environ.get("RANK", "0") == "0":
-        write_model(trained, VilbertProcessor(tokenizer), model_output, classes=store.classes, identity=identity)
-        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
-        draw_learning_curves(metrics, curves_output)
-    return metrics
-
-
-def write_model(
-    model: PreTrainedModel, processor: VilbertProcessor, output: Path, *, classes: tuple[str, ...], identity: dict
-) -> None:
-    """A model directory that says what it was made of; whole or not there."""
-    partial = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
-    (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

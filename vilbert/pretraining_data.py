@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerBase
 
 from extract.store import Regions, RegionStore
 from vilbert.inputs import Batch
-from vilbert.masking import IGNORED, MaskedText, RegionMask, example_generator, mask_regions, mask_tokens, write_visible
-from vilbert.processing_vilbert import encode_boxes
+from vilbert.masking import IGNORED, MaskedText, RegionMask, example_generator, mask_regions, mask_tokens
+from vilbert.padding import Tokens, nothing_hidden, pad_images, pad_texts
 from vilbert.sampling import Draw
 from vilbert.settings import ObjectiveSettings
 from vilbert.tokens import TokenTable
@@ -98,46 +98,28 @@ class PretrainingDataset(Dataset):
         """A pair as it is: nothing masked, nothing asked."""
         ids = self.tokens[example].astype(np.int64)
         regions = self.store[self.tokens.image_keys[example].as_py()]
-        nothing = np.zeros(len(regions), bool)
         text = MaskedText(input_ids=ids, labels=np.full_like(ids, IGNORED))
-        return PretrainingExample(text, regions, RegionMask(nothing, nothing), is_aligned=True)
+        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True)
 
     def collate(self, examples: Sequence[PretrainingExample]) -> Batch:
-        """Examples padded to the longest; each feature is copied once, from the store into the batch.
+        """Examples padded to the longest.
 
         Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] and `region_targets` [N, C],
             or [N, D] where features are asked for, as they are stored, float16.
         """
-        num_pairs = len(examples)
-        num_tokens = max(len(example.text.input_ids) for example in examples)
-        num_regions = 1 + max(len(example.regions) for example in examples)
-        input_ids = np.full((num_pairs, num_tokens), self.pad_token_id, np.int64)
-        attention_mask = np.zeros((num_pairs, num_tokens), np.int64)
-        labels = np.full((num_pairs, num_tokens), IGNORED, np.int64)
-        features = np.zeros((num_pairs, num_regions, self.store.feature_size), np.float16)
-        boxes = np.zeros((num_pairs, num_regions, 5), np.float32)
-        visual_mask = np.zeros((num_pairs, num_regions), np.int64)
-        is_asked = np.zeros((num_pairs, num_regions), bool)
+        texts = [Tokens(example.text.input_ids, np.zeros_like(example.text.input_ids)) for example in examples]
+        images = pad_images([example.regions for example in examples], [example.mask for example in examples])
+        batch = pad_texts(texts, pad_token_id=self.pad_token_id) | images
+        labels = np.full(tuple(batch["input_ids"].shape), IGNORED, np.int64)
+        is_asked = np.zeros(tuple(batch["visual_attention_mask"].shape), bool)
         targets = []
         for row, example in enumerate(examples):
-            length, count = len(example.text.input_ids), 1 + len(example.regions)
-            input_ids[row, :length] = example.text.input_ids
-            attention_mask[row, :length] = 1
-            write_visible(example.regions.features, example.mask, features[row, :count])
-            boxes[row, :count] = encode_boxes(example.regions.boxes, example.regions.image_size)
-            visual_mask[row, :count] = 1
             if example.is_aligned or self.objective.masked_losses_on == "all":
-                labels[row, :length] = example.text.labels
-                is_asked[row, 1:count] = example.mask.is_masked
+                labels[row, : len(example.text.labels)] = example.text.labels
+                is_asked[row, 1 : 1 + len(example.regions)] = example.mask.is_masked
                 targets.append(self._targets(example.regions)[example.mask.is_masked])
         width = self._targets(examples[0].regions).shape[1]
-        return {
-            "input_ids": torch.from_numpy(input_ids),
-            "token_type_ids": torch.zeros(num_pairs, num_tokens, dtype=torch.long),
-            "attention_mask": torch.from_numpy(attention_mask),
-            "visual_features": torch.from_numpy(features),
-            "visual_boxes": torch.from_numpy(boxes),
-            "visual_attention_mask": torch.from_numpy(visual_mask),
+        return batch | {
             "labels": torch.from_numpy(labels),
             "region_target_mask": torch.from_numpy(is_asked),
             "region_targets": torch.from_numpy(np.concatenate([np.zeros((0, width), np.float16), *targets])),

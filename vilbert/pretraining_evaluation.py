@@ -5,7 +5,6 @@ Dimension key:
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,11 +15,11 @@ from vilbert.flops import Work, training_flops
 from vilbert.inputs import Batch
 from vilbert.masking import IGNORED
 from vilbert.pretraining_data import PretrainingDataset, PretrainingExample
+from vilbert.retrieval_scoring import Image, score_pairs
 from vilbert.sampling import Draw
 from vilbert.trainer import added
 
 BATCH_SIZE = 128  # pairs
-INPUTS = ("input_ids", "token_type_ids", "attention_mask", "visual_features", "visual_boxes", "visual_attention_mask")
 
 
 def count_items(batch: Batch) -> Batch:
@@ -45,7 +44,11 @@ def count_flops(config: TextAndRegionsConfig, batch: Batch) -> Tensor:
 
 
 class PretrainingEvaluator:
-    """Metrics of a model on a fixed part of the validation pairs, masked and mismatched once for all."""
+    """Metrics of a model on a fixed part of the validation pairs, masked and mismatched once for all.
+
+    Args:
+        num_retrieval_images: that each caption ranks; 0: retrieval is not measured.
+    """
 
     def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
         self.dataset = dataset
@@ -53,7 +56,8 @@ class PretrainingEvaluator:
         self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        return self.losses_and_accuracies(model) | self.zero_shot_retrieval(model)
+        metrics = self.losses_and_accuracies(model)
+        return metrics | self.zero_shot_retrieval(model) if self.retrieval else metrics
 
     def losses_and_accuracies(self, model: nn.Module) -> dict[str, float]:
         """Mean losses; share of the masked tokens, of the masked regions (the detector's best class; not where a
@@ -82,29 +86,18 @@ class PretrainingEvaluator:
         return {f"retrieval/recall_at_{limit}": float((ranks < limit).mean()) for limit in (1, 5, 10)}
 
     def _batches(self, examples: Sequence[PretrainingExample], model: nn.Module) -> Iterator[Batch]:
-        return batches(self.dataset, examples, device=next(model.parameters()).device)
+        device = next(model.parameters()).device
+        for start in range(0, len(examples), BATCH_SIZE):
+            batch = self.dataset.collate(examples[start : start + BATCH_SIZE])
+            yield {name: value.to(device) for name, value in batch.items()}
 
 
 def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Sequence[PretrainingExample]) -> np.ndarray:
     """How well the caption of each of N pairs fits each of their images: float32 [N captions, N images]."""
-    scores = np.empty((len(pairs), len(pairs)), dtype=np.float32)
-    device = next(model.parameters()).device
-    for row, query in enumerate(pairs):
-        candidates = [replace(candidate, text=query.text) for candidate in pairs]
-        logits = [
-            model(**{name: batch[name] for name in INPUTS}).alignment_logits.float()
-            for batch in batches(dataset, candidates, device=device)
-        ]
-        scores[row] = torch.cat(logits).diff(dim=-1)[:, 0].cpu().numpy()
-    return scores
-
-
-def batches(
-    dataset: PretrainingDataset, examples: Sequence[PretrainingExample], *, device: torch.device
-) -> Iterator[Batch]:
-    for start in range(0, len(examples), BATCH_SIZE):
-        batch = dataset.collate(examples[start : start + BATCH_SIZE])
-        yield {name: value.to(device) for name, value in batch.items()}
+    alone = [dataset.collate([pair]) for pair in pairs]
+    captions = [batch["input_ids"][0] for batch in alone]
+    images = [Image(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
+    return score_pairs(model, captions, images).numpy()
 
 
 def spread(length: int, count: int) -> list[int]:

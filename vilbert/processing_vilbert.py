@@ -45,9 +45,9 @@ class VilbertProcessor(ProcessorMixin):
             max_tokens: longer texts are cut; None: as long as the tokenizer says its model may take.
         Raises: ValueError for lists of different lengths, an empty text or image, boxes that are not in the image.
         """
-        if isinstance(text, str) or len(text) != len(regions):
+        if isinstance(text, str) or len(text) != len(regions) or not text:
             given = "a string" if isinstance(text, str) else f"{len(text)} texts"
-            raise ValueError(f"got {given} and {len(regions)} images, expected lists of equal length")
+            raise ValueError(f"got {given} and {len(regions)} images, expected lists of equal length, at least 1")
         return BatchFeature(
             self.encode_text(text, text_pair=text_pair, max_tokens=max_tokens) | self.encode_regions(regions)
         )
@@ -67,17 +67,20 @@ class VilbertProcessor(ProcessorMixin):
             max_length=max_tokens,
             return_tensors="pt",
             return_attention_mask=True,
+            return_token_type_ids=True,  # many leave them out unless asked
         )
         ids, mask = encoded["input_ids"].long(), encoded["attention_mask"].long()
         for row, length in enumerate(mask.sum(dim=-1).tolist()):
             if length == 0:
                 raise ValueError(f"text {row} is '{text[row]}', which has no token, expected at least one")
-        types = encoded.get("token_type_ids", torch.zeros_like(ids))
-        return {"input_ids": ids, "token_type_ids": types.long(), "attention_mask": mask}
+        return {"input_ids": ids, "token_type_ids": encoded["token_type_ids"].long(), "attention_mask": mask}
 
     def encode_regions(self, regions: Sequence[Regions]) -> dict[str, Tensor]:
         """visual_features float32 [B, R, D], visual_boxes float32 [B, R, 5] and visual_attention_mask int64 [B, R]."""
         features = [encode_features(image.features) for image in regions]
+        widths = sorted({image.shape[1] for image in features})
+        if len(widths) > 1:
+            raise ValueError(f"features are {' and '.join(map(str, widths))} wide, expected one width in a batch")
         boxes = [encode_boxes(image.boxes, image.image_size) for image in regions]
         skipped = 0 if self.has_whole_image else 1
         longest = max(len(image) for image in features) - skipped

@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
-from transformers import AutoModelForPreTraining, AutoProcessor
+from transformers import AutoModelForPreTraining
 
 import vilbert.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
 from extract.store import RegionStore
+from vilbert.model_directory import read_processor
 from vilbert.pretraining_data import PretrainingDataset
 from vilbert.pretraining_evaluation import alignment_scores, one_pair_an_image
 from vilbert.settings import PretrainingSettings
@@ -37,7 +38,7 @@ def main(
 ) -> None:
     """Draw the first captions of the validation split, each with the images that fit it best."""
     trained = AutoModelForPreTraining.from_pretrained(model).eval()
-    tokenizer = AutoProcessor.from_pretrained(model).tokenizer
+    tokenizer = read_processor(model).tokenizer
     dataset = PretrainingDataset(
         TokenTable(tokens, split=settings.validation_split),
         RegionStore(stores),
@@ -75,7 +76,8 @@ def draw_retrieved(
             image = images[image_keys[place]]
             axes.imshow(image)
             if place == row:
-                frame = Rectangle((-1, -1), image.width + 1, image.height + 1, fill=False, color=RIGHT, linewidth=5)
+                frame = Rectangle((-0.5, -0.5), image.width, image.height, fill=False, color=RIGHT, linewidth=5)
+                frame.set_clip_on(False)
                 axes.add_patch(frame)
     figure.savefig(output, dpi=90)
 

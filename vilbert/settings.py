@@ -93,6 +93,86 @@ class PretrainingSettings(Section):
     evaluation: EvaluationSettings
 
 
+class VqaSplitSettings(Section):
+    """Files of one split of VQA v2, below `finetuning.annotations`."""
+
+    questions: str
+    annotations: str | None = Field(description="null for a test set")
+    image_key: str = Field(description="name of an image's file without suffix, such as COCO_val2014_{image_id:012d}")
+
+
+class VqaSettings(Section):
+    """Visual question answering."""
+
+    train: tuple[VqaSplitSettings, ...]
+    validation: VqaSplitSettings
+    test: VqaSplitSettings | None = Field(description="answered for the challenge's server; null: none")
+    minival_size: Count = Field(
+        description="questions of the validation split that are kept back for evaluation, the others are trained on; "
+        "0: the whole split is for evaluation"
+    )
+    answers: str | None = Field(description="list of the answers; null: made of the annotations")
+    min_answer_count: PositiveInt = Field(description="times that an answer has to be a question's most frequent one")
+    max_tokens: Annotated[int, Field(ge=3)]
+    optimizer: OptimizerSettings
+
+
+class VcrSettings(Section):
+    """Visual commonsense reasoning."""
+
+    train: str
+    validation: str
+    test: str | None = Field(description="answered for the leaderboard; null: none")
+    metadata: str = Field(description="folder of the images' json files with the boxes of the objects")
+    max_tokens: Annotated[int, Field(ge=4)] = Field(description="of a question with a choice")
+    optimizer: OptimizerSettings
+
+
+class RefCocoSettings(Section):
+    """Referring expressions."""
+
+    refs: str = Field(description="refs(unc).p or its like")
+    instances: str = Field(description="COCO's instances.json, with the boxes")
+    detections: str | None = Field(
+        description="boxes to choose from, such as MAttNet's; null: those that this run's detector finds"
+    )
+    validation_splits: tuple[str, ...] = Field(description="that are measured at the end; the first one meanwhile too")
+    max_tokens: Annotated[int, Field(ge=3)]
+    optimizer: OptimizerSettings
+
+
+class RetrievalSettings(Section):
+    """Caption-based image retrieval."""
+
+    captions: str = Field(description="Karpathy's dataset_flickr30k.json or dataset_coco.json")
+    validation_split: str
+    max_tokens: Annotated[int, Field(ge=3)]
+    optimizer: OptimizerSettings
+
+
+class FinetuningSettings(Section):
+    """The fine-tunes, each from the pretrained model."""
+
+    seed: Count
+    start_from: str | None = Field(description="model directory, such as an imported checkpoint; null: this run's own")
+    annotations: str | None = Field(description="folder of the annotation files; null: the drawn world's")
+    images: str | None = Field(description="folder of the images that they speak of; null: the drawn world's")
+    vqa: VqaSettings | None = Field(description="null: this task has no files")
+    vcr: VcrSettings | None = Field(description="null: this task has no files")
+    refcoco: RefCocoSettings | None = Field(description="null: this task has no files")
+    retrieval: RetrievalSettings | None = Field(description="null: this task has no files")
+
+    def of(self, task: str) -> "FinetuningSettings":
+        """With the section of one task alone.
+
+        Raises: ValueError if that is null.
+        """
+        tasks = {"vqa", "vcr", "refcoco", "retrieval"}
+        if getattr(self, task) is None:
+            raise ValueError(f"finetuning.{task} is null: name the task's files there")
+        return self.model_copy(update=dict.fromkeys(tasks - {task}))
+
+
 class ComparisonSettings(Section):
     """Comparisons of one training with another."""
 
@@ -124,5 +204,6 @@ class VilbertSettings(Section):
     text: TextSettings
     model: ModelSettings
     pretraining: PretrainingSettings
+    finetuning: FinetuningSettings
     comparison: ComparisonSettings
     runtime: RuntimeSettings

@@ -46,8 +46,10 @@ def load_tensors(path: Path) -> Mapping:
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is no pickle of tensors alone, refused: {first_line(error)}") from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))  # the rest of torch's message tells how to run it all the same
+        reason = f"it asks for {wanted[1]}" if wanted else "it holds something else"
+        raise ValueError(f"{path} is no pickle of tensors alone, refused: {reason}") from error
+    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, expected tensors by name")

@@ -1,5 +1,6 @@
 """The text stream from BERT: embeddings, layers and token head of a `bert-base-uncased` style checkpoint."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -9,7 +10,9 @@ from vilbert.convert import translate
 from vilbert.modeling_vilbert import VilbertModel, VilbertPreTrainedModel
 from vilbert.state_dicts import read_state_dict
 
-FILES = ("model.safetensors", "pytorch_model.bin")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+WORD, TOKEN_BIAS = "bert.embeddings.word_embeddings.weight", "cls.predictions.bias"
+CONFIGS = ("config.json", "bert_config.json")
 
 
 def text_init(model: VilbertPreTrainedModel, source: str | Path) -> list[str]:
@@ -20,15 +23,18 @@ def text_init(model: VilbertPreTrainedModel, source: str | Path) -> list[str]:
 
     Args:
         source: folder or hub name.
-    Raises: ValueError if BERT's sizes are not those of the model's text stream; FileNotFoundError.
+    Raises: ValueError if it is no BERT, or its sizes are not those of the model's text stream; FileNotFoundError.
     Source: Lu et al. 2019, section 3.2.
     """
-    state = read_state_dict(weights_of(source))
+    state = read_state_dict(file_of(source, WEIGHTS))
+    demand_bert(source, num_heads=model.config.text_num_heads)
     if not any(key.startswith("bert.") for key in state):  # saved without a head
         state = {f"bert.{key}": tensor for key, tensor in state.items()}
     is_two_stream = isinstance(model.base_model, VilbertModel)
     if is_two_stream:  # its alignment head reads both streams
         state = {key: tensor for key, tensor in state.items() if not key.startswith("cls.seq_relationship.")}
+    if {TOKEN_BIAS, WORD} <= state.keys():  # tied in BERT, so that most files leave the decoder out
+        state.setdefault("cls.predictions.decoder.weight", state[WORD])
     tensors = translate(state, is_two_stream=is_two_stream, task="pretraining").tensors
     if model.base_model is model:
         tensors = {name.removeprefix("vilbert."): tensor for name, tensor in tensors.items()}
@@ -54,13 +60,21 @@ def is_text(name: str, *, is_two_stream: bool) -> bool:
     return name.removeprefix("vilbert.").startswith(parts) and not name.endswith("text_embeddings.task.weight")
 
 
-def weights_of(source: str | Path) -> Path:
-    """The file of weights in a folder, or of a hub name; the hub's cache is read first.
+def demand_bert(source: str | Path, *, num_heads: int) -> None:
+    """Raises: ValueError for what the tensors do not tell, and would make another model of them."""
+    stated = json.loads(file_of(source, CONFIGS).read_text())
+    for name, expected in (("model_type", "bert"), ("hidden_act", "gelu"), ("num_attention_heads", num_heads)):
+        if stated.get(name, expected) != expected:
+            raise ValueError(f"{source}: {name} is {stated[name]}, expected {expected}")
+
+
+def file_of(source: str | Path, names: tuple[str, ...]) -> Path:
+    """The first of these files in a folder, or of a hub name; the hub's cache is read first.
 
     Raises: FileNotFoundError.
     """
     reason: Exception | None = None
-    for name in FILES:
+    for name in names:
         path = Path(source) / name
         if path.is_file():
             return path
@@ -71,4 +85,4 @@ def weights_of(source: str | Path) -> Path:
                 reason = error
             else:
                 return Path(str(found))
-    raise FileNotFoundError(f"no {' or '.join(FILES)} in {source}: expected a BERT folder or hub name") from reason
+    raise FileNotFoundError(f"no {' or '.join(names)} in {source}: expected a BERT folder or hub name") from reason

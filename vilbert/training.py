@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from vilbert.checkpoints import STAGING, checkpoints_in, claim, discard_staged, step_of
+from vilbert.command import is_first_process
 from vilbert.inputs import Batch
 from vilbert.sampling import StepSampler
 from vilbert.settings import OptimizerSettings, RuntimeSettings
@@ -36,6 +37,7 @@ def train(
     count_flops: Callable[[Batch], Tensor] | None,
     evaluator: Callable[[nn.Module], dict[str, float]],
     evaluation_steps: int | None,
+    has_unused_parameters: bool = False,
 ) -> tuple[PreTrainedModel, list[dict]]:
     """Train to the end, from the last checkpoint if there is one; gives the model and the lines of its metrics.
 
@@ -43,11 +45,16 @@ def train(
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
         lengths: [N], of its examples, by which batches are bucketed.
         identity: what the training is made of; checkpoints of another one are refused.
-    Raises: ValueError for checkpoints of another training, or batches that do not divide; FloatingPointError for a loss
-        that is not finite; OSError where a checkpoint cannot be written. The last good checkpoint stays.
+        has_unused_parameters: some weights get no gradient, which DDP has to look for.
+    Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
+        FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written. The last good
+        checkpoint stays.
     """
-    is_first = os.environ.get("RANK", "0") == "0"
-    if is_first:
+    if runtime.fsdp and not torch.cuda.is_available():
+        raise ValueError("runtime.fsdp is true, but there is no GPU to spread the weights over; set it to false")
+    if runtime.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    if is_first_process():
         claim(checkpoints, identity)
         discard_staged(checkpoints)
     earlier = checkpoints_in(checkpoints)
@@ -59,12 +66,14 @@ def train(
         clock_steps=runtime.log_every_steps,
     )
     callbacks: list[TrainerCallback] = [schedule, MetricsFile(checkpoints / "metrics.jsonl")]
-    if is_first:
+    if is_first_process():
         purge_step = step_of(earlier[-1]) + 1 if earlier else 0
         callbacks.append(TensorBoardCallback(SummaryWriter(str(checkpoints / "tensorboard"), purge_step=purge_step)))
+    arguments = make_arguments(sampler, optimizer=optimizer, runtime=runtime, seed=seed, checkpoints=checkpoints)
+    arguments.ddp_find_unused_parameters = has_unused_parameters
     trainer = VilbertTrainer(
         model,
-        make_arguments(sampler, optimizer=optimizer, runtime=runtime, seed=seed, checkpoints=checkpoints),
+        arguments,
         loader=make_loader(dataset, sampler, num_workers=runtime.num_workers),
         loss_weights=loss_weights,
         count_items=count_items,
@@ -131,7 +140,6 @@ def make_arguments(
         max_grad_norm=optimizer.max_gradient_norm,
         optim="adamw_torch_fused",
         bf16=is_half,
-        gradient_checkpointing=runtime.gradient_checkpointing,
         fsdp="full_shard auto_wrap" if runtime.fsdp else "",
         eval_strategy="no",  # Schedule asks for evaluations and checkpoints
         save_strategy="no",
@@ -139,7 +147,6 @@ def make_arguments(
         use_cpu=not has_gpu,
         report_to="none",
         remove_unused_columns=False,
-        ddp_find_unused_parameters=False,
     )
 
 

@@ -33,6 +33,12 @@ class Settings(ExtractSettings, VilbertSettings):
             raise ValueError(
                 "detector.weights is null: give a path, or source.kind 'drawn' and detector_training to train it"
             )
+        if self.detector.bottom_up is not None and self.detector.weights is None:
+            raise ValueError("detector.weights is null: detector.bottom_up needs the path of its weights")
+        if self.detector.backend == "detectron2" and self.detector.bottom_up is None:
+            raise ValueError(
+                "detector.bottom_up is null: detector.backend 'detectron2' runs weights of its family alone"
+            )
         for name in ("train_split", "validation_split"):
             if (split := getattr(self.pretraining, name)) not in source.splits:
                 raise ValueError(f"pretraining.{name} is '{split}', expected one of {', '.join(source.splits)}")
@@ -46,6 +52,28 @@ class Settings(ExtractSettings, VilbertSettings):
         """One section, as the commands take it in `--settings`, with some values changed. A job that gets it re-runs
         when it changes."""
         return getattr(self, section).model_copy(update=changed).model_dump_json()
+
+    def finetuning_json(self, task: str, **changed: Any) -> str:
+        """The settings of one fine-tune alone, so that it re-runs for nothing else, with some values changed."""
+        return self.finetuning.of(task).model_copy(update=changed).model_dump_json()
+
+    def candidates(self, task: str) -> str:
+        """Name of the store of the regions that a task chooses among."""
+        settings = self.finetuning.of(task).refcoco
+        return "detected" if settings is None or settings.detections is None else "refcoco_detections"
+
+    def box_file(self, boxes: str) -> str:
+        """The file that names boxes of this kind, below the annotations' folder."""
+        settings = self.finetuning.of(boxes.removesuffix("_detections"))
+        if settings.vcr is not None:
+            return settings.vcr.metadata
+        return settings.refcoco.detections if boxes.endswith("_detections") else settings.refcoco.instances
+
+    def box_names(self, boxes: str, annotations: str) -> str:
+        """The option that names the images of detections, which number them."""
+        if not boxes.endswith("_detections"):
+            return ""
+        return f"--instances {annotations}/{self.finetuning.of('refcoco').refcoco.instances}"
 
     def shards(self, split: str) -> list[str]:
         """Names of a split's shards, in order. The number of rows is known, so nothing waits for a checkpoint."""

@@ -8,7 +8,7 @@ from extract.detector import load_detector
 from extract.detector_torchvision import Architecture, build_model, save_model
 from extract.settings import DetectorSettings
 
-SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32")
+SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)
 ARCHITECTURE = Architecture(
     classes=("background", "circle", "square", "star", "ring"),
     shorter_side=64,
@@ -100,3 +100,15 @@ def test_weights_that_are_missing_or_of_something_else_are_errors(tmp_path):
     save_file({"weight": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match=r"model.safetensors holds no torchvision detector"):
         load(path)
+
+
+def test_given_boxes_have_the_features_and_classes_of_the_same_proposals(weights):
+    detector = load(weights)
+    pixels = images(3, 97, 151)
+    found = detector.detect(pixels)
+    orders = [torch.randperm(len(one.boxes), generator=torch.Generator().manual_seed(3)) for one in found]
+    pooled = detector.pool(pixels, [one.boxes[order] for one, order in zip(found, orders, strict=True)])
+    for one, other, order in zip(found, pooled, orders, strict=True):
+        torch.testing.assert_close(other.boxes, one.boxes[order])
+        torch.testing.assert_close(other.features, one.features[order], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(other.class_probs, one.class_probs[order], atol=1e-5, rtol=1e-4)

@@ -12,7 +12,7 @@ from extract.detector import load_detector
 from extract.settings import DetectorSettings, DetectorTrainingSettings
 from extract.train_detector import architecture_for, learning_rate_share, main, read_boxes
 
-DETECTOR = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32")
+DETECTOR = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)
 SIDE = 64
 
 

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 from transformers import AutoConfig
@@ -54,6 +57,21 @@ def test_a_saved_configuration_is_the_same(two_stream_config, tmp_path):
     assert isinstance(again, VilbertConfig)
     assert again.to_diff_dict() == config.to_diff_dict()
     assert again.text_co_layers == (2, 3)
+
+
+def test_another_model_s_configuration_is_refused(two_stream_config, single_stream_config, tmp_path):
+    """Transformers warns here, and goes on with new weights."""
+    two_stream_config().save_pretrained(tmp_path / "two")
+    single_stream_config().save_pretrained(tmp_path / "single")
+    with pytest.raises(ValueError, match="is of a 'vilbert' model, expected 'vilbert_single_stream'"):
+        VilbertSingleStreamConfig.from_pretrained(tmp_path / "two")
+    with pytest.raises(ValueError, match="is of a 'vilbert_single_stream' model, expected 'vilbert'"):
+        VilbertConfig.from_pretrained(tmp_path / "single")
+
+
+def test_copies_of_a_configuration_are_equal(any_config):
+    copies = [copy.deepcopy(any_config), pickle.loads(pickle.dumps(any_config))]
+    assert all(one.to_dict() == any_config.to_dict() for one in copies)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from torch import Tensor
 from transformers import AutoModelForPreTraining
 
 from vilbert.convert import convert, folded, tasks_in
+from vilbert.model_directory import read_processor
 from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
 from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.tokens import train_tokenizer
 
 DATA = Path(__file__).parent / "data"
 
@@ -92,6 +94,19 @@ def test_mmf_s_names_and_its_untied_decoder_are_read(tmp_path):
     assert torch.equal(model.get_input_embeddings().weight, state["bert.embeddings.word_embeddings.weight"])
 
 
+def test_weights_that_are_missing_are_drawn_alike_each_time(tmp_path):
+    state, config = checkpoint()
+    del state["cls.bi_seq_relationship.weight"], state["cls.bi_seq_relationship.bias"]
+    drawn = []
+    for seed in (3, 5):
+        torch.manual_seed(seed)
+        (tmp_path / str(seed)).mkdir()
+        converted(tmp_path / str(seed), state, config)
+        drawn.append(load_file(tmp_path / str(seed) / "out/model.safetensors")["alignment_head.weight"])
+    assert torch.equal(*drawn)
+    assert torch.rand(1) == torch.rand(1, generator=torch.Generator().manual_seed(5)), "the caller's draws moved on"
+
+
 def test_mmf_s_classifier_is_the_answer_head(tmp_path):
     state, config = checkpoint()
     head = {
@@ -118,6 +133,8 @@ def test_the_trained_head_tells_the_task(tmp_path):
     lines = converted(tmp_path, with_task_heads(state, "vil_prediction"), config)
     assert lines[-1].startswith("VilbertForQuestionAnswering")
     assert "ignored  vision_logit.bias: of the head for refcoco" in lines
+    folded_key = "vil_prediction.main.3.weight_g and vil_prediction.main.3.weight_v"
+    assert f"mapped   {folded_key} -> answer_head.decoder.weight [3, 20]" in lines
 
 
 def test_an_ambiguous_head_asks_for_the_task(tmp_path):
@@ -152,6 +169,12 @@ def test_without_a_config_the_layout_is_the_published_one(tmp_path):
     assert model.config.text_num_heads == model.config.visual_num_heads == model.config.co_num_heads == 1
 
 
+def test_an_unpublished_layout_needs_its_config(tmp_path):
+    state = {key: value for key, value in checkpoint()[0].items() if ".c_layer.1." not in key}
+    with pytest.raises(ValueError, match="1 co-attention layers between 3 text and 2 visual layers are no published"):
+        converted(tmp_path, state, None)
+
+
 def test_feature_targets_are_told_from_classes(tmp_path):
     state, config = checkpoint()
     state["cls.imagePredictions.decoder.weight"] = torch.randn(7, 12)
@@ -170,6 +193,9 @@ def test_feature_targets_are_told_from_classes(tmp_path):
         ({"v_biattention_id": [0], "t_biattention_id": [1]}, r"t_biattention_id are \(1,\), but the tensors have 2"),
         ({"hidden_act": "relu"}, "the config's hidden_act is relu, expected gelu"),
         ({"dynamic_attention": True}, "the config's dynamic_attention is True"),
+        ({"visual_target": 7}, "the config's visual_target is 7, expected one of"),
+        ({"fusion_method": "cat"}, "fusion is 'cat', expected one of mul, sum"),
+        ({"t_biattention_id": 3}, "the config has a value of the wrong kind: 'int' object"),
     ],
 )
 def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, message):
@@ -177,6 +203,28 @@ def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, mess
     with pytest.raises(ValueError, match=message):
         converted(tmp_path, state, config | changed)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "message"), [("[7]", "config.json holds a list"), ("{", "config.json is no json")])
+def test_a_config_of_something_else_is_named(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        convert(DATA / "two_stream.safetensors", tmp_path / "out", config_path=tmp_path / "config.json", task=None)
+
+
+def test_a_file_is_never_written_over(tmp_path):
+    """save_pretrained only logs it, and nothing is saved."""
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(FileExistsError, match="out is a file, expected a folder"):
+        converted(tmp_path, *checkpoint())
+
+
+def test_a_trunk_alone_is_refused(tmp_path):
+    state, config = checkpoint()
+    trunk = {key: value for key, value in state.items() if key.startswith("bert.")}
+    for task in (None, "vqa"):
+        with pytest.raises(ValueError, match="holds no trained head"):
+            converted(tmp_path, trunk, config, task=task)
 
 
 def test_another_model_s_checkpoint_is_refused(tmp_path):
@@ -195,10 +243,32 @@ def test_another_model_s_checkpoint_is_refused(tmp_path):
 
 def test_a_tensor_of_another_shape_is_named(tmp_path):
     state, config = checkpoint()
+    with pytest.raises(ValueError, match=r"'bert.v_pooler.dense.weight' has the shape \[7\], expected 2 dimensions"):
+        converted(tmp_path, state | {"bert.v_pooler.dense.weight": torch.zeros(7)}, config)
     state["bert.encoder.layer.1.output.dense.weight"] = torch.zeros(8, 17)
     message = r"vilbert.text_layers.1.feed_forward.output.weight has the shape \[8, 17\], expected \[8, 13\]"
     with pytest.raises(ValueError, match=message):
         converted(tmp_path, state, config)
+
+
+def test_a_tokenizer_makes_a_processor_that_the_commands_read(tmp_path):
+    state, config = checkpoint("single_stream")
+    save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    train_tokenizer(["a red dog"], vocab_size=29).save_pretrained(tmp_path / "tokenizer")
+    for out, tokenizer in (("without", None), ("with", str(tmp_path / "tokenizer"))):
+        convert(
+            tmp_path / "model.safetensors",
+            tmp_path / out,
+            config_path=tmp_path / "config.json",
+            task="vqa",
+            tokenizer=tokenizer,
+        )
+    processor = read_processor(tmp_path / "with")
+    assert processor.has_whole_image
+    assert processor.tokenizer.tokenize("red dog") == ["red", "dog"]
+    with pytest.raises(FileNotFoundError, match=r"holds no processor; convert the checkpoint with --tokenizer"):
+        read_processor(tmp_path / "without")
 
 
 def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
@@ -209,7 +279,8 @@ def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
     options = ["--config", str(tmp_path / "config.json"), "--task", "vqa"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "mapped   vil_prediction.main.0.weight -> answer_head.dense.weight [16, 8]" in done.stdout
+    folded_key = "vil_prediction.main.0.weight_g and vil_prediction.main.0.weight_v"
+    assert f"mapped   {folded_key} -> answer_head.dense.weight [16, 8]" in done.stdout
     assert json.loads((tmp_path / "out/config.json").read_text())["model_type"] == "vilbert_single_stream"
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert failed.returncode == 1

@@ -34,6 +34,7 @@ def test_boxes_a_hair_outside_are_taken(any_config, batch):
         ("visual_boxes", (0, 3, 2), -0.5, "visual_boxes go from -0.5"),
         ("visual_boxes", (0, 3, 2), float("nan"), "visual_boxes go from nan"),
         ("input_ids", (0, 3), 53, "input_ids go from .* to 53, expected 0 to 52"),
+        ("token_type_ids", (0, 3), 2, "token_type_ids go from 0 to 2, expected 0 to 1"),
     ],
 )
 def test_a_bad_value_is_named(any_config, batch, name, place, value, message):
@@ -56,6 +57,17 @@ def test_a_bad_shape_is_named(any_config, batch, name, shape, message):
     batch[name] = torch.ones(shape, dtype=batch[name].dtype)
     with pytest.raises(ValueError, match=message):
         model_of(any_config)(**batch)
+
+
+@pytest.mark.parametrize(
+    ("num_pairs", "num_regions", "message"),
+    [(0, 11, "there are 0 texts and 0 images"), (3, 0, "3 images of 0 regions")],
+)
+def test_an_empty_batch_and_an_image_without_regions_are_refused(any_config, batch, num_pairs, num_regions, message):
+    empty = {name: value[:num_pairs] for name, value in batch.items()}
+    empty |= {name: value[:, :num_regions] for name, value in empty.items() if name.startswith("visual")}
+    with pytest.raises(ValueError, match=message):
+        model_of(any_config)(**empty)
 
 
 def test_more_tokens_than_positions_are_refused(any_config, batch):

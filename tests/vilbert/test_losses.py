@@ -44,6 +44,13 @@ def test_contrastive_loss_asks_for_the_own_feature():
     assert masked_region_loss(torch.zeros(3, 3), features, target="contrastive").item() == pytest.approx(math.log(3))
 
 
+@pytest.mark.parametrize("target", ["classes", "features", "contrastive"])
+def test_targets_may_be_half_as_precise_as_stores_hold_them(target):
+    logits, targets = torch.randn(3, 7), torch.rand(3, 7).softmax(-1).half()
+    given = masked_region_loss(logits, targets, target=target)
+    torch.testing.assert_close(given, masked_region_loss(logits, targets.float(), target=target))
+
+
 def test_index_1_means_aligned():
     logits = torch.tensor([[-9.0, 9.0]])
     assert alignment_loss(logits, torch.tensor([1])) < 1e-6 < alignment_loss(logits, torch.tensor([0]))

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from transformers import AutoModel, AutoModelForPreTraining
 
@@ -18,6 +19,25 @@ def test_both_architectures_give_the_same_fields_and_shapes(any_config, batch):
     assert output.loss is None
 
 
+def test_new_weights_are_normal_and_biases_zero(any_config):
+    """The padding token's row is drawn as well, as in the original."""
+    any_config.initializer_range = 0.3
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    torch.manual_seed(0)
+    model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config)
+    drawn = []
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            assert (parameter == 0).all(), name
+        elif ".norm." in name:
+            assert (parameter == 1).all(), name
+        else:
+            drawn.append(parameter.detach().flatten())
+    assert torch.cat(drawn).std().item() == pytest.approx(0.3, rel=0.03)
+    assert all(values.std() > 0.1 for values in drawn)
+    assert (model.get_input_embeddings().weight[0] != 0).all()
+
+
 def test_every_parameter_learns_in_either_architecture(any_config, batch):
     is_single = isinstance(any_config, VilbertSingleStreamConfig)
     model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config)
@@ -35,10 +55,8 @@ def test_every_parameter_learns_in_either_architecture(any_config, batch):
     assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
 
 
-def test_the_quarters_of_a_map_are_one_attention(any_config, batch):
-    if not isinstance(any_config, VilbertSingleStreamConfig):
-        return
-    maps = VilbertSingleStreamModel(any_config).eval()(**batch, output_attentions=True).attentions
+def test_the_quarters_of_a_map_are_one_attention(single_stream_config, batch):
+    maps = VilbertSingleStreamModel(single_stream_config()).eval()(**batch, output_attentions=True).attentions
     assert maps.text_to_visual[1].shape == (3, 3, 13, 11)
     assert maps.visual_to_text[1].shape == (3, 3, 11, 13)
     ones = maps.text[1].sum(-1) + maps.text_to_visual[1].sum(-1)

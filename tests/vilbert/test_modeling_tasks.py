@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForMultipleChoice, AutoModelForVisualQuestionAnswering
 
 from vilbert.convert import MODELS
 
@@ -81,6 +82,50 @@ def test_choices_are_scored_as_pairs(any_config, batch, has_image_a_choice):
     torch.testing.assert_close(output.logits, model(**pairs).logits.reshape(3, 4))
     expected = -output.logits.log_softmax(-1)[torch.arange(3), torch.tensor([3, 0, 2])].mean()
     torch.testing.assert_close(output.loss, expected)
+
+
+def test_choices_have_the_task_of_their_image_or_their_own(two_stream_config, batch):
+    model, four = model_of("vcr", two_stream_config(num_task_tokens=5)), choices(batch, 4)
+    tasks = torch.tensor([0, 3, 4])
+    one = model(**four, task_ids=tasks).logits
+    assert one.shape == (3, 4)
+    torch.testing.assert_close(model(**four, task_ids=tasks[:, None].repeat(1, 4)).logits, one)
+    assert not torch.allclose(model(**four, task_ids=tasks.flip(0)).logits, one)
+
+
+def test_a_text_without_a_batch_is_refused(any_config, batch):
+    batch["input_ids"] = batch["input_ids"][0]
+    with pytest.raises(ValueError, match=r"input_ids has the shape \[13\], expected \[B, M, T\] or \[B, T\]"):
+        model_of("vcr", any_config)(**batch)
+
+
+@pytest.mark.parametrize(
+    ("auto_class", "task"), [(AutoModelForVisualQuestionAnswering, "vqa"), (AutoModelForMultipleChoice, "vcr")]
+)
+def test_auto_classes_know_the_task(any_config, auto_class, task, tmp_path):
+    model = model_of(task, any_config)
+    model.save_pretrained(tmp_path)
+    assert type(auto_class.from_pretrained(tmp_path)) is type(model)
+
+
+@pytest.mark.parametrize(
+    ("task", "head"),
+    [
+        ("pretraining", "alignment_head"),
+        ("vqa", "answer_head"),
+        ("vcr", "score_head"),
+        ("refcoco", "grounding_head"),
+        ("retrieval", "score_head"),
+    ],
+)
+def test_what_a_head_reads_is_dropped_in_training_alone(any_config, batch, task, head):
+    model, read = model_of(task, any_config), []
+    getattr(model, head).register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    model.dropout.p = 1.0
+    model.train()(**batch)
+    model.eval()(**batch)
+    assert (read[0] == 0).all()
+    assert (read[1] != 0).any()
 
 
 def test_pairs_that_do_not_compete_have_no_loss(any_config, batch):

@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -161,6 +162,34 @@ def failure(arguments: list[str], **options) -> str:
 def test_another_feature_width_is_an_error_before_the_first_step(world, tmp_path):
     message = failure(world.command(tmp_path, model={"visual_feature_size": 19}))
     assert message.startswith("error: the stores hold features of 17 numbers, model.visual_feature_size is 19")
+
+
+def test_weights_cannot_be_spread_where_there_is_no_gpu(world, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    message = failure(world.command(tmp_path, runtime={"fsdp": True}))
+    assert message.startswith("error: runtime.fsdp is true, but there is no GPU")
+
+
+def test_two_nodes_of_one_process_each_meet_at_an_address(world, tmp_path):
+    """As on a cluster, but both nodes are this machine."""
+    port = free_port()
+    settings, runtime = {"optimizer": {"num_epochs": 1}}, {"micro_batch_size": 6}
+    nodes = []
+    for rank in range(2):
+        launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(rank)]
+        launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+        command = [sys.executable, *launcher, *world.command(tmp_path, settings=settings, runtime=runtime)]
+        nodes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD))
+    errors = [node.communicate(timeout=120)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], errors
+    assert len(losses(tmp_path)) == 7
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def test_checkpoints_of_other_settings_are_refused_and_stay(world, tmp_path):

@@ -13,13 +13,13 @@ from vilbert.processing_vilbert import VilbertProcessor, encode_boxes
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "cube", "left", "of", "ball")
 
 
-def regions(num: int, *, size: tuple[int, int] = (640, 480)) -> Regions:
+def regions(num: int, *, size: tuple[int, int] = (640, 480), width: int = 17) -> Regions:
     generator = np.random.default_rng(num)
     corners = np.sort(generator.random((num, 2, 2)), axis=1) * size
     return Regions(
         boxes=corners.reshape(num, 4).astype(np.float32),
         scores=np.ones(num, np.float32),
-        features=generator.random((num, 17)).astype(np.float16),
+        features=generator.random((num, width)).astype(np.float16),
         class_probs=np.full((num, 7), 1 / 7, np.float16),
         image_size=size,
         num_confident=num,
@@ -102,6 +102,8 @@ def test_any_tokenizer_does():
     assert encoded["token_type_ids"].tolist() == [[0, 0], [0, 0]]
     with pytest.raises(ValueError, match="text 1 is '', which has no token"):
         VilbertProcessor(fast).encode_text(["red cube", ""])
+    pair = VilbertProcessor(fast).encode_text(["red cube"], text_pair=["a ball"])
+    assert pair["token_type_ids"].tolist() == [[0, 0, 1, 1]]
     fast.pad_token = None
     with pytest.raises(ValueError, match=r"has no pad token; set tokenizer.pad_token first"):
         VilbertProcessor(fast).encode_text(["red cube"])
@@ -126,3 +128,7 @@ def test_lists_that_do_not_match_and_images_without_regions_are_named(bert_token
         processor("a cube", [regions(3)])
     with pytest.raises(ValueError, match="an image has 0 regions"):
         processor(["a cube"], [regions(0)])
+    with pytest.raises(ValueError, match="got 0 texts and 0 images, expected lists of equal length, at least 1"):
+        processor([], [])
+    with pytest.raises(ValueError, match="features are 17 and 19 wide, expected one width"):
+        processor(["a cube", "a ball"], [regions(3), regions(2, width=19)])

@@ -50,11 +50,19 @@ def test_only_what_bert_has_is_filled(tmp_path, two_stream_config):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     filled = text_init(model, str(tmp_path))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed <= {*filled, "token_head.decoder.weight"}  # which is the word embedding
+    assert changed <= set(filled)
     parts = ("vilbert.text_embeddings.", "vilbert.text_layers.", "token_head.")
     assert all(name.startswith(parts) for name in filled)
-    assert {name for name in before if name.startswith(parts)} == {*filled, "token_head.decoder.weight"}
+    assert {name for name in before if name.startswith(parts)} == set(filled)
     assert model.token_head.decoder.weight is model.get_input_embeddings().weight
+
+
+def test_a_decoder_of_its_own_is_filled_with_bert_s(tmp_path, two_stream_config):
+    reference = bert(tmp_path, BertForPreTraining)
+    model = VilbertForPreTraining(two_stream_config(tie_word_embeddings=False))
+    text_init(model, tmp_path)
+    assert model.token_head.decoder.weight is not model.get_input_embeddings().weight
+    assert torch.equal(model.token_head.decoder.weight, reference.cls.predictions.decoder.weight)
 
 
 def test_a_trunk_alone_is_filled_too(tmp_path, two_stream_config):
@@ -64,11 +72,9 @@ def test_a_trunk_alone_is_filled_too(tmp_path, two_stream_config):
     assert torch.equal(model.text_embeddings.word.weight, reference.embeddings.word_embeddings.weight)
 
 
-def test_the_single_stream_takes_bert_s_pooler(tmp_path, any_config):
-    if any_config.model_type == "vilbert":
-        return
+def test_the_single_stream_takes_bert_s_pooler(tmp_path, single_stream_config):
     reference = bert(tmp_path, BertForPreTraining, num_hidden_layers=2)
-    model = VilbertSingleStreamForPreTraining(any_config)
+    model = VilbertSingleStreamForPreTraining(single_stream_config())
     filled = text_init(model, tmp_path)
     assert torch.equal(model.vilbert.pooler.weight, reference.bert.pooler.dense.weight)
     assert torch.equal(model.alignment_head.weight[1], reference.cls.seq_relationship.weight[0])
@@ -81,12 +87,36 @@ def test_the_single_stream_takes_bert_s_pooler(tmp_path, any_config):
         ({"vocab_size": 59}, r"text_embeddings.word.weight is \[59, 12\], expected \[53, 12\]"),
         ({"num_hidden_layers": 3}, "has no tensor for 'vilbert.text_layers.3"),
         ({"num_hidden_layers": 5}, "has 'vilbert.text_layers.4.*more layers than the model"),
+        ({"num_attention_heads": 2}, "num_attention_heads is 2, expected 3"),
+        ({"hidden_act": "relu"}, "hidden_act is relu, expected gelu"),
     ],
 )
 def test_another_size_of_bert_is_named(tmp_path, two_stream_config, changed, message):
     bert(tmp_path, BertModel, **changed)
     with pytest.raises(ValueError, match=message):
         text_init(VilbertForPreTraining(two_stream_config()), tmp_path)
+
+
+def test_another_model_is_named(tmp_path, two_stream_config):
+    """RoBERTa's trunk has BERT's tensors, and counts its positions from another number."""
+    bert(tmp_path, BertModel)
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    with pytest.raises(ValueError, match="model_type is roberta, expected bert"):
+        text_init(VilbertForPreTraining(two_stream_config()), tmp_path)
+
+
+def test_a_hub_name_is_read_from_the_hub_s_cache(tmp_path, monkeypatch, two_stream_config):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, folder = "0123456789" * 4, tmp_path / "models--some--bert"
+    reference = bert(folder / "snapshots" / commit, BertModel)
+    (folder / "refs").mkdir()
+    (folder / "refs/main").write_text(commit)
+    model = VilbertForPreTraining(two_stream_config())
+    text_init(model, "some/bert")
+    assert torch.equal(model.get_input_embeddings().weight, reference.embeddings.word_embeddings.weight)
+    with pytest.raises(FileNotFoundError, match="in some/roberta: expected a BERT folder or hub name"):
+        text_init(model, "some/roberta")
 
 
 def test_a_folder_without_weights_is_named(tmp_path, two_stream_config):

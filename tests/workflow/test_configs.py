@@ -19,18 +19,18 @@ WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
 @pytest.mark.parametrize(
     ("configfiles", "counts"),
     [
-        ((ROOT / "config.yaml",), {"download": 5, "extract_regions": 5, "train_detector": 1, "draw_world": 1}),
-        (REAL, {"fetch_caption_list": 2, "download": 334, "extract_regions": 334, "find_duplicates": 1}),
+        ((ROOT / "config.yaml",), {"download": 5, "extract_regions": 5, "train_detector": 1, "pretrain": 1}),
+        (REAL, {"fetch_caption_list": 2, "download": 334, "extract_regions": 334, "pretrain": 1}),
         (WEBDATASET, {"fetch_tar": 592, "import_webdataset": 592, "extract_regions": 592, "count_captions": 2}),
     ],
     ids=["drawn", "conceptual_captions", "cc3m_webdataset"],
 )
 def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/visual_genome.safetensors").touch()
+    (tmp_path / "weights/faster_rcnn_from_caffe.pkl").touch()
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
     printed = subprocess.check_output(
-        [sys.executable, "-m", "snakemake", *plan, "--configfile", *map(str, configfiles), "--", "features"],
+        [sys.executable, "-m", "snakemake", *plan, "--configfile", *map(str, configfiles), "--", "all"],
         text=True,
         stderr=subprocess.STDOUT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

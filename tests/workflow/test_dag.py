@@ -1,6 +1,7 @@
 """The whole DAG on a drawn world in miniature, as a user runs it."""
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -25,7 +26,9 @@ ALL_THAT_FOLLOWS_PAIRS = ALL_THAT_FOLLOWS_TOKENS | {
 pytestmark = pytest.mark.slow
 
 
-def command(directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (TINY,)) -> list[str]:
+def command(
+    directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (TINY,), targets: tuple[str, ...] = ("all",)
+) -> list[str]:
     snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(directory), *arguments]
     return [
         *snakemake,
@@ -34,7 +37,7 @@ def command(directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (T
         "--configfile",
         *map(str, configfiles),
         "--",
-        "all",
+        *targets,
     ]
 
 
@@ -42,11 +45,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
 
 
-def snakemake(directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (TINY,)) -> str:
+def snakemake(
+    directory: Path, *arguments: str, configfiles: tuple[Path, ...] = (TINY,), targets: tuple[str, ...] = ("all",)
+) -> str:
     """What Snakemake printed. A failure is an assertion with all of it."""
-    done = subprocess.run(
-        command(directory, *arguments, configfiles=configfiles), capture_output=True, text=True, env=environment()
-    )
+    typed = command(directory, *arguments, configfiles=configfiles, targets=targets)
+    done = subprocess.run(typed, capture_output=True, text=True, env=environment())
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -136,6 +140,12 @@ def test_the_model_and_its_inputs_stand_in_one_folder(finished):
     assert (finished / "results/tiny/report/retrieved.png").stat().st_size > 0
 
 
+def test_each_fine_tune_is_a_target(tmp_path):
+    for task in ("vqa", "vcr", "refcoco", "retrieval"):
+        planned = snakemake(tmp_path, "--dry-run", "--quiet", "rules", targets=(f"finetune_{task}",))
+        assert {"finetune_task", "pretrain", "extract_task_regions"} <= planned_rules(planned)
+
+
 def test_a_killed_run_goes_on_and_ends_in_the_same_tables(finished, tmp_path):
     process = subprocess.Popen(
         command(tmp_path),
@@ -177,3 +187,40 @@ def test_a_typo_fails_before_the_first_job(tmp_path):
     assert failed.returncode != 0
     assert "selection.treshold: unknown key, did you mean 'threshold'?" in failed.stdout + failed.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_every_task_is_fine_tuned_and_measured(finished):
+    """The order of the rules and their files; that the commands do their work is tested elsewhere."""
+    snakemake(finished, targets=("finetune", "zero_shot_retrieval"))
+    run = finished / "results/tiny"
+    table = (run / "report/finetuning.csv").read_text()
+    for task, measure in (("vqa", "accuracy"), ("vcr", "both"), ("refcoco", "upper_bound"), ("retrieval", "recall")):
+        assert f"\n{task}," in table
+        assert measure in table
+    assert (run / "zero_shot_retrieval/metrics.json").is_file()
+    asked = [
+        sys.executable,
+        "-m",
+        "vilbert.predict",
+        str(run / "finetune/refcoco/model"),
+        str(run / "tasks/images/val"),
+    ]
+    asked += ["the red circle", "--detector", str(run / "detector/model.safetensors")]
+    pointed = subprocess.run(
+        [*asked, "--pictures", str(finished / "pictures")], capture_output=True, text=True, env=environment()
+    )
+    assert pointed.returncode == 0, pointed.stderr
+    rows = json.loads(pointed.stdout)
+    assert len(rows) == 3
+    assert {f"{row['image']}.png" for row in rows} == {path.name for path in (finished / "pictures").iterdir()}
+    changed = "finetuning: {vcr: {max_tokens: 50}}"
+    (finished / "vcr.yaml").write_text(changed)
+    planned = snakemake(
+        finished,
+        "--dry-run",
+        "--quiet",
+        "rules",
+        configfiles=(TINY, finished / "vcr.yaml"),
+        targets=("finetune", "zero_shot_retrieval"),
+    )
+    assert set(re.findall(r"^finetune_task +(\d+)$", planned, flags=re.MULTILINE)) == {"1"}

@@ -1,4 +1,5 @@
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,14 @@ from workflow.settings import Settings, check
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+BOTTOM_UP = {
+    "url": None,
+    "sha256": None,
+    "shorter_side": 600,
+    "longer_side": 1000,
+    "num_proposals": 300,
+    "box_source": "proposal",
+}
 
 
 def with_changes(**changes) -> dict:
@@ -55,6 +64,8 @@ def test_every_wrong_value_is_named_at_once():
         ({"world": None}, "needs the section world"),
         ({"source__kind": "urls"}, r"splits\.train\.url is null"),
         ({"detector_training": None}, r"detector\.weights is null"),
+        ({"detector__bottom_up": BOTTOM_UP}, r"detector\.bottom_up needs the path of its weights"),
+        ({"detector__backend": "detectron2"}, r"detector\.bottom_up is null"),
         ({"source__splits": {"train/x": {"url": None, "sha256": None, "num_rows": 1}}}, "letters and digits"),
     ],
 )
@@ -66,8 +77,35 @@ def test_sections_that_do_not_fit_together_are_an_error(changes, message):
 def test_the_real_servers_are_not_asked_without_a_contact():
     split = {"url": "https://lists.example/train.tsv", "sha256": None, "num_rows": 7}
     urls = {"source__kind": "urls", "source__splits": {"train": split}, "download__mirror": None}
+    urls |= {"detector__weights": "weights.safetensors", "pretraining__validation_split": "train"}
     with pytest.raises(ValueError, match=r"download\.contact is null"):
-        check(with_changes(**urls, detector__weights="weights.safetensors"))
+        check(with_changes(**urls))
+
+
+def test_a_split_that_is_not_there_cannot_be_trained_on():
+    with pytest.raises(ValueError, match=r"pretraining\.validation_split is 'test', expected one of train, val"):
+        check(with_changes(pretraining__validation_split="test"))
+
+
+def test_a_fine_tune_is_told_of_its_own_section_alone():
+    told = json.loads(check(DEFAULT).finetuning_json("vcr", seed=7))
+    assert (told["seed"], told["vqa"], told["refcoco"], told["retrieval"]) == (7, None, None, None)
+    assert told["vcr"]["train"] == "vcr/train.jsonl"
+
+
+def test_a_task_without_files_is_named():
+    with pytest.raises(ValueError, match=r"finetuning\.vqa is null: name the task's files there"):
+        check(with_changes(finetuning__vqa=None)).finetuning_json("vqa")
+
+
+def test_boxes_stand_in_the_files_of_their_task():
+    settings = check(with_changes(finetuning__refcoco__detections="dets.json"))
+    assert settings.box_file("vcr") == "images"
+    assert settings.box_file("refcoco") == "refcoco+/instances.json"
+    assert settings.box_file("refcoco_detections") == "dets.json"
+    assert settings.box_names("refcoco_detections", "data") == "--instances data/refcoco+/instances.json"
+    assert settings.candidates("refcoco") == "refcoco_detections"
+    assert check(DEFAULT).candidates("refcoco") == "detected"
 
 
 def test_the_last_shard_holds_what_is_left():

@@ -4,9 +4,9 @@ ARCHITECTURES = ("two_stream", "single_stream")
 
 use rule pretrain as pretrain_variant with:
     output:
-        model=directory("<results>/compare/{architecture}-{seed}/model"),
-        metrics="<results>/compare/{architecture}-{seed}/metrics.jsonl",
-        curves="<results>/compare/{architecture}-{seed}/learning_curves.svg",
+        model=directory("<results>/compare/pretraining/{architecture}-{seed}/model"),
+        metrics="<results>/compare/pretraining/{architecture}-{seed}/metrics.jsonl",
+        curves="<results>/compare/pretraining/{architecture}-{seed}/learning_curves.svg",
     log:
         "<logs>/pretrain_variant/{architecture}-{seed}.log",
     benchmark:
@@ -15,7 +15,7 @@ use rule pretrain as pretrain_variant with:
         architecture="|".join(ARCHITECTURES),
         seed=r"\d+",
     params:
-        checkpoints=f"{RESULTS}/compare/{{architecture}}-{{seed}}/checkpoints",
+        checkpoints=f"{RESULTS}/compare/pretraining/{{architecture}}-{{seed}}/checkpoints",
         model=lambda wildcards: SETTINGS.json("model", architecture=wildcards.architecture),
         settings=lambda wildcards: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
         runtime=SETTINGS.json("runtime"),
@@ -25,7 +25,7 @@ rule compare_single_stream:
     """Two streams against one, as in table 1 of the paper, by the metrics of pretraining."""
     input:
         expand(
-            "<results>/compare/{architecture}-{seed}/metrics.jsonl",
+            "<results>/compare/pretraining/{architecture}-{seed}/metrics.jsonl",
             architecture=ARCHITECTURES,
             seed=SETTINGS.comparison.seeds,
         ),
@@ -33,6 +33,51 @@ rule compare_single_stream:
         report("<results>/report/single_stream.csv", caption="../report/single_stream.rst", category="Pretraining"),
     log:
         "<logs>/compare_single_stream.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    shell:
+        "python -m vilbert.comparison {input} {output} > {log} 2>&1"
+
+
+use rule finetune_task as finetune_variant with:
+    output:
+        model=directory("<results>/compare/{task}/{start}-{seed}/model"),
+        metrics="<results>/compare/{task}/{start}-{seed}/metrics.jsonl",
+        dropped="<results>/compare/{task}/{start}-{seed}/dropped.csv",
+        predictions=directory("<results>/compare/{task}/{start}-{seed}/predictions"),
+    log:
+        "<logs>/finetune_variant/{task}/{start}-{seed}.log",
+    benchmark:
+        "<times>/finetune_variant/{task}/{start}-{seed}.tsv"
+    wildcard_constraints:
+        start="pretrained|new",
+        seed=r"\d+",
+    params:
+        checkpoints=f"{RESULTS}/compare/{{task}}/{{start}}-{{seed}}/checkpoints",
+        given=lambda wildcards, input: (f"--given {input.given} " if input.given else "")
+        + ("--new-weights" if wildcards.start == "new" else ""),
+        settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task, seed=int(wildcards.seed)),
+        runtime=SETTINGS.json("runtime"),
+
+
+rule compare_pretraining:
+    """Fine-tunes of the pretrained model against those of new weights, as in table 1 of the paper."""
+    input:
+        expand(
+            "<results>/compare/{task}/{start}-{seed}/metrics.jsonl",
+            task=[task for task in TASKS if getattr(SETTINGS.finetuning, task) is not None],
+            start=("pretrained", "new"),
+            seed=SETTINGS.comparison.seeds,
+        ),
+    output:
+        report(
+            "<results>/report/pretraining_pays.csv", caption="../report/pretraining_pays.rst", category="Fine-tuning"
+        ),
+    log:
+        "<logs>/compare_pretraining.log",
     conda:
         "../../envs/vilbert.yaml"
     resources:

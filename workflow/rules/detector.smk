@@ -30,3 +30,23 @@ if SETTINGS.detector.weights is None:
         shell:
             "python -m extract.train_detector {input} {output} --detector {params.detector:q}"
             " --training {params.training:q} > {log} 2>&1"
+
+
+if SETTINGS.detector.bottom_up is not None and SETTINGS.detector.bottom_up.url is not None:
+
+    rule fetch_detector:
+        """Published weights, checked."""
+        output:
+            DETECTOR,
+        log:
+            "<logs>/fetch_detector.log",
+        conda:
+            "../../envs/vilbert.yaml"
+        resources:
+            mem_mb=scaled(1000),
+            runtime=scaled(60),
+        params:
+            url=SETTINGS.detector.bottom_up.url,
+            digest=f"--sha256 {SETTINGS.detector.bottom_up.sha256}" if SETTINGS.detector.bottom_up.sha256 else "",
+        shell:
+            "python -m extract.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

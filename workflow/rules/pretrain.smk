@@ -53,7 +53,7 @@ rule pretrain:
         settings=SETTINGS.json("pretraining"),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "$([ {resources.gpu} -gt 1 ] && echo torchrun --nproc-per-node {resources.gpu} || echo python) -m vilbert.pretrain"
+        "python -m vilbert.launch {resources.gpu} vilbert.pretrain"
         " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 

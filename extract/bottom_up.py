@@ -1,0 +1,166 @@
+"""The network of bottom-up attention, a Faster R-CNN on ResNet-C4, from torchvision's parts.
+
+B images of one size, P boxes of an image, C classes (background last, as in the weights), A attributes, D feature size.
+Source: Anderson et al. 2018 (Caffe), in the form that detectron2 gives it; docs/detector.md has the differences.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops import FrozenBatchNorm2d, RoIPool
+
+STRIDE = 16  # pixels a cell of the feature map
+ANCHOR_SIZES = (64, 128, 256, 512)  # pixels, square roots of the areas
+ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height by width
+BOXES_AT_ONCE = 256  # through res5; bounds the memory: 0.8 MB a box goes in
+_RENAMES = (  # of detectron2's names, in this order
+    (r"\.conv([123])\.norm\.", r".bn\1."),
+    (r"\.shortcut\.norm\.", ".downsample.1."),
+    (r"\.shortcut\.", ".downsample.0."),
+    (r"^backbone\.stem\.", "backbone."),
+    (r"^proposal_generator\.rpn_head\.", "rpn.head."),
+    (r"^roi_heads\.res5\.", "res5."),
+    (r"^roi_heads\.box_predictor\.", ""),
+)
+# Recomputed, not read; the first is a buffer of old checkpoints.
+_NOT_READ = (r"anchor_generator\.cell_anchors", r"^pixel_(mean|std)$", r"\.num_batches_tracked$")
+
+
+class BottomUp(nn.Module):
+    """The network; every size is read off the weights."""
+
+    def __init__(self, shapes: Mapping[str, torch.Size], *, num_proposals: int) -> None:
+        super().__init__()
+        stem = shapes["backbone.conv1.weight"][0]
+        self.backbone = nn.Sequential()
+        self.backbone.add_module("conv1", nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False))
+        self.backbone.add_module("bn1", FrozenBatchNorm2d(stem))
+        self.backbone.add_module("relu", nn.ReLU(inplace=True))
+        self.backbone.add_module("maxpool", nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True))  # as Caffe pools
+        for name, stride in (("res2", 1), ("res3", 2), ("res4", 2)):
+            self.backbone.add_module(name, _stage(shapes, f"backbone.{name}", stride=stride))
+        self.res5 = _stage(shapes, "res5", stride=1, dilation=2)
+        self.rpn = RegionProposalNetwork(
+            Anchors(),
+            ProposalHead(shapes),
+            fg_iou_thresh=0.7,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=256,
+            positive_fraction=0.5,
+            pre_nms_top_n={"training": 6000, "testing": 6000},
+            post_nms_top_n={"training": num_proposals, "testing": num_proposals},
+            nms_thresh=0.7,
+        )
+        self.roi_pool = RoIPool(14, 1 / STRIDE)
+        num_classes, self.feature_size = shapes["cls_score.weight"]
+        self.cls_score = nn.Linear(self.feature_size, num_classes)
+        self.bbox_pred = nn.Linear(self.feature_size, 4 * (num_classes - 1))
+        self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+        self.has_attributes = "attr_score.weight" in shapes
+        if self.has_attributes:
+            self.cls_embedding = nn.Embedding(*shapes["cls_embedding.weight"])
+            self.fc_attr = _linear(shapes["fc_attr.weight"])
+            self.attr_score = _linear(shapes["attr_score.weight"])
+
+    @classmethod
+    def from_detectron2(cls, weights: Mapping[str, Tensor], *, num_proposals: int) -> "BottomUp":
+        """The network with weights under detectron2's names.
+
+        Raises: ValueError if they are of another architecture.
+        """
+        renamed = {_renamed(name): tensor for name, tensor in weights.items() if not left_out(name)}
+        try:
+            model = cls({name: tensor.shape for name, tensor in renamed.items()}, num_proposals=num_proposals)
+            model.load_state_dict(renamed)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {error}") from error
+        return model.eval()
+
+    def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
+        """Boxes of each image, [P, 4] in its pixels, the likeliest first. `image_size` is height, width."""
+        images = ImageList(maps, [image_size] * len(maps))
+        boxes, _ = self.rpn(images, {"res4": maps})
+        return boxes
+
+    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
+        """Features [all P, D] of the boxes of all images, so many boxes at once that they fit."""
+        pooled = self.roi_pool(maps, boxes)
+        return torch.cat([self.res5(part).mean(dim=(2, 3)) for part in pooled.split(BOXES_AT_ONCE)])
+
+    def attribute_logits(self, features: Tensor, logits: Tensor) -> Tensor:
+        """[P, A], of the likeliest class of each box."""
+        both = torch.cat([features, self.cls_embedding(logits.argmax(dim=1))], dim=1)
+        return self.attr_score(self.fc_attr(both).relu())
+
+    def regress(self, boxes: Tensor, features: Tensor) -> Tensor:
+        """[P, C - 1, 4]: where each class would have the box, not clipped."""
+        return self.box_coder.decode_single(self.bbox_pred(features), boxes).unflatten(1, (-1, 4))
+
+
+class Anchors(nn.Module):
+    """Boxes about the corner of each cell, not rounded, the sizes before the ratios: detectron2's, with offset 0."""
+
+    def num_anchors_per_location(self) -> list[int]:
+        return [len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)]
+
+    def forward(self, images: ImageList, maps: list[Tensor]) -> list[Tensor]:
+        (features,) = maps
+        widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+        heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+        half = torch.tensor([widths, heights], device=features.device).T / 2
+        rows, columns = (STRIDE * torch.arange(n, device=features.device) for n in features.shape[2:])
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        centres = torch.stack([x, y], dim=2).reshape(-1, 1, 2)
+        anchors = torch.cat([centres - half, centres + half], dim=2).reshape(-1, 4)
+        return [anchors] * len(images.image_sizes)
+
+
+class ProposalHead(nn.Module):
+    """What each anchor's objectness and shift are; torchvision's own has no width of its own."""
+
+    def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
+        super().__init__()
+        hidden, in_channels = shapes["rpn.head.conv.weight"][:2]
+        num_anchors = shapes["rpn.head.objectness_logits.weight"][0]
+        self.conv = nn.Conv2d(in_channels, hidden, 3, padding=1)
+        self.objectness_logits = nn.Conv2d(hidden, num_anchors, 1)
+        self.anchor_deltas = nn.Conv2d(hidden, 4 * num_anchors, 1)
+
+    def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        hidden = [self.conv(one).relu() for one in maps]
+        return [self.objectness_logits(one) for one in hidden], [self.anchor_deltas(one) for one in hidden]
+
+
+def _stage(shapes: Mapping[str, torch.Size], name: str, *, stride: int, dilation: int = 1) -> nn.Sequential:
+    """The residual blocks of one resolution; as in the original ResNet, the first 1x1 has the stride."""
+    width, in_channels = shapes[f"{name}.0.conv1.weight"][:2]
+    shortcut = nn.Sequential(
+        nn.Conv2d(in_channels, 4 * width, 1, stride=stride, bias=False), FrozenBatchNorm2d(4 * width)
+    )
+    blocks = [Bottleneck(in_channels, width, downsample=shortcut, dilation=dilation, norm_layer=FrozenBatchNorm2d)]
+    blocks[0].conv1.stride = (stride, stride)
+    while f"{name}.{len(blocks)}.conv1.weight" in shapes:
+        blocks.append(Bottleneck(4 * width, width, dilation=dilation, norm_layer=FrozenBatchNorm2d))
+    return nn.Sequential(*blocks)
+
+
+def _linear(shape: torch.Size) -> nn.Linear:
+    out_features, in_features = shape
+    return nn.Linear(in_features, out_features)
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def left_out(name: str) -> bool:
+    """Whether a tensor of a detectron2 checkpoint is no weight."""
+    return any(re.search(pattern, name) for pattern in _NOT_READ)

@@ -1,0 +1,183 @@
+"""Bottom-up attention behind the seam: any weights of its family, the network from torchvision or detectron2.
+
+B images of one size, P boxes of an image, C classes (background first), D feature size.
+"""
+
+import hashlib
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import JsonValue
+from torch import Tensor, nn
+from torchvision.models.detection.transform import resize_boxes
+from torchvision.ops import clip_boxes_to_image
+
+from extract.detector import Proposals
+from extract.restricted_pickle import load_pickle
+from extract.settings import BottomUpSettings, DetectorSettings
+
+PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
+MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
+
+
+class Network(Protocol):
+    """The parts of the Faster R-CNN; boxes are in pixels of the resized images."""
+
+    backbone: nn.Sequential
+    cls_score: nn.Linear  # background last
+    feature_size: int
+
+    def to(self, device: torch.device) -> Self: ...
+
+    def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]: ...
+
+    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...
+
+    def regress(self, boxes: Tensor, features: Tensor) -> Tensor: ...
+
+
+class BottomUpDetector:
+    """A detector of the family, ready to run."""
+
+    def __init__(
+        self, network: Network, settings: BottomUpSettings, *, identity: dict[str, JsonValue], device: torch.device
+    ) -> None:
+        self.network = network.to(device)
+        self.network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+        self.settings = settings
+        self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
+        self.feature_size = network.feature_size
+        # The weights name no class.
+        self.classes = ("background", *(str(index) for index in range(1, len(network.cls_score.weight))))
+        self.device = device
+        self.identity = identity
+        self.autocasts = identity["dtype"] == "bfloat16"
+
+    @classmethod
+    def load(cls, path: Path, *, settings: DetectorSettings, device: torch.device) -> Self:
+        """Raises: ValueError if the file is damaged, has another sha256 or is of another architecture; ImportError
+        if detectron2 is asked for and not there.
+        """
+        assert settings.bottom_up is not None
+        weights, sha256 = read_weights(path, sha256=settings.bottom_up.sha256)
+        try:
+            network = _network(settings.backend, weights, num_proposals=settings.bottom_up.num_proposals)
+        except ValueError as error:
+            raise ValueError(f"{path} holds {error}") from error
+        identity: dict[str, JsonValue] = {
+            "backend": settings.backend,
+            "sha256": sha256,
+            "dtype": settings.dtype,
+            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256"}),
+        }
+        return cls(network, settings.bottom_up, identity=identity, device=device)
+
+    @torch.inference_mode()
+    def detect(self, images: Tensor) -> list[Proposals]:
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB."""
+        maps, resized = self._maps(images)
+        boxes = self.network.propose(maps, resized)
+        features, logits = self._read(maps, boxes)
+        if self.box_source != "proposal":
+            boxes = [
+                self._regressed(*of_image, resized)
+                for of_image in zip(boxes, _parts(features, boxes), _parts(logits, boxes), strict=True)
+            ]
+        if self.box_source == "repooled":
+            features, logits = self._read(maps, boxes)
+        return _proposals([resize_boxes(one, resized, _size(images)) for one in boxes], features, logits)
+
+    @torch.inference_mode()
+    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB."""
+        maps, resized = self._maps(images)
+        given = [one.to(self.device, torch.float32) for one in boxes]
+        return _proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The feature maps [B, c, h, w] and the height and width to which the images were resized."""
+        height, width = resized_size(*_size(images), settings=self.settings)
+        arrays = images.permute(0, 2, 3, 1).cpu().numpy()
+        resized = [Image.fromarray(array).resize((width, height), Image.Resampling.BILINEAR) for array in arrays]
+        pixels = torch.from_numpy(np.stack([np.asarray(one)[:, :, ::-1] for one in resized])).to(self.device)
+        inputs = (pixels.float() - torch.tensor(PIXEL_MEAN, device=self.device)).permute(0, 3, 1, 2)
+        with self._autocast():
+            maps = self.network.backbone(inputs.contiguous(memory_format=torch.channels_last))
+        return maps.float(), (height, width)
+
+    def _read(self, maps: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features [all P, D] and logits [all P, C], background last."""
+        with self._autocast():
+            features = self.network.pool(maps, boxes)
+        return features.float(), self.network.cls_score(features.float())
+
+    def _regressed(self, boxes: Tensor, features: Tensor, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """The boxes where the likeliest class would have them, within the image."""
+        likeliest = logits[:, :-1].argmax(dim=1)
+        per_class = self.network.regress(boxes, features)
+        return clip_boxes_to_image(per_class[torch.arange(len(boxes), device=boxes.device), likeliest], size)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocasts)
+
+
+def resized_size(height: int, width: int, *, settings: BottomUpSettings) -> tuple[int, int]:
+    """Height and width with the shorter side as asked for, unless the longer one would be too long."""
+    scale = settings.shorter_side / min(height, width)
+    scale = min(scale, settings.longer_side / max(height, width))
+    return max(int(height * scale + 0.5), MIN_SIDE), max(int(width * scale + 0.5), MIN_SIDE)
+
+
+def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], str]:
+    """Tensors by detectron2's names, and the digest of the file.
+
+    Raises: ValueError if the digest is not `sha256`, or the file is no .pkl or .pth of tensors.
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise ValueError(f"{path} has the sha256 {digest}, expected {sha256}; delete it to fetch it again")
+    if path.suffix == ".pkl":
+        content = load_pickle(data, source=str(path))
+    elif path.suffix == ".pth":
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise ValueError(f"{path} is damaged or holds more than tensors") from error
+    else:
+        raise ValueError(f"{path} is of no known kind, expected .pkl or .pth")
+    arrays = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(arrays, dict) or not all(isinstance(array, np.ndarray | Tensor) for array in arrays.values()):
+        raise ValueError(f"{path} holds no tensors by name")
+    return {name: torch.as_tensor(array) for name, array in arrays.items()}, digest
+
+
+def _network(backend: str, weights: dict[str, Tensor], *, num_proposals: int) -> Network:
+    if backend == "detectron2":
+        from extract.bottom_up_detectron2 import Detectron2Network  # not everyone has detectron2
+
+        return Detectron2Network(weights, num_proposals=num_proposals)
+    from extract.bottom_up import BottomUp
+
+    return BottomUp.from_detectron2(weights, num_proposals=num_proposals)
+
+
+def _proposals(boxes: list[Tensor], features: Tensor, logits: Tensor) -> list[Proposals]:
+    class_probs = logits.softmax(dim=1).roll(1, dims=1)  # the background comes first
+    return [
+        Proposals(boxes=of_image, class_probs=probs, features=pooled)
+        for of_image, probs, pooled in zip(boxes, _parts(class_probs, boxes), _parts(features, boxes), strict=True)
+    ]
+
+
+def _parts(rows: Tensor, boxes: list[Tensor]) -> tuple[Tensor, ...]:
+    return rows.split([len(of_image) for of_image in boxes])
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[2], images.shape[3]

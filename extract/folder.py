@@ -1,0 +1,63 @@
+"""A folder of images as a shard, for extraction: python -m extract.folder FOLDER OUT_TAR OUT_TABLE.
+
+An image's key is its file name without the suffix, as the tasks' annotations call it.
+"""
+
+import tarfile
+from itertools import pairwise
+from pathlib import Path
+
+import typer
+from tqdm import tqdm
+
+from extract.download_reason import DownloadFailure
+from extract.image_file import prepare_image
+from extract.shard_files import ShardTar, image_columns, write_images_table
+from extract.tables import whole_file
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+MAX_PIXELS = 100_000_000  # width x height; the header alone may claim more
+
+
+def main(folder: Path, tar: Path, table: Path) -> None:
+    """Write every image below FOLDER to OUT_TAR; every file of an image is a row of OUT_TABLE."""
+    try:
+        write_images_table(table, pack_folder(folder, tar))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def pack_folder(folder: Path, output: Path) -> list[dict]:
+    """Write the tar; give its rows of the images table, in ascending order of the keys.
+
+    Raises: FileNotFoundError without an image; ValueError for two images of one name.
+    """
+    paths = sorted((path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES), key=by_key)
+    if not paths:
+        raise FileNotFoundError(f"no image in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
+    for one, other in pairwise(paths):
+        if one.stem == other.stem:
+            raise ValueError(f"{one} and {other} have one name, which annotations could not tell apart; rename one")
+    rows = []
+    with whole_file(output) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+        shard = ShardTar(tar)
+        for path in tqdm(paths, desc="images", unit="image"):
+            row: dict = {"key": path.stem, "url": path.name, "caption": None}
+            try:
+                image = prepare_image(path.read_bytes(), max_pixels=MAX_PIXELS, max_side=None)
+            except DownloadFailure as failure:
+                row |= {"status": failure.reason.status, "error_message": str(failure.reason), "detail": failure.detail}
+            else:
+                row |= {**image_columns(image), "image_key": row["key"]}
+                shard.add(row, image)
+            rows.append(row)
+    return rows
+
+
+def by_key(path: Path) -> tuple[bytes, Path]:
+    """Feature stores hold their keys in the order of their bytes."""
+    return path.stem.encode(), path
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,206 @@
+"""Features of boxes that a file names: python -m extract.given_boxes TAR FORMAT BOXES MODEL OUT_STORE OUT_MANIFEST
+OUT_DROPPED.
+
+A record holds an image's boxes in the order of the file, so that annotations find them by their number.
+"""
+
+import json
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import torch
+import typer
+from tqdm import tqdm
+
+from extract.detector import Detector, Proposals, best_device, load_detector
+from extract.regions import DecodedImage, decoded_windows, in_parts
+from extract.settings import DetectorSettings
+from extract.store import Regions, RegionStoreWriter, manifest_path
+from extract.tables import whole_file
+
+Boxes = dict[str, np.ndarray]  # image key -> [N, 4] float32, x1 y1 x2 y2 in pixels
+OVERSHOOT = 1.0  # pixels that a box may reach beyond the image; it is cut off there
+WINDOW = 64  # images that are decoded together
+
+
+class BoxFormat(StrEnum):
+    """Files that name boxes."""
+
+    VCR = "vcr"  # folder of VCR's metadata, a json an image: boxes x1 y1 x2 y2 score
+    COCO = "coco"  # instances.json: boxes x y width height, by image
+    DETECTIONS = "detections"  # MAttNet's list: image_id and box x y width height
+
+
+def main(
+    tar: Path,
+    box_format: BoxFormat,
+    boxes: Path,
+    model: Path,
+    store: Path,
+    manifest: Path,
+    dropped: Path,
+    detector: Annotated[DetectorSettings, typer.Option(parser=DetectorSettings.model_validate_json)],
+    instances: Annotated[Path | None, typer.Option(help="instances.json with the names of detections' images")] = None,
+) -> None:
+    """Pool features for the boxes that BOXES names; images without a record are rows of OUT_DROPPED."""
+    if manifest != manifest_path(store):
+        raise SystemExit(f"error: the manifest of {store} is {manifest_path(store)}, got {manifest}")
+    try:
+        trained = load_detector(model, settings=detector, device=best_device())
+        given = read_boxes(box_format, boxes, instances)
+        rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
+    with whole_file(dropped) as partial:
+        pd.DataFrame(rows, columns=["image_key", "reason", "detail"]).to_csv(partial, index=False)
+
+
+def read_boxes(box_format: BoxFormat, path: Path, instances: Path | None) -> Boxes:
+    """Raises: ValueError for a file that is cut off, or detections without the names of their images."""
+    if box_format == BoxFormat.VCR:
+        return read_vcr_boxes(path)
+    if box_format == BoxFormat.COCO:
+        return read_coco_boxes(path)
+    if instances is None:
+        raise ValueError(f"{path} numbers its images: give the instances.json that names them with --instances")
+    return read_detections(path, instances)
+
+
+def read_vcr_boxes(folder: Path) -> Boxes:
+    """Of every metadata file below the folder; its name is the image's.
+
+    Raises: ValueError for a file that is cut off, or a folder without one.
+    """
+    paths = sorted(folder.rglob("*.json"))
+    if not paths:
+        raise ValueError(f"no metadata in {folder}, expected a .json an image")
+    return {path.stem: _array([box[:4] for box in _read(path)["boxes"]]) for path in paths}
+
+
+def read_coco_boxes(path: Path) -> Boxes:
+    """All annotations of each image of an instances.json, in the order of the file.
+
+    Raises: ValueError for a file that is cut off.
+    """
+    content = _read(path)
+    names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
+    lists: dict[str, list[list[float]]] = {}
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        lists.setdefault(names[annotation["image_id"]], []).append([x, y, x + width, y + height])
+    return {key: _array(boxes) for key, boxes in lists.items()}
+
+
+def read_detections(path: Path, instances: Path) -> Boxes:
+    """MAttNet's detections of each image, in the order of the file.
+
+    Raises: ValueError for a file that is cut off, or an image that `instances` does not name.
+    """
+    names = {image["id"]: Path(image["file_name"]).stem for image in _read(instances)["images"]}
+    lists: dict[str, list[list[float]]] = {}
+    for detection in _read(path):
+        if detection["image_id"] not in names:
+            raise ValueError(f"{path} has boxes of image {detection['image_id']}, which {instances} does not name")
+        x, y, width, height = detection["box"]
+        lists.setdefault(names[detection["image_id"]], []).append([x, y, x + width, y + height])
+    return {key: _array(boxes) for key, boxes in lists.items()}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
+
+
+def _array(boxes: list) -> np.ndarray:
+    return np.asarray(boxes, np.float32).reshape(-1, 4)
+
+
+def extract_given(tar: Path, store: Path, boxes: Boxes, *, detector: Detector, batch_size: int) -> list[dict]:
+    """Write the store; give a row for each image of the tar or of the boxes that has no record."""
+    rows: list[dict] = []
+    left = set(boxes)
+    writer = RegionStoreWriter(
+        store,
+        classes=detector.classes,
+        feature_size=detector.feature_size,
+        num_classes_kept=None,
+        box_source="given",
+        detector=detector.identity,
+        selection={},
+    )
+    with writer:
+        for window in tqdm(decoded_windows(tar, window_size=WINDOW), desc="given boxes", unit_scale=WINDOW):
+            usable: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+            for image in window:
+                left.discard(image.key)
+                reason, detail = objection(image, boxes)
+                if reason is not None:
+                    rows.append({"image_key": image.key, "reason": reason, "detail": detail})
+                else:
+                    assert image.pixels is not None
+                    usable[image.key] = (image.pixels, cut_off(boxes[image.key], image.pixels))
+            found = dict(pooled(usable, detector=detector, batch_size=batch_size))
+            for key in sorted(found, key=str.encode):
+                writer.put(key, found[key])
+    return rows + [{"image_key": key, "reason": "no_image", "detail": tar.name} for key in sorted(left)]
+
+
+def objection(image: DecodedImage, boxes: Boxes) -> tuple[str | None, str | None]:
+    """Why an image gets no record: all of its boxes are there, or none, or their numbers would be wrong."""
+    if image.pixels is None:
+        return "undecodable", image.error
+    given = boxes.get(image.key)
+    if given is None or not len(given):
+        return "no_boxes", None
+    height, width = image.pixels.shape[:2]
+    limit = np.array([width, height, width, height]) + OVERSHOOT
+    is_bad = ~((given >= -OVERSHOOT) & (given <= limit)).all(axis=1) | (given[:, :2] >= given[:, 2:]).any(axis=1)
+    if not is_bad.any():
+        return None, None
+    first = int(np.flatnonzero(is_bad)[0])
+    box = " ".join(f"{value:g}" for value in given[first])
+    return "bad_box", f"box {first}: {box}, the image is {width} x {height}"
+
+
+def cut_off(boxes: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    height, width = pixels.shape[:2]
+    return np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+
+
+def pooled(
+    images: dict[str, tuple[np.ndarray, np.ndarray]], *, detector: Detector, batch_size: int
+) -> Iterator[tuple[str, Regions]]:
+    """Regions of the given boxes by key; images of one size go through the model together."""
+    by_size: dict[tuple[int, ...], list[str]] = {}
+    for key, (pixels, _) in images.items():
+        by_size.setdefault(pixels.shape, []).append(key)
+    for (height, width, _), keys in by_size.items():
+        for part in in_parts(keys, batch_size):
+            batch = torch.from_numpy(np.stack([images[key][0] for key in part])).permute(0, 3, 1, 2)
+            boxes = [torch.from_numpy(images[key][1]) for key in part]
+            for key, proposals in zip(part, detector.pool(batch, boxes), strict=True):
+                yield key, to_given(proposals, image_size=(width, height))
+
+
+def to_given(proposals: Proposals, *, image_size: tuple[int, int]) -> Regions:
+    """All proposals as regions, in their order."""
+    class_probs = proposals.class_probs.cpu().numpy()
+    return Regions(
+        boxes=proposals.boxes.cpu().numpy(),
+        scores=class_probs[:, 1:].max(axis=1),
+        features=proposals.features.half().cpu().numpy(),
+        class_probs=class_probs.astype(np.float16),
+        image_size=image_size,
+        num_confident=len(class_probs),
+        is_short=False,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

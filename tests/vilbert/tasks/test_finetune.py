@@ -1,0 +1,145 @@
+"""Fine-tunes as a user runs them, on a few drawn images."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from small_configs import make_single_stream, make_two_stream
+
+from vilbert.finetune import build_task_model
+from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.predict import load, predict
+from vilbert.processing_vilbert import VilbertProcessor
+from vilbert.tasks.table import TaskName
+from vilbert.trainer import read_metrics
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+SIZES = {"vocab_size": 199, "visual_feature_size": 11, "visual_num_classes": 3, "max_position_embeddings": 101}
+MEASURES = {
+    "vqa": {"validation/accuracy"},
+    "vcr": {"validation/answer", "validation/rationale", "validation/both"},
+    "refcoco": {f"{split}/{name}" for split in ("val", "testA", "testB") for name in ("accuracy", "upper_bound")},
+    "retrieval": {"validation/image_recall_at_1", "validation/text_median_rank"},
+}
+
+
+def settings(**changed) -> dict:
+    """Those of the default run, a pass each."""
+    section = yaml.safe_load((ROOT / "config.yaml").read_text())["finetuning"]
+    for task in MEASURES:
+        section[task]["optimizer"] |= {"batch_size": 6, "num_epochs": 1}
+        section[task]["max_tokens"] = 91
+    section["vqa"]["min_answer_count"] = 3
+    return section | changed
+
+
+def runtime() -> dict:
+    section = yaml.safe_load((ROOT / "config.yaml").read_text())["runtime"]
+    return section | {"log_every_steps": 1}
+
+
+@pytest.fixture(scope="module", params=["two_stream", "single_stream"])
+def pretrained(request, drawn, tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp(request.param)
+    is_two = request.param == "two_stream"
+    config = (make_two_stream if is_two else make_single_stream)(**SIZES)
+    (VilbertForPreTraining if is_two else VilbertSingleStreamForPreTraining)(config).save_pretrained(path)
+    VilbertProcessor(drawn.tokenizer).save_pretrained(path)
+    return path
+
+
+def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+
+
+def finetune(task: str, model: Path, drawn, out: Path, *options: object, **changed) -> subprocess.CompletedProcess:
+    out.mkdir(exist_ok=True)
+    detected, given = (store._paths[0] for store in (drawn.detected, drawn.given))
+    outputs = [out / name for name in ("model", "metrics.jsonl", "dropped.csv", "predictions")]
+    if task in ("vcr", "refcoco"):
+        options = (*options, "--given", given)
+    sections = ["--settings", json.dumps(settings(**changed)), "--runtime", json.dumps(runtime())]
+    arguments = [task, model, detected, drawn.annotations, *outputs, "--checkpoints", out / "checkpoints", *sections]
+    return run("vilbert.finetune", *arguments, *options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", MEASURES)
+def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
+    done = finetune(task, pretrained, drawn, tmp_path)
+    assert done.returncode == 0, done.stderr
+    evaluation = read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert {f"eval/{name}" for name in MEASURES[task]} <= evaluation.keys()
+    with (tmp_path / "dropped.csv").open() as file:
+        assert next(csv.reader(file)) == ["annotation", "reason", "detail"]
+    assert {path.stem for path in (tmp_path / "predictions").iterdir()} >= (
+        {"test", "validation"} if task in ("vqa", "vcr") else {"val"} if task == "refcoco" else {"validation"}
+    )
+    provenance = json.loads((tmp_path / "model/provenance.json").read_text())
+    assert provenance["task"] == task
+    assert any(name.endswith("model.safetensors") for name in provenance["inputs"])
+    if task != "vcr":
+        model, processor = load(tmp_path / "model")
+        rows = predict(model, processor, drawn.detected, "where is the red circle ?")
+        assert len(rows) == 15
+
+
+@pytest.mark.slow
+def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
+    outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv"]
+    store = drawn.detected._paths[0]
+    done = run(
+        "vilbert.zero_shot", pretrained, store, drawn.annotations, *outputs, "--settings", json.dumps(settings())
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads(outputs[0].read_text())
+    assert metrics["num_images"] == 5
+    assert metrics["image_recall_at_5"] == 1
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_other_answers_is_refused(pretrained, drawn, tmp_path):
+    assert finetune("vqa", pretrained, drawn, tmp_path).returncode == 0
+    vqa = settings()["vqa"] | {"min_answer_count": 1}
+    done = finetune("vqa", tmp_path / "model", drawn, tmp_path / "again", vqa=vqa)
+    assert done.returncode == 1
+    assert "give the model's own list as finetuning.vqa.answers" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_annotations_without_any_features_end_in_one_sentence(pretrained, drawn, tmp_path):
+    vqa = settings()["vqa"]
+    vqa["train"][0]["image_key"] = "COCO_{image_id}"
+    done = finetune("vqa", pretrained, drawn, tmp_path, vqa=vqa)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == (
+        "error: none of 35 annotations can be used, the first because of 'no_features', COCO_1"
+    )
+
+
+def test_new_weights_are_those_of_no_pretraining(pretrained):
+    torch.manual_seed(1)
+    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, has_new_weights=False)
+    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, has_new_weights=True)
+    assert type(kept) is type(new)
+    name = "text_embeddings.word.weight"
+    saved = load(pretrained)[0].base_model.state_dict()[name]
+    assert torch.equal(kept.base_model.state_dict()[name], saved)
+    assert not torch.equal(new.base_model.state_dict()[name], saved)
+
+
+def test_the_answers_travel_with_the_model(pretrained):
+    model = build_task_model(TaskName.VQA, pretrained, answers=["yes", "no", ""], has_new_weights=False)
+    assert model.config.num_labels == 3
+    assert model.config.id2label == {0: "yes", 1: "no", 2: ""}
+    assert model.answer_head.decoder.out_features == 3

@@ -1,0 +1,37 @@
+import pytest
+
+from vilbert.tasks.reading import Dropped, Reading, read_json, with_features, write_dropped
+from vilbert.tasks.retrieval import Caption
+
+
+def caption(annotation, key):
+    return Caption(annotation, key, "train", "a dog")
+
+
+def test_a_file_that_was_cut_off_is_named(tmp_path):
+    (tmp_path / "questions.json").write_text('{"questions": [{"ques')
+    with pytest.raises(ValueError, match=r"questions.json is no whole JSON file"):
+        read_json(tmp_path / "questions.json")
+
+
+def test_what_cannot_be_used_is_a_row_with_its_reason(drawn, tmp_path):
+    reading = Reading(
+        [caption("1", "000000000001"), caption("2", "nowhere"), caption("1", "000000000002")],
+        [Dropped("0", "empty_caption", "''")],
+    )
+    kept, dropped = with_features(reading, drawn.detected)
+    assert [one.annotation for one in kept] == ["1"]
+    assert dropped == [
+        ("0", "empty_caption", "''"),
+        ("2", "no_features", "nowhere"),
+        ("1", "duplicate_id", "1"),
+    ]
+    write_dropped(tmp_path / "dropped.csv", dropped)
+    assert (tmp_path / "dropped.csv").read_text().splitlines()[:2] == ["annotation,reason,detail", "0,empty_caption,''"]
+
+
+def test_nothing_left_is_an_error_with_the_first_reason(drawn):
+    with pytest.raises(
+        ValueError, match=r"none of 1 annotations can be used, the first because of 'no_features', nowhere"
+    ):
+        with_features(Reading([caption("2", "nowhere")], []), drawn.detected)

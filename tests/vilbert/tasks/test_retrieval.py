@@ -1,0 +1,135 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_configs import make_two_stream
+
+from vilbert.modeling_tasks import VilbertForImageTextRetrieval
+from vilbert.sampling import Draw
+from vilbert.tasks.retrieval import RetrievalDataset, nearest_images, read_captions
+
+REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "coco/captions.json"
+
+
+def captions(drawn, split):
+    return [
+        one for one in read_captions(drawn.annotations / "karpathy/dataset_drawn.json").examples if one.split == split
+    ]
+
+
+def dataset(drawn, tmp_path, split="train"):
+    neighbours = tmp_path / "nearest.npz" if split == "train" else None
+    return RetrievalDataset(
+        captions(drawn, split), drawn.detected, drawn.tokenizer, max_tokens=17, seed=3, neighbours=neighbours
+    )
+
+
+def karpathy(path, images):
+    path.write_text(json.dumps({"images": images}))
+    return path
+
+
+def test_every_drawn_image_has_five_captions(drawn):
+    assert len(captions(drawn, "train")) == 35
+    assert len(captions(drawn, "val")) == 25
+
+
+def test_blanks_and_newlines_within_real_captions_are_one_blank(tmp_path):
+    if not REAL.is_file():
+        pytest.skip(f"no real captions at {REAL}")
+    by_image: dict[int, list[str]] = {}
+    for row in json.loads(REAL.read_text())["annotations"]:
+        by_image.setdefault(row["image_id"], []).append(row["caption"])
+    images = [
+        {
+            "filename": f"{image:012d}.jpg",
+            "imgid": image,
+            "split": "restval",
+            "sentences": [{"sentid": image * 10 + place, "raw": raw} for place, raw in enumerate(raws)],
+        }
+        for image, raws in by_image.items()
+    ]
+    reading = read_captions(karpathy(tmp_path / "coco.json", images))
+    assert len(reading.examples) == sum(map(len, by_image.values())) > 150
+    assert {one.split for one in reading.examples} == {"train"}
+    assert all(one.text == " ".join(one.text.split()) for one in reading.examples)
+
+
+def test_empty_captions_and_images_without_any_are_dropped(tmp_path):
+    images = [
+        {"filename": "a.jpg", "imgid": 1, "split": "val", "sentences": [{"sentid": 5, "raw": " \n"}]},
+        {"filename": "b.jpg", "imgid": 2, "split": "val", "sentences": []},
+    ]
+    reading = read_captions(karpathy(tmp_path / "x.json", images))
+    assert not reading.examples
+    assert [(row.annotation, row.reason) for row in reading.dropped] == [
+        ("5", "empty_caption"),
+        ("image 2", "no_caption"),
+    ]
+
+
+def test_the_nearest_images_are_found_once(drawn, tmp_path):
+    keys = list(drawn.detected)[:7]
+    cache = tmp_path / "nearest.npz"
+    nearest = nearest_images(drawn.detected, keys, cache=cache)
+    means = np.stack([drawn.detected[key].features.astype(np.float32).mean(axis=0) for key in keys])
+    for row in range(7):
+        distances = ((means - means[row]) ** 2).sum(axis=1)
+        distances[row] = np.inf
+        assert nearest[row, 0] == distances.argmin()
+        assert sorted(nearest[row]) == [place for place in range(7) if place != row]
+    written = cache.stat().st_mtime_ns
+    np.testing.assert_array_equal(nearest_images(drawn.detected, keys, cache=cache), nearest)
+    assert cache.stat().st_mtime_ns == written
+    assert nearest_images(drawn.detected, keys[:5], cache=cache).shape == (5, 4)
+
+
+def test_of_four_pairs_the_first_is_right_and_the_others_are_wrong(drawn, tmp_path):
+    data = dataset(drawn, tmp_path)
+    for example in range(35):
+        (text, image), (other, same), (own, other_image), (hard, hard_image) = data.competing(Draw(1, example))
+        assert (text, image) == (example, data.image_of[example])
+        assert same == hard_image == image
+        assert own == example
+        assert other_image != image
+        for wrong in (other, hard):
+            assert data.image_of[wrong] != image
+            assert not np.array_equal(data.texts[wrong].ids, data.texts[example].ids)
+
+
+def test_draws_depend_on_seed_epoch_and_example_alone(drawn, tmp_path):
+    data = dataset(drawn, tmp_path)
+    assert data.competing(Draw(1, 5)) == data.competing(Draw(1, 5))
+    assert any(data.competing(Draw(1, example)) != data.competing(Draw(2, example)) for example in range(5))
+
+
+def test_a_batch_is_what_the_model_takes(drawn, tmp_path):
+    batch = dataset(drawn, tmp_path).__getitems__([Draw(0, 3), Draw(0, 11), Draw(0, 20)])
+    assert batch["input_ids"].shape[:2] == (3, 4)
+    assert batch["visual_features"].shape[:2] == (3, 4)
+    assert batch["labels"].tolist() == [0, 0, 0]
+    model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11))
+    output = model(**batch)
+    assert output.logits.shape == (3, 4)
+    output.loss.backward()
+
+
+def test_scores_stand_by_caption_and_image(drawn, tmp_path):
+    torch.manual_seed(0)
+    data = dataset(drawn, tmp_path, "val")
+    model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11)).eval()
+    assert data.score(model).shape == (25, 5)
+    metrics = data.evaluate(model)
+    assert metrics["image_recall_at_5"] == 1
+    assert 1 <= metrics["image_median_rank"] <= 5
+
+
+def test_one_image_alone_cannot_be_told_apart(drawn, tmp_path):
+    alone = [one for one in captions(drawn, "train") if one.image_key == "000000000001"]
+    with pytest.raises(ValueError, match="all captions are of one image"):
+        RetrievalDataset(
+            alone, drawn.detected, drawn.tokenizer, max_tokens=9, seed=0, neighbours=tmp_path / "nearest.npz"
+        )

@@ -1,0 +1,152 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_configs import make_two_stream
+
+from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertTaskOutput
+from vilbert.sampling import Draw
+from vilbert.tasks.vcr import NAMES, VcrDataset, in_words, object_names, read_vcr
+
+REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "gd_vcr/first_500.jsonl"
+
+
+def dataset(drawn, split="val", *, given=True):
+    questions = read_vcr(drawn.annotations / f"vcr/{split}.jsonl", seed=1).examples
+    return VcrDataset(questions, drawn.detected, drawn.tokenizer, given=drawn.given if given else None, max_tokens=101)
+
+
+def row(**changed) -> dict:
+    choices = [[[0], "runs"], [[1], "runs"], [[0], "sits"], [[1], "sits"]]
+    return {
+        "annot_id": "val-7",
+        "img_fn": "movie/x@0.jpg",
+        "objects": ["person", "dog"],
+        "question": ["Why", "is", [0, 1], "here", "?"],
+        "answer_choices": choices,
+        "rationale_choices": choices,
+        "answer_label": 1,
+        "rationale_label": 2,
+    } | changed
+
+
+def read(tmp_path, *rows):
+    path = tmp_path / "val.jsonl"
+    path.write_text("".join(one if isinstance(one, str) else json.dumps(one) + "\n" for one in rows))
+    return read_vcr(path, seed=1)
+
+
+def test_objects_are_named_and_persons_keep_their_name(tmp_path):
+    ((question,), _) = read(tmp_path, row())
+    name = question.answers[0].split()[0]
+    assert name in NAMES
+    assert question.question == f"Why is {name} and dog here ?"
+    assert question.answers[1] == "dog runs"
+    assert (question.image_key, question.answer_label, question.rationale_label) == ("x@0", 1, 2)
+
+
+def test_names_are_fixed_by_seed_and_image():
+    kinds = ["person"] * 5 + ["dog"]
+    names = object_names(kinds, seed=1, image_key="a")
+    assert names == object_names(kinds, seed=1, image_key="a")
+    assert names != object_names(kinds, seed=2, image_key="a")
+    assert len(set(names[:5])) == 5
+    assert names[5] == "dog"
+
+
+def test_with_more_persons_than_names_the_others_are_persons():
+    names = object_names(["person"] * 37, seed=1, image_key="a")
+    assert names.count("person") == 37 - len(NAMES)
+
+
+def test_an_empty_token_is_left_out():
+    assert in_words(["a", "", [0]], ["dog"]) == "a dog"
+
+
+def test_what_cannot_be_read_is_dropped_by_its_id(tmp_path):
+    reading = read(
+        tmp_path,
+        row(annot_id="a", question=[[2], "runs"]),
+        row(annot_id="b", question=["", " "]),
+        row(annot_id="c", answer_choices=[["one"]]),
+        '{"cut": \n',
+        row(annot_id="e"),
+    )
+    assert [one.annotation for one in reading.examples] == ["e"]
+    assert [(one.annotation, one.reason, one.detail) for one in reading.dropped if one.reason == "bad_text"] == [
+        ("a", "bad_text", "objects [2] are named, the image has 2"),
+        ("b", "bad_text", "a text has no word"),
+        ("c", "bad_text", "answer_choices are 1, expected 4"),
+    ]
+    assert ("line 4", "no_json") in [(one.annotation, one.reason) for one in reading.dropped]
+
+
+def test_another_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="line 1, holds no question with choices and objects"):
+        read(tmp_path, {"question": "?"})
+
+
+def test_every_real_row_is_read_or_dropped():
+    if not REAL.is_file():
+        pytest.skip(f"no real questions at {REAL}")
+    reading = read_vcr(REAL, seed=1)
+    assert len(reading.examples) + len(reading.dropped) == 500
+    assert len(reading.examples) > 450
+    assert all(one.reason == "bad_text" for one in reading.dropped)
+
+
+def test_answers_come_first_then_reasons_with_the_right_answer_in_the_question(drawn):
+    data = dataset(drawn)
+    count = len(data.questions)
+    assert len(data) == 2 * count
+    batch = data.__getitems__([Draw(0, 1), Draw(0, count + 1)])
+    assert batch["labels"].tolist() == [data.questions[1].answer_label, data.questions[1].rationale_label]
+    assert batch["input_ids"].shape[:2] == (2, 4)
+    lengths = batch["token_type_ids"].eq(0).logical_and(batch["attention_mask"].bool()).sum(-1)
+    assert (lengths[1] > lengths[0]).all()
+    output = VilbertForMultipleChoice(
+        make_two_stream(vocab_size=199, visual_feature_size=11, max_position_embeddings=101)
+    )(**batch)
+    output.loss.backward()
+    assert output.logits.shape == (2, 4)
+
+
+def test_given_boxes_stand_behind_the_detected_ones(drawn):
+    with_given, without = dataset(drawn), dataset(drawn, given=False)
+    key = with_given.questions[0].image_key
+    batch = with_given.__getitems__([Draw(0, 0)])
+    detected = len(drawn.detected[key])
+    assert batch["visual_features"].shape[1] == 1 + detected + len(drawn.given[key])
+    np.testing.assert_allclose(batch["visual_boxes"][0, 1 + detected :, :4], drawn.given[key].boxes / 64, atol=1e-6)
+    assert without.__getitems__([Draw(0, 0)])["visual_features"].shape[1] == 1 + detected
+
+
+class AlwaysFirst(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, **inputs):
+        logits = torch.tensor([5.0, 1, 2, 3]).expand(len(inputs["input_ids"]), 4)
+        return VilbertTaskOutput(logits=logits)
+
+
+def test_both_right_is_what_counts(drawn):
+    data = dataset(drawn)
+    answers = np.array([one.answer_label for one in data.questions]) == 0
+    reasons = np.array([one.rationale_label for one in data.questions]) == 0
+    metrics = data.evaluate(AlwaysFirst())
+    assert metrics == pytest.approx(
+        {"answer": answers.mean(), "rationale": reasons.mean(), "both": (answers & reasons).mean()}
+    )
+
+
+def test_the_leaderboard_has_the_reasons_for_each_of_four_answers(drawn):
+    table = dataset(drawn, "test").leaderboard(AlwaysFirst())
+    assert list(table.columns)[:3] == ["annot_id", "answer_0", "answer_1"]
+    assert list(table.columns)[-1] == "rationale_conditioned_on_a3_3"
+    assert table.shape[1] == 21
+    np.testing.assert_allclose(table[[f"answer_{choice}" for choice in range(4)]].sum(axis=1), 1, atol=1e-6)

@@ -1,0 +1,177 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vilbert.modeling_tasks import VilbertTaskOutput
+from vilbert.sampling import Draw
+from vilbert.tasks.reading import with_features
+from vilbert.tasks.vqa import (
+    Question,
+    VqaDataset,
+    answer_list,
+    demand_answers,
+    minival,
+    read_answer_list,
+    read_questions,
+    soft_scores,
+)
+
+KEY = "{image_id:012d}"
+REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "vqa"
+
+
+def files(drawn, split):
+    folder = drawn.annotations / "vqa"
+    return folder / f"v2_OpenEnded_drawn_{split}_questions.json", folder / f"v2_drawn_{split}_annotations.json"
+
+
+def write(path, name, rows):
+    path.write_text(json.dumps({name: rows}))
+    return path
+
+
+def test_drawn_questions_come_with_ten_answers_each(drawn):
+    reading = read_questions(*files(drawn, "train"), image_key=KEY)
+    assert len(reading.examples) == 35
+    assert not reading.dropped
+    assert reading.examples[0].image_key == "000000000001"
+    assert all(len(question.answers) == 10 for question in reading.examples)
+
+
+def test_a_test_set_has_no_answers(drawn):
+    reading = read_questions(files(drawn, "test")[0], None, image_key=KEY)
+    assert reading.examples[0].answers == ()
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real questions at {REAL}")
+def test_real_questions_are_read_whole():
+    path = REAL / "v2_OpenEnded_mscoco_val2014_questions_slice.json"
+    reading = read_questions(path, None, image_key="COCO_val2014_{image_id:012d}")
+    assert len(reading.examples) == 68
+    assert reading.examples[0] == Question("262148000", "COCO_val2014_000000262148", "Where is he looking?", ())
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real answers at {REAL}")
+def test_the_real_answer_list_has_the_empty_answer_in_it():
+    answers = read_answer_list(REAL / "label2ans.json")
+    assert len(answers) == 3129
+    assert answers[0] == ""
+
+
+def test_questions_and_annotations_that_miss_each_other_are_dropped(tmp_path):
+    questions = [
+        {"question_id": 1, "image_id": 7, "question": "Why?"},
+        {"question_id": 2, "image_id": 7, "question": "Who?"},
+        {"question_id": 3, "image_id": 7, "question": "  "},
+    ]
+    annotations = [{"question_id": number, "answers": [{"answer": "yes"}]} for number in (1, 9)]
+    reading = read_questions(
+        write(tmp_path / "q.json", "questions", questions),
+        write(tmp_path / "a.json", "annotations", annotations),
+        image_key=KEY,
+    )
+    assert [question.annotation for question in reading.examples] == ["1"]
+    assert {(row.annotation, row.reason) for row in reading.dropped} == {
+        ("2", "no_annotation"),
+        ("3", "empty_question"),
+        ("9", "no_question"),
+    }
+
+
+def test_a_question_that_stands_twice_is_asked_once(drawn, tmp_path):
+    questions = [{"question_id": 1, "image_id": 1, "question": "Why?"}] * 2
+    annotations = [{"question_id": 1, "answers": [{"answer": "yes"}]}]
+    reading = read_questions(
+        write(tmp_path / "q.json", "questions", questions),
+        write(tmp_path / "a.json", "annotations", annotations),
+        image_key=KEY,
+    )
+    kept, dropped = with_features(reading, drawn.detected)
+    assert len(kept) == 1
+    assert dropped == [("1", "duplicate_id", "1")]
+
+
+def test_another_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no list 'questions'"):
+        read_questions(write(tmp_path / "q.json", "images", []), None, image_key=KEY)
+
+
+def test_the_answer_list_has_what_is_common_the_commonest_first(tmp_path):
+    given = ["Yes"] * 4 + ["no."] * 3 + ["no"] * 2 + ["rare"]
+    rows = [{"multiple_choice_answer": answer} for answer in given]
+    path = write(tmp_path / "a.json", "annotations", rows)
+    assert answer_list([path], min_count=4) == ["no", "yes"]
+    assert answer_list([path, path], min_count=2) == ["no", "yes", "rare"]
+    with pytest.raises(ValueError, match="no answer stands 11 times"):
+        answer_list([path], min_count=11)
+
+
+def test_soft_scores_by_hand():
+    answers = ["cat"] * 4 + ["A dog"] * 3 + ["bird"] * 2 + ["fish"]
+    assert soft_scores(answers, {"cat": 0, "dog": 1, "bird": 2}) == {0: 1.0, 1: pytest.approx(0.9), 2: 0.6}
+
+
+def test_minival_keeps_the_highest_ids_back():
+    questions = [Question(str(number), "x", "?", ()) for number in (5, 30, 100, 7)]
+    training, held_out = minival(questions, size=2)
+    assert [one.annotation for one in held_out] == ["30", "100"]
+    assert [one.annotation for one in training] == ["5", "7"]
+
+
+def test_the_answers_of_another_checkpoint_are_refused():
+    demand_answers({0: "yes", 1: "no"}, ["yes", "no"])
+    with pytest.raises(ValueError, match="answer 0 is 'yes' and 'no'"):
+        demand_answers({0: "yes", 1: "no"}, ["no", "yes"])
+    with pytest.raises(ValueError, match="knows 2 answers, the list has 3"):
+        demand_answers({0: "yes", 1: "no"}, ["yes", "no", "two"])
+
+
+def test_an_answer_that_stands_twice_is_an_error(tmp_path):
+    (tmp_path / "list.json").write_text('["yes", "no", "yes"]')
+    with pytest.raises(ValueError, match="holds 'yes' more than once"):
+        read_answer_list(tmp_path / "list.json")
+
+
+class SecondAnswer(torch.nn.Module):
+    """Says the same whatever is asked."""
+
+    def __init__(self, num_answers):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.num_answers = num_answers
+
+    def forward(self, **inputs):
+        logits = torch.zeros(len(inputs["input_ids"]), self.num_answers)
+        logits[:, 1] = 1
+        return VilbertTaskOutput(logits=logits)
+
+
+def dataset(drawn, answers):
+    questions = read_questions(*files(drawn, "val"), image_key=KEY).examples
+    return VqaDataset(questions, drawn.detected, drawn.tokenizer, answers=answers, max_tokens=13)
+
+
+def test_a_batch_has_a_score_for_every_answer(drawn):
+    data = dataset(drawn, ["yes", "no", "red"])
+    batch = data.__getitems__([Draw(0, example) for example in range(7)])
+    assert batch["labels"].shape == (7, 3)
+    assert batch["input_ids"].shape[0] == len(batch["visual_features"]) == 7
+    assert batch["input_ids"].shape[1] <= 13
+    expected = soft_scores(data.questions[3].answers, {"yes": 0, "no": 1, "red": 2})
+    np.testing.assert_allclose(batch["labels"][3], [expected.get(index, 0) for index in range(3)])
+
+
+def test_predictions_and_accuracy_by_hand(drawn):
+    data = dataset(drawn, ["yes", "no", "red"])
+    model = SecondAnswer(3)
+    predictions = data.predict(model)
+    assert [one["question_id"] for one in predictions] == [int(one.annotation) for one in data.questions]
+    assert {one["answer"] for one in predictions} == {"no"}
+    unanimous = [question.answers.count("no") for question in data.questions]
+    at_least = 100 * np.mean([count == 10 for count in unanimous])
+    at_most = 100 * np.mean([count > 0 for count in unanimous])
+    assert at_least <= data.evaluate(model)["accuracy"] <= at_most

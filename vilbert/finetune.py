@@ -1,0 +1,136 @@
+"""A fine-tune as a command: python -m vilbert.finetune TASK MODEL STORE ANNOTATIONS OUTPUT..."""
+
+import functools
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel, set_seed
+
+from extract.store import RegionStore, read_manifest
+from vilbert.command import errors_in_one_line, is_first_process
+from vilbert.configuration_vilbert import VilbertConfig
+from vilbert.convert import MODELS
+from vilbert.inputs import Batch
+from vilbert.model_directory import read_processor, sha256_of, write_model
+from vilbert.settings import FinetuningSettings, RuntimeSettings
+from vilbert.tasks.reading import write_dropped
+from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
+from vilbert.tasks.vqa import demand_answers
+from vilbert.training import train
+
+UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
+
+
+def main(
+    task: TaskName,
+    model: Path,
+    store: Path,
+    annotations: Path,
+    model_output: Path,
+    metrics_output: Path,
+    dropped_output: Path,
+    predictions_output: Path,
+    checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
+    settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
+    runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
+    given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
+    has_new_weights: Annotated[bool, typer.Option("--new-weights", help="take the sizes of MODEL alone")] = False,
+) -> None:
+    """Fine-tune MODEL on a task; go on where an earlier run was killed.
+
+    OUT_PREDICTIONS is a folder of predictions for the held-out and the test splits. What does not fit ends the command
+    with what it is; the last good checkpoint stays.
+    """
+    with errors_in_one_line():
+        set_seed(settings.seed)
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        processor, detected = read_processor(model), RegionStore([store])
+        source = TaskSource(
+            annotations=annotations,
+            store=detected,
+            given=None if given is None else RegionStore([given]),
+            tokenizer=processor.tokenizer,
+            settings=settings,
+            cache=checkpoints,
+        )
+        data, of_task = TASKS[task](source), getattr(settings.of(task), task)
+        network = build_task_model(task, model, answers=data.answers, has_new_weights=has_new_weights)
+        stores = [path for path in (store, given) if path is not None]
+        identity = {
+            "task": str(task),
+            "finetuning": {"seed": settings.seed, str(task): of_task.model_dump(mode="json")},
+            "has_new_weights": has_new_weights,
+            "inputs": {str(path): read_manifest(path).sha256 for path in stores}
+            | {str(path): sha256_of(path) for path in [*data.files, model / "model.safetensors"]},
+        }
+        trained, _ = train(
+            network,
+            data.training,  # type: ignore[arg-type]  # a Dataset
+            lengths=data.training.lengths,
+            optimizer=of_task.optimizer,
+            runtime=runtime,
+            seed=settings.seed,
+            checkpoints=checkpoints,
+            identity=identity,
+            loss_weights={"loss": 1},
+            count_items=count_examples,
+            count_flops=None,
+            evaluator=functools.partial(evaluate, data),
+            evaluation_steps=None,
+            has_unused_parameters=data.has_unused_parameters,
+        )
+        if is_first_process():
+            write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
+            shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+            write_dropped(dropped_output, data.dropped)
+            write_predictions(trained, data, predictions_output)
+
+
+def evaluate(data: TaskData, model: nn.Module) -> dict[str, float]:
+    """The measures of every held-out split, as '{split}/{measure}'."""
+    return {
+        f"{split}/{name}": value
+        for split, dataset in data.evaluation.items()
+        for name, value in dataset.evaluate(model).items()
+    }
+
+
+@torch.inference_mode()
+def write_predictions(model: PreTrainedModel, data: TaskData, folder: Path) -> None:
+    """A file for each held-out and test split, as the task's leaderboard takes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, dataset in (data.evaluation | data.unlabelled).items():
+        dataset.write_predictions(model.eval(), folder, split)
+
+
+def build_task_model(
+    task: TaskName, path: Path, *, answers: list[str] | None, has_new_weights: bool
+) -> PreTrainedModel:
+    """The task's model on the trunk of a model directory, with a new head unless the directory has this very one.
+
+    Raises: ValueError if the directory's head was trained on other answers.
+    """
+    config = AutoConfig.from_pretrained(path)
+    kind = MODELS[task.value][0 if isinstance(config, VilbertConfig) else 1]
+    if answers is not None:
+        is_named = not str(next(iter(config.id2label.values()))).startswith(UNNAMED)
+        if is_named and not has_new_weights:
+            demand_answers(config.id2label, answers)
+        config.id2label = dict(enumerate(answers))
+        config.label2id = {answer: index for index, answer in enumerate(answers)}
+    if has_new_weights:
+        return kind(config)
+    return kind.from_pretrained(path, config=config)
+
+
+def count_examples(batch: Batch) -> Batch:
+    """Over how many examples a batch's loss is a mean."""
+    return {"loss": torch.tensor(len(batch["labels"]), device=batch["labels"].device)}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""One file a task: its published files as examples, its batches, its official measure."""

@@ -1,0 +1,100 @@
+"""What all tasks' files have in common: how they are read, and what becomes of a row that cannot be used."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from extract.store import RegionStore
+from vilbert.padding import Tokens
+
+
+class Dropped(NamedTuple):
+    """An annotation that is not used, and why."""
+
+    annotation: str  # its id
+    reason: str
+    detail: str  # the value that is wrong
+
+
+class Example(Protocol):
+    """An annotation that speaks of one image."""
+
+    @property
+    def annotation(self) -> str: ...
+
+    @property
+    def image_key(self) -> str: ...
+
+
+ExampleT = TypeVar("ExampleT", bound=Example)
+
+
+class Reading(NamedTuple, Generic[ExampleT]):
+    """What a file holds."""
+
+    examples: list[ExampleT]
+    dropped: list[Dropped]
+
+
+def read_json(path: Path) -> Any:
+    """Raises: FileNotFoundError; ValueError for a file that was cut off or is something else."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
+
+
+def with_features(reading: Reading[ExampleT], store: RegionStore) -> Reading[ExampleT]:
+    """Examples whose image is in the store; the others are dropped. An annotation that stands twice is kept once.
+
+    Raises: ValueError if no example is left.
+    """
+    kept: list[ExampleT] = []
+    dropped = list(reading.dropped)
+    seen: set[str] = set()
+    for example in reading.examples:
+        if example.annotation in seen:
+            dropped.append(Dropped(example.annotation, "duplicate_id", example.annotation))
+        elif example.image_key not in store:
+            dropped.append(Dropped(example.annotation, "no_features", example.image_key))
+        else:
+            kept.append(example)
+        seen.add(example.annotation)
+    if not kept:
+        why = f"the first because of '{dropped[0].reason}', {dropped[0].detail}" if dropped else "the files are empty"
+        raise ValueError(f"none of {len(dropped)} annotations can be used, {why}")
+    return Reading(kept, dropped)
+
+
+def write_dropped(path: Path, rows: Iterable[Dropped]) -> None:
+    """A csv with a row for each annotation that is not used."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(Dropped._fields)
+        writer.writerows(rows)
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None = None,
+    *,
+    max_tokens: int,
+) -> list[Tokens]:
+    """Texts, or pairs of texts, as ids with [CLS] and [SEP]; what is too long is cut and keeps its [SEP]."""
+    encoded = tokenizer(
+        list(texts),
+        list(pairs) if pairs is not None else None,
+        truncation=True,
+        max_length=max_tokens,
+        return_token_type_ids=True,
+    )
+    return [
+        Tokens(np.asarray(ids), np.asarray(types))
+        for ids, types in zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
+    ]

@@ -1,0 +1,177 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: an expression, and which region of an image is meant.
+
+Dimension key:
+    B: batch   R: regions (the first is the whole image)   N: regions without it
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from extract.store import Regions, RegionStore
+from vilbert.inputs import Batch
+from vilbert.masking import overlaps
+from vilbert.padding import pad_images, pad_texts, together
+from vilbert.sampling import Draw
+from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
+
+HIT = 0.5  # intersection over union from which a region is what is meant
+EVALUATION_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Expression:
+    """What somebody said of one object."""
+
+    annotation: str  # '{ref_id}-{sent_id}'
+    image_key: str  # stem of the image's file name
+    split: str
+    text: str
+    box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels
+
+
+class _BuiltinsOnly(pickle.Unpickler):
+    """Lists, dicts, texts and numbers need no class at all, so none is looked up."""
+
+    def find_class(self, module: str, name: str) -> type:
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def read_refs(path: Path) -> list[dict]:
+    """refs(unc).p and its like, as Python 2 wrote them; no code in it is run.
+
+    Raises: FileNotFoundError; ValueError for a pickle that is more than lists and texts, or is cut off.
+    """
+    try:
+        refs = _BuiltinsOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as error:
+        raise ValueError(f"{path} is no pickle of lists and texts alone, refused: {error}") from error
+    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+        raise ValueError(f"{path} holds no list of refs")
+    return refs
+
+
+def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
+    """All splits. Boxes and image names come from `instances`: the refs' file names carry a suffix that is none.
+
+    Raises: FileNotFoundError; ValueError for files that are cut off or of another format.
+    """
+    content = read_json(instances)
+    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
+        raise ValueError(f"{instances} holds no images and annotations, expected COCO's instances.json")
+    names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
+    boxes = {row["id"]: corners(row["bbox"]) for row in content["annotations"]}
+    kept, dropped = [], []
+    for ref in read_refs(refs):
+        for sentence in ref["sentences"]:
+            annotation, text = f"{ref['ref_id']}-{sentence['sent_id']}", str(sentence["sent"]).strip()
+            if ref["ann_id"] not in boxes:
+                dropped.append(Dropped(annotation, "no_box", f"ann_id {ref['ann_id']}"))
+            elif ref["image_id"] not in names:
+                dropped.append(Dropped(annotation, "no_image", f"image_id {ref['image_id']}"))
+            elif not text:
+                dropped.append(Dropped(annotation, "empty_expression", repr(sentence["sent"])))
+            else:
+                key, box = names[ref["image_id"]], boxes[ref["ann_id"]]
+                kept.append(Expression(annotation, key, ref["split"], text, box))
+    return Reading(kept, dropped)
+
+
+def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
+    """x, y, width, height -> x1, y1, x2, y2."""
+    x, y, width, height = box
+    return x, y, x + width, y + height
+
+
+class RefCocoDataset(Dataset):
+    """Expressions as batches with `labels` [B, R]: overlap with what is meant, 0 below a half.
+
+    Args:
+        truth: features of the annotated boxes, which are candidates too; None where only the detector's are, as in
+            evaluation.
+    Source: vilbert_beta, whose training adds the annotated boxes of the image.
+    """
+
+    def __init__(
+        self,
+        expressions: Sequence[Expression],
+        store: RegionStore,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        truth: RegionStore | None,
+        max_tokens: int,
+    ):
+        self.expressions, self.store, self.truth = expressions, store, truth
+        self.pad_token_id = tokenizer.pad_token_id
+        self.texts = encode_texts(tokenizer, [expression.text for expression in expressions], max_tokens=max_tokens)
+
+    def __len__(self) -> int:
+        return len(self.expressions)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each expression, [N]."""
+        return np.array([len(text.ids) for text in self.texts])
+
+    def candidates(self, example: int) -> Regions:
+        """The regions that may be meant."""
+        key = self.expressions[example].image_key
+        if self.truth is None or key not in self.truth:
+            return self.store[key]
+        return together(self.store[key], self.truth[key])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Batch:
+        return self.batch([draw.example for draw in draws])
+
+    def batch(self, examples: Sequence[int]) -> Batch:
+        """What VilbertForRegionGrounding.forward takes."""
+        images = [self.candidates(example) for example in examples]
+        batch = pad_texts([self.texts[example] for example in examples], pad_token_id=self.pad_token_id)
+        batch |= pad_images(images)
+        labels = np.zeros(tuple(batch["visual_attention_mask"].shape), np.float32)
+        for row, (example, image) in enumerate(zip(examples, images, strict=True)):
+            overlap = self.overlap(example, image)
+            labels[row, 1 : 1 + len(image)] = np.where(overlap >= HIT, overlap, 0)
+        return batch | {"labels": torch.from_numpy(labels)}
+
+    def overlap(self, example: int, image: Regions) -> np.ndarray:
+        """Intersection over union of each region with the box that is meant, [N]."""
+        return overlaps(image.boxes.astype(np.float64), np.array([self.expressions[example].box]))[:, 0]
+
+    def predict(self, model: nn.Module) -> list[dict]:
+        """Of each expression the box that fits it best, and how far it overlaps with what is meant."""
+        device = next(model.parameters()).device
+        order = np.argsort(self.lengths, kind="stable")
+        found: dict[int, dict] = {}
+        for start in range(0, len(order), EVALUATION_BATCH):
+            examples = order[start : start + EVALUATION_BATCH].tolist()
+            batch = self.batch(examples)
+            del batch["labels"]
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+            for example, best in zip(examples, logits[:, 1:].argmax(-1).tolist(), strict=True):
+                image = self.candidates(example)
+                found[example] = {
+                    "annotation": self.expressions[example].annotation,
+                    "box": [round(float(value), 2) for value in image.boxes[best]],
+                    "overlap": float(self.overlap(example, image)[best]),
+                }
+        return [found[example] for example in range(len(self))]
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.json: of each expression the box, and its overlap with what is meant."""
+        (folder / f"{name}.json").write_text(json.dumps(self.predict(model)))
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """`accuracy`: share with an overlap above a half; `upper_bound`: the share that has such a candidate at all."""
+        hits = [prediction["overlap"] > HIT for prediction in self.predict(model)]
+        reachable = [(self.overlap(example, self.candidates(example)) > HIT).any() for example in range(len(self))]
+        return {"accuracy": float(np.mean(hits)), "upper_bound": float(np.mean(reachable))}

@@ -1,0 +1,179 @@
+"""Caption-based image retrieval on Flickr30k or COCO: which of all images a caption is of.
+
+Dimension key:
+    B: batch   M: pairs that compete, the first is right   I: images   D: feature size
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from extract.store import RegionStore
+from vilbert.inputs import Batch
+from vilbert.masking import example_generator
+from vilbert.metrics import retrieval_metrics
+from vilbert.padding import Tokens, pad_images, pad_texts
+from vilbert.retrieval_scoring import Image, score_pairs
+from vilbert.sampling import Draw
+from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
+
+NUM_NEIGHBOURS = 100
+NUM_WRITTEN = 10  # images a caption
+ROWS_A_CHUNK = 1_024  # of the distances between images
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One caption of one image."""
+
+    annotation: str  # sentid
+    image_key: str  # stem of the image's file name
+    split: str
+    text: str
+
+
+def read_captions(path: Path) -> Reading[Caption]:
+    """All splits of Karpathy's dataset_*.json; COCO's 'restval' is training data, as is usual.
+
+    Raises: FileNotFoundError; ValueError for a file that is cut off or of another format.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise ValueError(f"{path} holds no list 'images', expected Karpathy's dataset_flickr30k.json or its like")
+    kept, dropped = [], []
+    for image in content["images"]:
+        key, split = Path(image["filename"]).stem, "train" if image["split"] == "restval" else image["split"]
+        if not image["sentences"]:
+            dropped.append(Dropped(f"image {image['imgid']}", "no_caption", image["filename"]))
+        for sentence in image["sentences"]:
+            annotation, text = str(sentence["sentid"]), " ".join(sentence["raw"].split())
+            if not text:
+                dropped.append(Dropped(annotation, "empty_caption", repr(sentence["raw"])))
+            else:
+                kept.append(Caption(annotation, key, split, text))
+    return Reading(kept, dropped)
+
+
+def nearest_images(store: RegionStore, keys: Sequence[str], *, cache: Path) -> np.ndarray:
+    """Of each image the others that are nearest by the mean of their features, the nearest first: int32 [I, <= 100].
+
+    Found once and kept in `cache`, an .npz that knows of which images and features it is.
+    Source: Lu et al. 2019, section 3.3.
+    """
+    means = np.stack([store[key].features.mean(axis=0, dtype=np.float32) for key in keys])
+    if cache.is_file():
+        with np.load(cache) as kept:
+            if np.array_equal(kept["means"], means):
+                return kept["nearest"]
+    squares = (means**2).sum(axis=1)
+    count = min(NUM_NEIGHBOURS, len(keys) - 1)
+    nearest = np.empty((len(keys), count), np.int32)
+    for start in range(0, len(keys), ROWS_A_CHUNK):
+        rows = np.arange(start, min(start + ROWS_A_CHUNK, len(keys)))
+        distances = squares[rows, None] + squares - 2 * means[rows] @ means.T
+        distances[np.arange(len(rows)), rows] = np.inf
+        nearest[rows] = np.argsort(distances, axis=1, kind="stable")[:, :count]
+    partial = cache.with_suffix(".partial.npz")
+    np.savez(partial, means=means, nearest=nearest)
+    partial.replace(cache)
+    return nearest
+
+
+class RetrievalDataset(Dataset):
+    """Captions as batches of four pairs each, `labels` 0: the right one is the first.
+
+    The others: another image's caption, another image, and the caption of an image that looks alike.
+    Source: Lu et al. 2019, section 3.3; vilbert_beta, where the hard negative is a caption as well.
+    """
+
+    def __init__(
+        self,
+        captions: Sequence[Caption],
+        store: RegionStore,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        max_tokens: int,
+        seed: int,
+        neighbours: Path | None,
+    ):
+        """Args:
+            neighbours: cache of `nearest_images`; None: for evaluation alone.
+        Raises: ValueError if there is but one image to learn from.
+        """
+        self.captions, self.store, self.seed = captions, store, seed
+        self.pad_token_id = tokenizer.pad_token_id
+        self.texts = encode_texts(tokenizer, [caption.text for caption in captions], max_tokens=max_tokens)
+        self.keys = list(dict.fromkeys(caption.image_key for caption in captions))
+        columns = {key: column for column, key in enumerate(self.keys)}
+        self.image_of = [columns[caption.image_key] for caption in captions]
+        self.captions_of: list[list[int]] = [[] for _ in self.keys]
+        for row, column in enumerate(self.image_of):
+            self.captions_of[column].append(row)
+        if neighbours is not None and len(self.keys) < 2:
+            raise ValueError("all captions are of one image, expected at least two to tell apart")
+        self.nearest = None if neighbours is None else nearest_images(store, self.keys, cache=neighbours)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each caption, [N]."""
+        return np.array([len(text.ids) for text in self.texts])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Batch:
+        """What VilbertForImageTextRetrieval.forward takes: texts [B, M, T], images [B, M, R, ...], labels [B]."""
+        pairs = [pair for draw in draws for pair in self.competing(draw)]
+        batch = pad_texts([self.texts[text] for text, _ in pairs], pad_token_id=self.pad_token_id)
+        batch |= pad_images([self.store[self.keys[image]] for _, image in pairs])
+        batch = {name: value.unflatten(0, (len(draws), -1)) for name, value in batch.items()}
+        return batch | {"labels": torch.zeros(len(draws), dtype=torch.long)}
+
+    def competing(self, draw: Draw) -> list[tuple[int, int]]:
+        """Four pairs of a caption and an image."""
+        assert self.nearest is not None
+        generator = example_generator(self.seed, draw.epoch, draw.example)
+        image, text = self.image_of[draw.example], self.texts[draw.example]
+        other_text = self._caption_of(self._other_image(image, generator), text, generator)
+        hard_text = self._caption_of(int(generator.choice(self.nearest[image])), text, generator)
+        other_image = self._other_image(image, generator)
+        return [(draw.example, image), (other_text, image), (draw.example, other_image), (hard_text, image)]
+
+    def _other_image(self, image: int, generator: np.random.Generator) -> int:
+        other = int(generator.integers(len(self.keys) - 1))
+        return other + (other >= image)
+
+    def _caption_of(self, image: int, text: Tokens, generator: np.random.Generator) -> int:
+        """A caption of an image that does not say the same; any if all of them do."""
+        captions = self.captions_of[image]
+        others = [caption for caption in captions if not np.array_equal(self.texts[caption].ids, text.ids)]
+        return int(generator.choice(others or captions))
+
+    def score(self, model: nn.Module) -> Tensor:
+        """How well each caption fits each image, [captions, images]; of a pretraining model by its alignment head."""
+        images = []
+        for key in self.keys:
+            batch = pad_images([self.store[key]])
+            images.append(Image(batch["visual_features"][0], batch["visual_boxes"][0]))
+        return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.json: of each caption the ten best images."""
+        best = self.score(model).topk(min(NUM_WRITTEN, len(self.keys)), dim=1).indices.tolist()
+        rows = [
+            {"annotation": caption.annotation, "images": [self.keys[column] for column in columns]}
+            for caption, columns in zip(self.captions, best, strict=True)
+        ]
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Recalls and median ranks among all images, and all captions, of the data set."""
+        texts = [caption.text for caption in self.captions]
+        return retrieval_metrics(self.score(model).numpy(), self.image_of, texts)

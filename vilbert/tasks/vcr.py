@@ -1,0 +1,252 @@
+"""VCR: four answers to a question, and four reasons for the right answer, about objects of the image.
+
+Dimension key:
+    B: batch   M: choices   T: tokens   R: regions (the first is the whole image)
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from extract.store import RegionStore
+from vilbert.inputs import Batch
+from vilbert.padding import Tokens, pad_images, pad_texts, together
+from vilbert.sampling import Draw
+from vilbert.tasks.reading import Dropped, Reading, encode_texts
+
+Words = list[str | list[int]]  # a list is objects of the image, by their number
+Step = Literal["answer", "rationale"]
+
+NUM_CHOICES = 4
+EVALUATION_BATCH = 32  # questions
+# For persons, as the data set's authors do: names that say nothing of sex.
+NAMES = (
+    "Avery",
+    "Casey",
+    "Charlie",
+    "Emerson",
+    "Finley",
+    "Jackie",
+    "Jaime",
+    "Jessie",
+    "Jody",
+    "Kendall",
+    "Kerry",
+    "Marion",
+    "Morgan",
+    "Pat",
+    "Peyton",
+    "Quinn",
+    "Riley",
+    "Robbie",
+    "Skyler",
+    "Taylor",
+)
+
+
+@dataclass(frozen=True)
+class VcrQuestion:
+    """A question with its choices in words, objects named; the labels are None in the test set."""
+
+    annotation: str  # annot_id
+    image_key: str  # stem of the image's file name
+    num_objects: int
+    question: str
+    answers: tuple[str, ...]  # 4
+    rationales: tuple[str, ...]  # 4
+    answer_label: int | None
+    rationale_label: int | None
+
+
+def read_vcr(path: Path, *, seed: int) -> Reading[VcrQuestion]:
+    """One split's jsonl. Persons get names by `seed` and their image, the same in every text and every run.
+
+    Raises: FileNotFoundError; ValueError for a file of another format.
+    """
+    kept, dropped = [], []
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            dropped.append(Dropped(f"line {number}", "no_json", str(error)))
+            continue
+        if (
+            not isinstance(row, dict)
+            or not {"question", "answer_choices", "rationale_choices", "objects"} <= row.keys()
+        ):
+            raise ValueError(f"{path}, line {number}, holds no question with choices and objects, expected VCR's jsonl")
+        try:
+            kept.append(_question(row, seed=seed))
+        except ValueError as error:
+            dropped.append(Dropped(row["annot_id"], "bad_text", str(error)))
+    return Reading(kept, dropped)
+
+
+def _question(row: dict, *, seed: int) -> VcrQuestion:
+    image_key = Path(row["img_fn"]).stem
+    names = object_names(row["objects"], seed=seed, image_key=image_key)
+    choices = {}
+    for field in ("answer_choices", "rationale_choices"):
+        choices[field] = tuple(in_words(words, names) for words in row[field])
+        if len(choices[field]) != NUM_CHOICES:
+            raise ValueError(f"{field} are {len(choices[field])}, expected {NUM_CHOICES}")
+    return VcrQuestion(
+        annotation=row["annot_id"],
+        image_key=image_key,
+        num_objects=len(row["objects"]),
+        question=in_words(row["question"], names),
+        answers=choices["answer_choices"],
+        rationales=choices["rationale_choices"],
+        answer_label=row.get("answer_label"),
+        rationale_label=row.get("rationale_label"),
+    )
+
+
+def object_names(objects: Sequence[str], *, seed: int, image_key: str) -> list[str]:
+    """What each object is called: a person by a name of its own, while there are names, anything else by its class."""
+    names = random.Random(f"{seed}/{image_key}").sample(NAMES, len(NAMES))
+    return [names.pop() if kind == "person" and names else kind for kind in objects]
+
+
+def in_words(words: Words, names: Sequence[str]) -> str:
+    """Text with names for objects; empty tokens are left out.
+
+    Raises: ValueError for a number that is no object, or a text without a word.
+    """
+    parts = []
+    for word in words:
+        if isinstance(word, str):
+            parts.append(word)
+            continue
+        if any(not 0 <= index < len(names) for index in word):
+            raise ValueError(f"objects {word} are named, the image has {len(names)}")
+        parts.append(" and ".join(names[index] for index in word))
+    text = " ".join(part for part in parts if part.strip())
+    if not text:
+        raise ValueError("a text has no word")
+    return text
+
+
+class VcrDataset(Dataset):
+    """Questions as batches of four texts each with `labels`, the right one; first the answers, then the reasons.
+
+    Example i below the number of questions asks for the answer of question i; the others for the reason, with the right
+    answer as part of the question.
+
+    Args:
+        given: features of the annotated boxes, in the order of the objects; None: the detector's alone.
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[VcrQuestion],
+        store: RegionStore,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        given: RegionStore | None,
+        max_tokens: int,
+    ):
+        self.questions, self.store, self.given, self.tokenizer = questions, store, given, tokenizer
+        self.max_tokens = max_tokens
+        self.answers = self._encode([(one.question, one.answers) for one in questions])
+        labelled = [one for one in questions if one.answer_label is not None]
+        self.rationales = self._encode([(asked_for_reason(one, one.answer_label), one.rationales) for one in labelled])
+        if labelled and len(labelled) != len(questions):
+            raise ValueError(f"{len(questions) - len(labelled)} of {len(questions)} questions have no label")
+
+    def __len__(self) -> int:
+        return len(self.answers) + len(self.rationales)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of the longest choice of each example, [N]."""
+        return np.array([max(len(text.ids) for text in choices) for choices in self.answers + self.rationales])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Batch:
+        examples = [draw.example for draw in draws]
+        choices = [(self.answers + self.rationales)[example] for example in examples]
+        questions = [self.questions[example % len(self.questions)] for example in examples]
+        labels = [
+            one.answer_label if example < len(self.questions) else one.rationale_label
+            for example, one in zip(examples, questions, strict=True)
+        ]
+        return self.batch(choices, questions) | {"labels": torch.tensor(labels)}
+
+    def batch(self, choices: Sequence[Sequence[Tokens]], questions: Sequence[VcrQuestion]) -> Batch:
+        """What VilbertForMultipleChoice.forward takes: texts [B, M, T], images [B, R, ...]."""
+        texts = pad_texts([text for four in choices for text in four], pad_token_id=self.tokenizer.pad_token_id)
+        texts = {name: value.unflatten(0, (len(choices), -1)) for name, value in texts.items()}
+        images = []
+        for question in questions:
+            found = self.store[question.image_key]
+            has_given = self.given is not None and question.image_key in self.given
+            images.append(together(found, self.given[question.image_key]) if has_given else found)  # type: ignore[index]
+        return texts | pad_images(images)
+
+    def _encode(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[list[Tokens]]:
+        """Of each question and its four choices, the pairs as ids."""
+        if not asked:
+            return []
+        texts = encode_texts(
+            self.tokenizer,
+            [question for question, choices in asked for _ in choices],
+            [choice for _, choices in asked for choice in choices],
+            max_tokens=self.max_tokens,
+        )
+        return [texts[start : start + NUM_CHOICES] for start in range(0, len(texts), NUM_CHOICES)]
+
+    def probabilities(self, model: nn.Module, choices: Sequence[Sequence[Tokens]]) -> Tensor:
+        """Of each question, how likely each of its four choices is: [questions, 4]."""
+        device = next(model.parameters()).device
+        lengths = np.array([max(len(text.ids) for text in four) for four in choices])
+        order = np.argsort(lengths, kind="stable")
+        result = torch.empty(len(choices), NUM_CHOICES)
+        for start in range(0, len(order), EVALUATION_BATCH):
+            examples = order[start : start + EVALUATION_BATCH].tolist()
+            batch = self.batch([choices[one] for one in examples], [self.questions[one] for one in examples])
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+            result[examples] = logits.float().softmax(-1).cpu()
+        return result
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Accuracies: `answer` (Q -> A), `rationale` (QA -> R, given the right answer), `both` (Q -> AR)."""
+        answer_labels = torch.tensor([one.answer_label for one in self.questions])
+        rationale_labels = torch.tensor([one.rationale_label for one in self.questions])
+        is_answer = self.probabilities(model, self.answers).argmax(-1) == answer_labels
+        is_rationale = self.probabilities(model, self.rationales).argmax(-1) == rationale_labels
+        right = {"answer": is_answer, "rationale": is_rationale, "both": is_answer & is_rationale}
+        return {name: float(values.float().mean()) for name, values in right.items()}
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.csv, as the leaderboard takes it."""
+        self.leaderboard(model).to_csv(folder / f"{name}.csv", index=False)
+
+    def leaderboard(self, model: nn.Module) -> pd.DataFrame:
+        """The test set's csv: the answers' probabilities, then those of the reasons for each answer in turn."""
+        columns = {"annot_id": [one.annotation for one in self.questions]}
+        parts = [("answer", self.probabilities(model, self.answers))]
+        for answer in range(NUM_CHOICES):
+            asked = [(asked_for_reason(one, answer), one.rationales) for one in self.questions]
+            parts.append((f"rationale_conditioned_on_a{answer}", self.probabilities(model, self._encode(asked))))
+        table = pd.DataFrame(columns)
+        for name, values in parts:
+            for choice in range(NUM_CHOICES):
+                table[f"{name}_{choice}"] = values[:, choice].numpy()
+        return table
+
+
+def asked_for_reason(question: VcrQuestion, answer: int | None) -> str:
+    """The question as QA -> R asks it."""
+    assert answer is not None
+    return f"{question.question} {question.answers[answer]}"

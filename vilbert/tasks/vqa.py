@@ -1,0 +1,212 @@
+"""VQA v2: a question about an image, answered by one of a list of answers.
+
+Dimension key:
+    B: batch   A: answers
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from extract.store import RegionStore
+from vilbert.inputs import Batch
+from vilbert.metrics import normalised_answer, vqa_accuracy
+from vilbert.padding import pad_images, pad_texts
+from vilbert.sampling import Draw
+from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
+
+MIN_COUNT = 9  # times that an answer has to be the most frequent one of a question
+SCORE_A_PERSON = 0.3
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, and what ten people answered; () in a test set."""
+
+    annotation: str  # question_id
+    image_key: str
+    text: str
+    answers: tuple[str, ...]
+
+
+def read_questions(questions: Path, annotations: Path | None, *, image_key: str) -> Reading[Question]:
+    """One split as it is published.
+
+    Args:
+        annotations: None for a test set.
+        image_key: how images are called, such as 'COCO_val2014_{image_id:012d}'.
+    Raises: FileNotFoundError; ValueError for a file that is cut off or of another format.
+    """
+    answers = {} if annotations is None else answers_of(annotations)
+    kept, dropped = [], []
+    asked: set[str] = set()
+    for row in rows_of(questions, "questions"):
+        annotation = str(row["question_id"])
+        asked.add(annotation)
+        text = str(row["question"]).strip()
+        if not text:
+            dropped.append(Dropped(annotation, "empty_question", repr(row["question"])))
+        elif annotations is not None and annotation not in answers:
+            dropped.append(Dropped(annotation, "no_annotation", annotations.name))
+        else:
+            key = image_key.format(image_id=row["image_id"])
+            kept.append(Question(annotation, key, text, answers.get(annotation, ())))
+    dropped += [Dropped(annotation, "no_question", questions.name) for annotation in answers if annotation not in asked]
+    return Reading(kept, dropped)
+
+
+def answers_of(annotations: Path) -> dict[str, tuple[str, ...]]:
+    """By question_id."""
+    return {
+        str(row["question_id"]): tuple(one["answer"] for one in row["answers"])
+        for row in rows_of(annotations, "annotations")
+    }
+
+
+def rows_of(path: Path, name: str) -> list[dict]:
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get(name), list):
+        raise ValueError(f"{path} holds no list '{name}', expected VQA v2's {name} file")
+    return content[name]
+
+
+def minival(questions: Sequence[Question], *, size: int) -> tuple[list[Question], list[Question]]:
+    """What is trained on and what is kept back of the validation set: the `size` highest question ids.
+
+    Source: vilbert_beta and vilbert-multi-task keep back 3,000.
+    """
+    ordered = sorted(questions, key=lambda question: int(question.annotation))
+    return ordered[: len(ordered) - size], ordered[len(ordered) - size :]
+
+
+def answer_list(annotations: Iterable[Path], *, min_count: int = MIN_COUNT) -> list[str]:
+    """Answers that are the most frequent one of at least `min_count` questions, the commonest first: 3,129 of VQA v2.
+
+    Raises: ValueError if there is none.
+    """
+    counts = Counter(
+        normalised_answer(row["multiple_choice_answer"]) for path in annotations for row in rows_of(path, "annotations")
+    )
+    answers = [
+        answer for answer, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= min_count
+    ]
+    if not answers:
+        raise ValueError(f"no answer stands {min_count} times or more; lower min_answer_count")
+    return answers
+
+
+def read_answer_list(path: Path) -> list[str]:
+    """A list of answers by their number, such as the trainval_label2ans.json that comes with published weights.
+
+    Raises: ValueError for something else, or an answer that stands twice.
+    """
+    answers = read_json(path)
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(f"{path} holds no list of answers")
+    if len(set(answers)) != len(answers):
+        twice = next(answer for answer, count in Counter(answers).items() if count > 1)
+        raise ValueError(f"{path} holds '{twice}' more than once")
+    return answers
+
+
+def demand_answers(id2label: dict[int, str], answers: Sequence[str]) -> None:
+    """Raises: ValueError if a model's head was trained on another list of answers, or on another order of this one."""
+    known = [id2label[index] for index in sorted(id2label)]
+    if known != list(answers):
+        differs = [index for index, (one, other) in enumerate(zip(known, answers, strict=False)) if one != other]
+        first = (
+            f"answer {differs[0]} is '{known[differs[0]]}' and '{answers[differs[0]]}'" if differs else "one is longer"
+        )
+        raise ValueError(
+            f"the model knows {len(known)} answers, the list has {len(answers)}, and {first}; give the model's own "
+            "list as finetuning.vqa.answers"
+        )
+
+
+def soft_scores(answers: Sequence[str], index: dict[str, int]) -> dict[int, float]:
+    """Score of each answer that somebody gave and the list has: 0.3, 0.6, 0.9, 1 for one, two, three, more people.
+
+    Source: Anderson et al. 2018; Lu et al. 2019, section 3.3.
+    """
+    counts = Counter(normalised_answer(answer) for answer in answers)
+    return {index[answer]: min(1.0, SCORE_A_PERSON * count) for answer, count in counts.items() if answer in index}
+
+
+class VqaDataset(Dataset):
+    """Questions as batches with `labels`, the scores of all answers [B, A]."""
+
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        store: RegionStore,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        answers: Sequence[str],
+        max_tokens: int,
+    ):
+        self.questions, self.store, self.answers = questions, store, answers
+        self.pad_token_id = tokenizer.pad_token_id
+        self.texts = encode_texts(tokenizer, [question.text for question in questions], max_tokens=max_tokens)
+        index = {answer: number for number, answer in enumerate(answers)}
+        self.scores = [soft_scores(question.answers, index) for question in questions]
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each question, [N]."""
+        return np.array([len(text.ids) for text in self.texts])
+
+    def __getitems__(self, draws: Sequence[Draw]) -> Batch:
+        return self.batch([draw.example for draw in draws])
+
+    def batch(self, examples: Sequence[int]) -> Batch:
+        """What VilbertForQuestionAnswering.forward takes."""
+        labels = torch.zeros(len(examples), len(self.answers))
+        for row, example in enumerate(examples):
+            for answer, score in self.scores[example].items():
+                labels[row, answer] = score
+        texts = pad_texts([self.texts[example] for example in examples], pad_token_id=self.pad_token_id)
+        images = pad_images([self.store[self.questions[example].image_key] for example in examples])
+        return texts | images | {"labels": labels}
+
+    def predict(self, model: nn.Module) -> list[dict]:
+        """What the challenge's server takes: question_id and answer."""
+        device = next(model.parameters()).device
+        order = np.argsort(self.lengths, kind="stable")
+        answered: dict[int, int] = {}
+        for start in range(0, len(order), EVALUATION_BATCH):
+            examples = order[start : start + EVALUATION_BATCH].tolist()
+            batch = self.batch(examples)
+            del batch["labels"]
+            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
+            answered.update(zip(examples, logits.argmax(-1).tolist(), strict=True))
+        return [
+            {"question_id": int(question.annotation), "answer": self.answers[answered[number]]}
+            for number, question in enumerate(self.questions)
+        ]
+
+    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+        """{name}.json, as the challenge's server takes it."""
+        (folder / f"{name}.json").write_text(json.dumps(self.predict(model)))
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """`accuracy`, the official one, in percent."""
+        predictions = self.predict(model)
+        return {
+            "accuracy": mean(
+                vqa_accuracy(prediction["answer"], question.answers)
+                for prediction, question in zip(predictions, self.questions, strict=True)
+            )
+        }

@@ -1,0 +1,172 @@
+# The pretrained model -> a model a task, and its measure.
+TASKS = ("vqa", "vcr", "refcoco", "retrieval")
+GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  # boxes that files name, their format
+# What the drawn world's come from is the whole folder: Snakemake knows no part of it.
+ANNOTATIONS = SETTINGS.finetuning.annotations or "<results>/tasks"
+IMAGES = SETTINGS.finetuning.images or "<results>/tasks"
+START = SETTINGS.finetuning.start_from or "<results>/pretrain/model"
+
+
+localrules:
+    finetune,
+
+
+rule finetune:
+    """Every fine-tune, and its measures in one table."""
+    input:
+        "<results>/report/finetuning.csv",
+
+
+for task in TASKS:
+
+    rule:
+        name:
+            f"finetune_{task}"
+        input:
+            f"<results>/finetune/{task}/model",
+        localrule: True
+
+
+rule pack_task_images:
+    """The images that the annotations speak of, as a shard."""
+    input:
+        IMAGES,
+    output:
+        tar="<results>/tasks_features/images.tar",
+        table="<results>/tasks_features/images.parquet",
+    log:
+        "<logs>/pack_task_images.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(120),
+    params:
+        folder=SETTINGS.finetuning.images or f"{RESULTS}/tasks/images",
+    shell:
+        "python -m extract.folder {params.folder} {output} > {log} 2>&1"
+
+
+use rule extract_regions as extract_task_regions with:
+    input:
+        tar="<results>/tasks_features/images.tar",
+        table="<results>/tasks_features/images.parquet",
+        model=DETECTOR,
+    output:
+        store="<results>/tasks_features/detected.lmdb",
+        manifest="<results>/tasks_features/detected.json",
+        counts="<results>/tasks_features/detected.parquet",
+    log:
+        "<logs>/extract_task_regions.log",
+    benchmark:
+        "<times>/extract_task_regions.tsv"
+
+
+rule extract_given_boxes:
+    """Features of the boxes that annotations name: VCR's objects, and what RefCOCO's expressions mean."""
+    input:
+        tar="<results>/tasks_features/images.tar",
+        annotations=ANNOTATIONS,
+        model=DETECTOR,
+    output:
+        store="<results>/tasks_features/{boxes}.lmdb",
+        manifest="<results>/tasks_features/{boxes}.json",
+        dropped="<results>/tasks_features/{boxes}_dropped.csv",
+    log:
+        "<logs>/extract_given_boxes/{boxes}.log",
+    benchmark:
+        "<times>/extract_given_boxes/{boxes}.tsv"
+    wildcard_constraints:
+        boxes="|".join(GIVEN),
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
+        gpu=SETTINGS.gpus_per_job,
+    params:
+        kind=lambda wildcards: GIVEN[wildcards.boxes],
+        file=lambda wildcards: SETTINGS.box_file(wildcards.boxes),
+        names=lambda wildcards, input: SETTINGS.box_names(wildcards.boxes, input.annotations),
+        detector=SETTINGS.json("detector"),
+    shell:
+        "python -m extract.given_boxes {input.tar} {params.kind} {input.annotations}/{params.file:q} {input.model}"
+        " {output} {params.names} --detector {params.detector:q} > {log} 2>&1"
+
+
+rule finetune_task:
+    """One task. Started again, it goes on from the last checkpoint."""
+    input:
+        model=START,
+        store=lambda wildcards: f"<results>/tasks_features/{SETTINGS.candidates(wildcards.task)}.lmdb",
+        annotations=ANNOTATIONS,
+        given=lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
+    output:
+        model=directory("<results>/finetune/{task}/model"),
+        metrics="<results>/finetune/{task}/metrics.jsonl",
+        dropped="<results>/finetune/{task}/dropped.csv",
+        predictions=directory("<results>/finetune/{task}/predictions"),
+    log:
+        "<logs>/finetune/{task}.log",
+    benchmark:
+        "<times>/finetune/{task}.tsv"
+    wildcard_constraints:
+        task="|".join(TASKS),
+    conda:
+        "../../envs/vilbert.yaml"
+    threads: 2 + SETTINGS.runtime.num_workers
+    resources:
+        mem_mb=scaled(8000),
+        runtime=scaled(1440),
+        gpu=SETTINGS.gpus_per_training,
+    params:
+        checkpoints=f"{RESULTS}/finetune/{{task}}/checkpoints",
+        given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
+        settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
+        runtime=SETTINGS.json("runtime"),
+    shell:
+        "python -m vilbert.launch {resources.gpu} vilbert.finetune"
+        " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
+        " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
+
+
+rule zero_shot_retrieval:
+    """Retrieval by the pretrained alignment head, without training."""
+    input:
+        model=START,
+        store="<results>/tasks_features/detected.lmdb",
+        annotations=ANNOTATIONS,
+    output:
+        metrics="<results>/zero_shot_retrieval/metrics.json",
+        dropped="<results>/zero_shot_retrieval/dropped.csv",
+    log:
+        "<logs>/zero_shot_retrieval.log",
+    benchmark:
+        "<times>/zero_shot_retrieval.tsv"
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(600),
+        gpu=SETTINGS.gpus_per_training,
+    params:
+        settings=lambda wildcards: SETTINGS.finetuning_json("retrieval"),
+    shell:
+        "python -m vilbert.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule describe_finetuning:
+    """What each fine-tune comes to on held-out images."""
+    input:
+        [f"<results>/finetune/{task}/metrics.jsonl" for task in TASKS if getattr(SETTINGS.finetuning, task) is not None],
+    output:
+        report("<results>/report/finetuning.csv", caption="../report/finetuning.rst", category="Fine-tuning"),
+    log:
+        "<logs>/describe_finetuning.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    shell:
+        "python -m vilbert.task_table {input} {output} > {log} 2>&1"
