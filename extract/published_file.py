@@ -15,15 +15,16 @@ CHUNK_SIZE = 1 << 20  # bytes
 
 
 def main(url: str, output: Path, sha256: Annotated[str | None, typer.Option(help="that the file must have")] = None):
-    """Copy what lies at an https:, http: or file: address to `output`."""
+    """Copy what lies at an https:, http: or file: address to `output`, and print its sha256."""
     try:
-        fetch_published_file(url, output, sha256=sha256)
+        found = fetch_published_file(url, output, sha256=sha256)
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from error
+    print(f"{output} has the sha256 {found}, {'as expected' if sha256 else 'which was not checked'}")
 
 
-def fetch_published_file(url: str, output: Path, *, sha256: str | None) -> None:
-    """Copy `url` to `output`, whole or not at all.
+def fetch_published_file(url: str, output: Path, *, sha256: str | None) -> str:
+    """Copy `url` to `output`, whole or not at all; give its sha256.
 
     Raises: ValueError if the scheme is another or the digest is not `sha256`; FileNotFoundError, OSError if `url`
         gives no file.
@@ -46,6 +47,7 @@ def fetch_published_file(url: str, output: Path, *, sha256: str | None) -> None:
                 raise ValueError(f"{url} has the sha256 {digest.hexdigest()}, expected {sha256}")
     except urllib.error.URLError as error:
         raise FileNotFoundError(f"{url} gives no file: {error.reason}") from error
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

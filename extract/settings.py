@@ -148,7 +148,9 @@ class BottomUpSettings(Section):
     """How a detector of bottom-up attention's family runs."""
 
     url: str | None = Field(description="https: or file: address of the weights; null: they are there already")
-    sha256: str | None = Field(description="of the weights; a file with another is refused; null: not checked")
+    sha256: str | None = Field(
+        description="of the weights; a file with another is refused; null: printed in the log, not checked"
+    )
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
     longer_side: PositiveInt = Field(description="pixels, at most, after that")
     num_proposals: PositiveInt = Field(description="boxes of an image, at most, of which regions are selected")

@@ -1,5 +1,6 @@
 """The published configs, as far as a dry run goes: nothing is fetched."""
 
+import hashlib
 import os
 import re
 import subprocess
@@ -20,14 +21,12 @@ WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
     ("configfiles", "counts"),
     [
         ((ROOT / "config.yaml",), {"download": 5, "extract_regions": 5, "train_detector": 1, "pretrain": 1}),
-        (REAL, {"fetch_caption_list": 2, "download": 334, "extract_regions": 334, "pretrain": 1}),
+        (REAL, {"fetch_detector": 1, "fetch_caption_list": 2, "download": 334, "extract_regions": 334, "pretrain": 1}),
         (WEBDATASET, {"fetch_tar": 592, "import_webdataset": 592, "extract_regions": 592, "count_captions": 2}),
     ],
     ids=["drawn", "conceptual_captions", "cc3m_webdataset"],
 )
 def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights/faster_rcnn_from_caffe.pkl").touch()
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
     printed = subprocess.check_output(
         [sys.executable, "-m", "snakemake", *plan, "--configfile", *map(str, configfiles), "--", "all"],
@@ -37,6 +36,34 @@ def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     )
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE)}
     assert {name: planned.get(name) for name in counts} == counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_published", [True, False], ids=["as published", "another"])
+def test_the_detectors_weights_are_fetched_and_their_digest_is_checked(tmp_path, is_published):
+    published, overlay = tmp_path / "published.pkl", tmp_path / "mine.yaml"
+    published.write_bytes(b"weights" * 7)
+    digest = hashlib.sha256(published.read_bytes() if is_published else b"others").hexdigest()
+    bottom_up = {"url": published.as_uri(), "sha256": digest}
+    overlay.write_text(yaml.safe_dump({"detector": {"weights": "weights/mine.pkl", "bottom_up": bottom_up}}))
+    target = ["--cores", "1", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            *target,
+            "--configfile",
+            *map(str, (*REAL, overlay)),
+            "--",
+            "fetch_detector",
+        ],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    log = (tmp_path / "logs/conceptual_captions/fetch_detector.log").read_text()
+    assert (done.returncode == 0) == (tmp_path / "weights/mine.pkl").exists() == is_published
+    assert f"sha256 {digest}, as expected" in log if is_published else f"expected {digest}" in log
 
 
 def test_the_conda_environment_is_the_projects_dependencies_at_their_pins():
