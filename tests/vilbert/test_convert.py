@@ -257,7 +257,6 @@ def test_a_tensor_of_another_shape_is_named(tmp_path):
         converted(tmp_path, state, config)
 
 
-<<<<<<< HEAD
 def test_a_tokenizer_makes_a_processor_that_the_commands_read(tmp_path):
     state, config = checkpoint("single_stream")
     save_file(state, tmp_path / "model.safetensors")
@@ -276,7 +275,8 @@ def test_a_tokenizer_makes_a_processor_that_the_commands_read(tmp_path):
     assert processor.tokenizer.tokenize("red dog") == ["red", "dog"]
     with pytest.raises(FileNotFoundError, match=r"holds no processor; convert the checkpoint with --tokenizer"):
         read_processor(tmp_path / "without")
-=======
+
+
 def test_whole_numbers_are_no_weights(tmp_path):
     """Of a quantized file, say: they would be cast, and the model be another."""
     state, config = checkpoint()
@@ -290,7 +290,6 @@ def test_a_segment_table_without_the_regions_row_is_named(tmp_path):
     key = "bert.image_embeddings.token_type_embeddings.weight"
     with pytest.raises(ValueError, match=rf"'{key}' has the shape \[1, .*\], expected a row for each of 2 segments"):
         converted(tmp_path, state | {key: state[key][:1]}, config, task="vqa")
->>>>>>> 0241c8c5d6266998ea7dc86b8943f97b206e0a23
 
 
 def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
