@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from extract.download_reason import DownloadFailure, DownloadReason
@@ -12,6 +13,7 @@ from extract.download_reason import DownloadFailure, DownloadReason
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
 QUALITY = 95  # of JPEGs that are written anew, as in img2dataset
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
+DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}  # grey with 16 bits a pixel
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -84,6 +86,8 @@ def _stored(
 
 def _without_transparency(image: Image.Image) -> Image.Image:
     """RGB or grey, over white where one could see through."""
+    if image.mode in DEEP_MODES:  # Pillow would cut what is above 255, which is nearly all
+        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

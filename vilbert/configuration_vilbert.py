@@ -1,5 +1,6 @@
 """Model configuration: the sizes of the two streams and where they meet, and of the single stream."""
 
+import math
 from typing import Literal
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -37,6 +38,8 @@ class TextAndRegionsConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         require_one_of("visual_target", self.visual_target, ("classes", "features", "contrastive"))
         require_one_of("answer_head", self.answer_head, ("relu", "gelu_norm"))
+        require_number("dropout", self.dropout, highest=1)
+        require_number("initializer_range", self.initializer_range, highest=math.inf)
         require_division("text_num_heads", self.text_num_heads, "text_hidden_size", self.text_hidden_size)
 
 
@@ -73,8 +76,11 @@ class VilbertConfig(TextAndRegionsConfig):
             )
         for stream in ("text", "visual"):
             places, num_layers = getattr(self, f"{stream}_co_layers"), getattr(self, f"{stream}_num_layers")
-            if list(places) != sorted(places) or not all(0 <= place <= num_layers for place in places):
-                raise ValueError(f"{stream}_co_layers are {places}, expected them to ascend within 0 to {num_layers}")
+            are_layers = all(isinstance(place, int) and 0 <= place <= num_layers for place in places)
+            if not are_layers or list(places) != sorted(places):
+                raise ValueError(
+                    f"{stream}_co_layers are {places}, expected whole numbers that ascend within 0 to {num_layers}"
+                )
 
 
 class VilbertSingleStreamConfig(TextAndRegionsConfig):
@@ -98,9 +104,14 @@ def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is '{value}', expected one of {', '.join(allowed)}")
 
 
+def require_number(name: str, value: float, *, highest: float) -> None:
+    if not (isinstance(value, int | float) and 0 <= value <= highest):
+        raise ValueError(f"{name} is {value!r}, expected a number from 0 to {highest}")
+
+
 def require_division(name: str, num_heads: int, width_name: str, width: int) -> None:
-    if num_heads < 1 or width % num_heads:
-        raise ValueError(f"{name} is {num_heads}, expected a divisor of {width_name}, {width}")
+    if not isinstance(num_heads, int) or num_heads < 1 or width % num_heads:
+        raise ValueError(f"{name} is {num_heads!r}, expected a divisor of {width_name}, {width}")
 
 
 AutoConfig.register(VilbertConfig.model_type, VilbertConfig)

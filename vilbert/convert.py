@@ -143,7 +143,10 @@ def build(
 
 
 def translate(state: dict[str, Tensor], *, is_two_stream: bool, task: Task) -> Conversion:
-    """Each tensor of the original under our name, or the reason why it has none."""
+    """Each tensor of the original under our name, or the reason why it has none.
+
+    Raises: ValueError for what cannot be a weight.
+    """
     trunk = TEXT_EMBEDDINGS | (TWO_STREAM if is_two_stream else SINGLE_STREAM)
     table = trunk | HEADS[task]
     others = {module: other for other, modules in HEADS.items() if other != task for module in modules}
@@ -157,8 +160,12 @@ def translate(state: dict[str, Tensor], *, is_two_stream: bool, task: Task) -> C
             other = others.get(module)
             conversion.ignored[key] = reason or (f"of the head for {other}" if other else UNKNOWN)
             continue
+        if not tensor.is_floating_point():
+            raise ValueError(f"'{key}' is of {tensor.dtype}, expected floating point numbers")
         name = ours.replace(".N.", f".{number[0]}.") if number else ours
         if name.endswith(".segment"):
+            if tensor.ndim != 2 or len(tensor) != 2:
+                raise ValueError(f"'{key}' has the shape {list(tensor.shape)}, expected a row for each of 2 segments")
             tensor = tensor[1]  # regions always have segment 1
         else:
             name = f"{name}.{kind}"
@@ -177,6 +184,8 @@ def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
             length = state.get(key.removesuffix("v") + "g")
             if length is None:
                 raise ValueError(f"'{key}' has no weight_g beside it, expected both of weight normalisation")
+            if length.numel() != 1:  # one a row would spread without an error, and give other weights
+                raise ValueError(f"'{key[:-1]}g' has the shape {list(length.shape)}, expected one length of the matrix")
             norm = direction.double().norm()
             plain[key.removesuffix("_v")] = (length.double() * direction.double() / norm).to(direction.dtype)
     return plain

@@ -40,6 +40,8 @@ REFUSED = {  # what makes another model of it, and the only value that does not
     "model": "bert",
 }
 READ = {*SIZES, *CHOICES, *REFUSED, "with_coattention", "visual_target", "predict_feature", "v_target_size"}
+REGION_DECODER = "cls.imagePredictions.decoder.weight"
+TASK_TOKENS = "bert.embeddings.task_embeddings.weight"
 VISUAL_TARGETS = {0: "classes", 1: "features", 2: "contrastive"}  # of vilbert-multi-task
 
 
@@ -78,7 +80,7 @@ def config_of(state: dict[str, Tensor], original: dict | None) -> TextAndRegions
     stated = {ours: original[theirs] for theirs, ours in CHOICES.items() if theirs in original}
     if is_single:
         stated = {ours: value for ours, value in stated.items() if hasattr(VilbertSingleStreamConfig, ours)}
-    elif original.get("with_coattention") is False:
+    elif not original.get("with_coattention", True):
         stated |= {"text_co_layers": (), "visual_co_layers": ()}
     values = sizes | usual | stated | prediction_sizes(state, sizes, original)
     num_bridges = values.pop("num_bridges", 0)
@@ -109,7 +111,7 @@ def two_stream_sizes(state: dict[str, Tensor]) -> dict:
         "visual_intermediate_size": size_of(state, "bert.encoder.v_layer.0.intermediate.dense.weight", 2)[0],
         "co_hidden_size": co_hidden,
         "num_bridges": count(state, "bert.encoder.c_layer"),
-        "num_task_tokens": len(state.get("bert.embeddings.task_embeddings.weight", ())),
+        "num_task_tokens": size_of(state, TASK_TOKENS, 2)[0] if TASK_TOKENS in state else 0,
     }
 
 
@@ -151,12 +153,11 @@ def prediction_sizes(state: dict[str, Tensor], sizes: dict, original: dict) -> d
     """What the heads predict: regions' classes or features, answers, and by which kind of head."""
     found: dict = {}
     number = original.get("visual_target", 0)
-    if number not in VISUAL_TARGETS:
+    if number not in list(VISUAL_TARGETS):  # a list, as what cannot be hashed is no number either
         raise ValueError(f"the config's visual_target is {number}, expected one of {list(VISUAL_TARGETS)}")
     target = VISUAL_TARGETS[number]
-    region_decoder = state.get("cls.imagePredictions.decoder.weight")
-    if region_decoder is not None:
-        width = len(region_decoder)
+    if REGION_DECODER in state:
+        width = size_of(state, REGION_DECODER, 2)[0]
         if original.get("predict_feature") or (not original and width == sizes["visual_feature_size"]):
             target = "features"
         if original.get("v_target_size", width) != width:
@@ -170,8 +171,8 @@ def prediction_sizes(state: dict[str, Tensor], sizes: dict, original: dict) -> d
         ("classifier.0.dense.weight", "classifier.1.weight", "gelu_norm"),
     ):
         if dense in state and decoder in state:
-            sizes_of_answers = {"num_labels": len(state[decoder]), "answer_hidden_size": len(state[dense])}
-            return found | sizes_of_answers | {"answer_head": kind}
+            num_answers, inner = size_of(state, decoder, 2)[0], size_of(state, dense, 2)[0]
+            return found | {"num_labels": num_answers, "answer_hidden_size": inner, "answer_head": kind}
     return found
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 NESTED = ("model_state_dict", "state_dict", "model")  # where training scripts put the weights beside other things
 RENAMED = {"gamma": "weight", "beta": "bias"}  # LayerNorm of the first BERT files
+# What the readers let through for damaged bytes: some are named, the others are what their own lines ran into.
+NAMED = (SafetensorError, RuntimeError, EOFError, OSError)
+UNFORESEEN = (LookupError, ValueError, TypeError, AttributeError, AssertionError, struct.error)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -49,7 +53,7 @@ def load_tensors(path: Path) -> Mapping:
         wanted = re.search(r"GLOBAL (\S+)", str(error))  # the rest of torch's message tells how to run it all the same
         reason = f"it asks for {wanted[1]}" if wanted else "it holds something else"
         raise ValueError(f"{path} is no pickle of tensors alone, refused: {reason}") from error
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
+    except (*NAMED, *UNFORESEEN) as error:
         raise ValueError(f"{path} cannot be read as a checkpoint: {first_line(error)}") from error
     if not isinstance(loaded, Mapping):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, expected tensors by name")

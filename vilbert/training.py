@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
-from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, ProgressCallback, TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
 from vilbert.checkpoints import STAGING, checkpoints_in, claim, discard_staged, step_of
@@ -84,9 +84,19 @@ def train(
         num_checkpoints_kept=runtime.num_checkpoints_kept,
         callbacks=callbacks,
     )
-    trainer.train(resume_from_checkpoint=str(earlier[-1]) if earlier else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(earlier[-1]) if earlier else None)
+    finally:
+        close_progress_bar(trainer)
     trainer.accelerator.wait_for_everyone()
     return trainer.accelerator.unwrap_model(trainer.model), read_metrics(checkpoints / "metrics.jsonl")
+
+
+def close_progress_bar(trainer: VilbertTrainer) -> None:
+    """Of a training that failed; else its last line would come after the error's."""
+    callback: Any = trainer.pop_callback(ProgressCallback)
+    if callback is not None and callback.training_bar is not None:
+        callback.training_bar.close()
 
 
 def make_sampler(

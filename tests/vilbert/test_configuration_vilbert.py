@@ -83,8 +83,13 @@ def test_copies_of_a_configuration_are_equal(any_config):
         ({"text_num_heads": 5}, "text_num_heads is 5, expected a divisor of text_hidden_size, 12"),
         ({"co_num_heads": 3}, "co_num_heads is 3, expected a divisor of co_hidden_size, 8"),
         ({"text_co_layers": (1, 2, 3)}, "are 3 and 2, expected pairs"),
-        ({"text_co_layers": (3, 2)}, "expected them to ascend within 0 to 4"),
-        ({"visual_co_layers": (0, 3)}, "expected them to ascend within 0 to 2"),
+        ({"text_co_layers": (3, 2)}, "expected whole numbers that ascend within 0 to 4"),
+        ({"visual_co_layers": (0, 3)}, "expected whole numbers that ascend within 0 to 2"),
+        ({"visual_co_layers": (0, 1.5)}, r"visual_co_layers are \(0, 1.5\), expected whole numbers"),
+        ({"text_num_heads": "2"}, "text_num_heads is '2', expected a divisor"),
+        ({"dropout": 1.5}, "dropout is 1.5, expected a number from 0 to 1"),
+        ({"dropout": float("nan")}, "dropout is nan, expected a number from 0 to 1"),
+        ({"initializer_range": "0.02"}, "initializer_range is '0.02', expected a number from 0 to inf"),
     ],
 )
 def test_sizes_that_do_not_fit_are_named(two_stream_config, changed, message):

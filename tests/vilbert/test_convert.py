@@ -160,6 +160,12 @@ def test_weight_norm_is_folded_over_the_whole_matrix():
         folded({"a.weight_v": direction})
 
 
+def test_a_length_for_each_row_is_no_weight_norm_of_the_original():
+    """Torch's own default: it would spread over the matrix, and give other weights without an error."""
+    with pytest.raises(ValueError, match=r"'head.weight_g' has the shape \[5, 1\], expected one length of the matrix"):
+        folded({"head.weight_v": torch.ones(5, 3), "head.weight_g": torch.ones(5, 1)})
+
+
 def test_without_a_config_the_layout_is_the_published_one(tmp_path):
     """Heads of 64 (text), 128 (visual, co): here one each; the last text layers meet the first visual ones."""
     converted(tmp_path, checkpoint()[0], None)
@@ -269,6 +275,21 @@ def test_a_tokenizer_makes_a_processor_that_the_commands_read(tmp_path):
     assert processor.tokenizer.tokenize("red dog") == ["red", "dog"]
     with pytest.raises(FileNotFoundError, match=r"holds no processor; convert the checkpoint with --tokenizer"):
         read_processor(tmp_path / "without")
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    """Of a quantized file, say: they would be cast, and the model be another."""
+    state, config = checkpoint()
+    key = "bert.encoder.layer.1.output.dense.weight"
+    with pytest.raises(ValueError, match=rf"'{key}' is of torch.int8, expected floating point numbers"):
+        converted(tmp_path, state | {key: torch.ones(8, 13, dtype=torch.int8)}, config)
+
+
+def test_a_segment_table_without_the_regions_row_is_named(tmp_path):
+    state, config = checkpoint("single_stream")
+    key = "bert.image_embeddings.token_type_embeddings.weight"
+    with pytest.raises(ValueError, match=rf"'{key}' has the shape \[1, .*\], expected a row for each of 2 segments"):
+        converted(tmp_path, state | {key: state[key][:1]}, config, task="vqa")
 
 
 def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):

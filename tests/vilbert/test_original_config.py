@@ -41,5 +41,20 @@ def test_a_json_may_switch_co_attention_off(state):
     assert config.text_co_layers == config.visual_co_layers == ()
 
 
+def test_co_attention_is_off_for_whatever_the_original_takes_for_false(state):
+    assert config_of(state, {"with_coattention": 0}).text_co_layers == ()
+
+
+def test_a_target_of_another_kind_is_named(state):
+    with pytest.raises(ValueError, match=r"visual_target is \[1\], expected one of \[0, 1, 2\]"):
+        config_of(state, {"visual_target": [1]})
+
+
+@pytest.mark.parametrize("key", ["cls.imagePredictions.decoder.weight", "bert.embeddings.task_embeddings.weight"])
+def test_a_number_where_a_matrix_stands_is_named(state, key):
+    with pytest.raises(ValueError, match=rf"'{key}' has the shape \[\], expected 2 dimensions"):
+        config_of(state | {key: torch.tensor(7.0)}, None)
+
+
 def test_names_without_effect_are_listed():
     assert unread({"hidden_size": 8, "pooling_method": "mul", "fast_mode": True}) == ["fast_mode", "pooling_method"]

@@ -1,4 +1,5 @@
 import pickle
+import struct
 from fractions import Fraction
 
 import pytest
@@ -66,6 +67,23 @@ def test_half_a_file_is_named(tmp_path, is_zip):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(ValueError, match=r"model.bin cannot be read as a checkpoint"):
         read_state_dict(path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of protocols and storages that no whole file has
+def test_wherever_a_file_is_damaged_or_cut_an_error_names_it(tmp_path):
+    """Torch's unpickler lets through whatever its own lines run into: an index, a key, half a number, no utf-8."""
+    path, reasons = tmp_path / "model.bin", set()
+    torch.save({"bert.weight": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    changed = [whole[:place] + bytes([value]) + whole[place + 1 :] for place in range(len(whole)) for value in b"\0JK"]
+    for damaged in changed + [whole[:place] for place in range(len(whole))]:
+        path.write_bytes(damaged)
+        try:
+            read_state_dict(path)
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+            reasons.add(type(error.__cause__))
+    assert {IndexError, KeyError, TypeError, AttributeError, AssertionError, struct.error} <= reasons
 
 
 def test_what_is_no_tensor_is_named(tmp_path):
