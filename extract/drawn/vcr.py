@@ -62,19 +62,23 @@ def make_metadata(image: TaskImage) -> dict:
 
 
 def _question(scene: Scene, one: int, other: int, rng: random.Random) -> dict:
-    """Where one object is: beside another, because of how their looks and places go together."""
+    """Where one object is, or what stands there, because of what stands beside it.
+
+    Wrong looks have the right shape, which the names of the objects tell, and reasons say of the place what the answer
+    says: only the image tells the four apart.
+    """
     first, second = scene.shapes[one], scene.shapes[other]
     found = relation(first, second)
     assert found is not None
     asked: Tokens = ["Where", "is", [one], "?"]
-    wrong = [words for words in RELATIONS if words != found]
     if rng.random() < 0.5:
         asked = ["What", "stands", "where", [one], "is", "?"]
-        wrong_names = rng.sample([name for name in CLASSES if name != first.name], 3)
-        answers = [_looks(name, one, other, found) for name in (first.name, *wrong_names)]
+        answers = [_looks(name, one, other, found) for name in (first.name, *_wrong_names(first, rng))]
     else:
+        wrong = [words for words in RELATIONS if words != found]
         answers = [[[one], "is", *words.split(), [other], "."] for words in (found, *wrong)]
-    reasons = [_reason(words, first, second, one, other) for words in (found, *wrong)]
+    names = (second.name, *_wrong_names(second, rng))
+    reasons = [_reason(first.name, found, name, one, other) for name in names]
     answer_order, reason_order = (rng.sample(range(4), 4) for _ in range(2))
     return {
         "question": asked,
@@ -97,11 +101,15 @@ def _looks(name: str, one: int, other: int, found: str) -> Tokens:
     return [[one], "is", *with_article(name).split(), ",", *found.split(), [other], "."]
 
 
-def _reason(words: str, first: Shape, second: Shape, one: int, other: int) -> Tokens:
+def _reason(name: str, words: str, other_name: str, one: int, other: int) -> Tokens:
     """'[0] , a red circle , stands left of [1] , a blue square .'"""
-    names = (with_article(shape.name).split() for shape in (first, second))
-    first_name, second_name = names
-    return [[one], ",", *first_name, ",", "stands", *words.split(), [other], ",", *second_name, "."]
+    looks, other_looks = with_article(name).split(), with_article(other_name).split()
+    return [[one], ",", *looks, ",", "stands", *words.split(), [other], ",", *other_looks, "."]
+
+
+def _wrong_names(shape: Shape, rng: random.Random) -> list[str]:
+    """Three names of its shape in other colours."""
+    return rng.sample([name for name in CLASSES if name.endswith(f" {shape.shape}") and name != shape.name], 3)
 
 
 def _as_written(tokens: Tokens, scene: Scene) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from extract.drawn.scene import COLOURS, RELATIONS, SHAPES
 from extract.drawn.task_images import make_task_images
 from extract.drawn.tasks import draw_tasks
 
@@ -94,6 +95,24 @@ def test_vcr_has_four_choices_of_which_the_one_labelled_is_true(tasks, split, wo
         for choices, label in (("answer_choices", "answer_label"), ("rationale_choices", "rationale_label")):
             truths = [vcr_holds(tokens, scene) for tokens in line[choices]]
             assert truths == [number == line[label] for number in range(4)], line
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_only_the_colours_in_the_image_tell_which_looks_and_reasons_of_vcr_are_true(tasks, split):
+    for line in map(json.loads, (tasks / "vcr" / f"{split}.jsonl").read_text().splitlines()):
+        choices = [line["rationale_choices"]] + [line["answer_choices"]] * (line["question"][0] == "What")
+        for four in choices:
+            (words,) = {without_colours(tokens) for tokens in four}
+            named = [token for token in words.split() if token in SHAPES]
+            assert named == [line["objects"][token[0]] for token in four[0] if isinstance(token, list)][: len(named)]
+        said = (line["answer_choices"][line["answer_label"]], line["rationale_choices"][0])
+        answered, reasoned = ([words in without_colours(tokens) for words in RELATIONS] for tokens in said)
+        assert answered == reasoned
+
+
+def without_colours(tokens: list) -> str:
+    words = [token if isinstance(token, str) else f"<{token[0]}>" for token in tokens]
+    return " ".join({"an": "a"}.get(word, word) for word in words if word not in COLOURS)
 
 
 def vcr_holds(tokens: list, scene) -> bool:
