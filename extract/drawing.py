@@ -17,7 +17,7 @@ def draw_regions(
     """A copy of `image` with the boxes, their likeliest class and its probability.
 
     Args:
-        classes: names, background first.
+        classes: names, background first; none: the regions are numbered.
         only_confident: leave out the regions that are below the selection's threshold.
     """
     scale = max(1, round(MIN_SIDE / max(image.size)))
@@ -26,11 +26,11 @@ def draw_regions(
     font = ImageFont.load_default(size=max(11, drawn.height // 34))
     count = regions.num_confident if only_confident else len(regions)
     for index in reversed(range(count)):  # the most confident on top
-        best = int(np.argmax(regions.class_probs[index][1:])) + 1
+        best = int(np.argmax(regions.class_probs[index][1:])) + 1 if classes else index
         colour = COLOURS[best % len(COLOURS)]
         x1, y1, x2, y2 = (float(corner) * scale for corner in regions.boxes[index])
         canvas.rectangle((x1, y1, x2, y2), outline=colour, width=max(2, drawn.height // 220))
-        label = f"{classes[best]} {regions.scores[index]:.2f}"
+        label = f"{classes[best]} {regions.scores[index]:.2f}" if classes else str(index)
         left, top, right, bottom = canvas.textbbox((0, 0), label, font=font)
         y = max(0.0, y1 - (bottom - top) - 5)
         x = min(x1, max(0.0, drawn.width - (right - left) - 6))

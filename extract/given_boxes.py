@@ -16,6 +16,7 @@ import torch
 import typer
 from tqdm import tqdm
 
+from extract.boxes import box_objection, cut_off
 from extract.detector import Detector, Proposals, best_device, load_detector
 from extract.regions import DecodedImage, decoded_windows, in_parts
 from extract.settings import DetectorSettings
@@ -23,7 +24,6 @@ from extract.store import Regions, RegionStoreWriter, manifest_path
 from extract.tables import whole_file
 
 Boxes = dict[str, np.ndarray]  # image key -> [N, 4] float32, x1 y1 x2 y2 in pixels
-OVERSHOOT = 1.0  # pixels that a box may reach beyond the image; it is cut off there
 WINDOW = 64  # images that are decoded together
 
 
@@ -144,7 +144,7 @@ def extract_given(tar: Path, store: Path, boxes: Boxes, *, detector: Detector, b
                     rows.append({"image_key": image.key, "reason": reason, "detail": detail})
                 else:
                     assert image.pixels is not None
-                    usable[image.key] = (image.pixels, cut_off(boxes[image.key], image.pixels))
+                    usable[image.key] = (image.pixels, cut_off(boxes[image.key], size_of(image.pixels)))
             found = dict(pooled(usable, detector=detector, batch_size=batch_size))
             for key in sorted(found, key=str.encode):
                 writer.put(key, found[key])
@@ -158,19 +158,14 @@ def objection(image: DecodedImage, boxes: Boxes) -> tuple[str | None, str | None
     given = boxes.get(image.key)
     if given is None or not len(given):
         return "no_boxes", None
-    height, width = image.pixels.shape[:2]
-    limit = np.array([width, height, width, height]) + OVERSHOOT
-    is_bad = ~((given >= -OVERSHOOT) & (given <= limit)).all(axis=1) | (given[:, :2] >= given[:, 2:]).any(axis=1)
-    if not is_bad.any():
-        return None, None
-    first = int(np.flatnonzero(is_bad)[0])
-    box = " ".join(f"{value:g}" for value in given[first])
-    return "bad_box", f"box {first}: {box}, the image is {width} x {height}"
+    detail = box_objection(given, size_of(image.pixels))
+    return (None, None) if detail is None else ("bad_box", detail)
 
 
-def cut_off(boxes: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+def size_of(pixels: np.ndarray) -> tuple[int, int]:
+    """Width and height of [H, W, 3]."""
     height, width = pixels.shape[:2]
-    return np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
+    return width, height
 
 
 def pooled(

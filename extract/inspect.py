@@ -46,7 +46,8 @@ def describe_store(path: Path, store: RegionStore) -> list[str]:
     lines = [f"{path}: {manifest.num_records} images, {path.stat().st_size / 1e6:.1f} MB"]
     lines += [f"  features   {manifest.feature_size} x {manifest.dtype}, boxes: {manifest.box_source}"]
     kept = manifest.num_classes_kept or "all"
-    lines += [f"  classes    {manifest.num_classes} with the background, {kept} kept a region"]
+    classes = f"{manifest.num_classes} with the background, {kept} kept a region" if manifest.classes else "not known"
+    lines += [f"  classes    {classes}"]
     lines += [f"  selection  {', '.join(f'{name} {value}' for name, value in manifest.selection.items())}"]
     lines += [f"  detector   {', '.join(f'{name} {value}' for name, value in manifest.detector.items())}"]
     keys = list(store)

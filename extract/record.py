@@ -32,7 +32,7 @@ class Regions:
     """
 
     boxes: np.ndarray  # [N, 4] float32, x1 y1 x2 y2 in pixels of the image
-    scores: np.ndarray  # [N] float32, best class probability that survived the selection
+    scores: np.ndarray  # [N] float32, best class probability that survived the selection; imported: best one, or NaN
     features: np.ndarray  # [N, D] float16
     class_probs: np.ndarray  # [N, C] float16 or float32, background first
     image_size: tuple[int, int]  # width, height in pixels

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from extract.record import ALIGNMENT, SCHEMA_VERSION, Regions, pack, unpack
 from extract.tables import whole_file
 
-_MAX_KEY_BYTES = 511  # LMDB's own limit
+MAX_KEY_BYTES = 511  # LMDB's own limit
 _RECORDS_PER_COMMIT = 64
 
 
@@ -121,8 +121,8 @@ class RegionStoreWriter:
         Raises: ValueError for a key out of order, too long or empty, and for arrays that do not fit the store.
         """
         name = key.encode()
-        if not 1 <= len(name) <= _MAX_KEY_BYTES:
-            raise ValueError(f"image key '{key[:50]}' has {len(name)} bytes, expected 1 to {_MAX_KEY_BYTES}")
+        if not 1 <= len(name) <= MAX_KEY_BYTES:
+            raise ValueError(f"image key '{key[:50]}' has {len(name)} bytes, expected 1 to {MAX_KEY_BYTES}")
         if self._keys and name <= self._keys[-1].encode():
             raise ValueError(f"image key '{key}' comes after '{self._keys[-1]}', expected keys in ascending order")
         self._check(key, regions)
@@ -242,7 +242,7 @@ class RegionStore(Mapping[str, Regions]):
 
     def _shard_of(self, name: bytes) -> Path | None:
         index = bisect_right(self._first_keys, name) - 1
-        return self._paths[index] if index >= 0 and 1 <= len(name) <= _MAX_KEY_BYTES else None
+        return self._paths[index] if index >= 0 and 1 <= len(name) <= MAX_KEY_BYTES else None
 
     def _open(self, path: Path) -> lmdb.Environment:
         if self._pid != os.getpid():
@@ -293,22 +293,30 @@ _ENVIRONMENTS: weakref.WeakValueDictionary[tuple[int, int], lmdb.Environment] = 
 
 
 def _open_environment(path: Path, num_records: int) -> lmdb.Environment:
-    """Open a shard for reading, and see that the file is whole: a page beyond its end would kill the process."""
+    """Open a shard for reading, and see that all of its records are there."""
     status = path.stat()
     if (environment := _ENVIRONMENTS.get((status.st_dev, status.st_ino))) is not None:
         return environment
     remedy = f"make it anew with `snakemake --forcerun extract_regions {path}`"
+    environment = open_whole_lmdb(path, remedy=remedy)
+    if (num_found := environment.stat()["entries"]) != num_records:
+        raise ValueError(f"{path} has {num_found} records, its manifest says {num_records}; {remedy}")
+    _ENVIRONMENTS[status.st_dev, status.st_ino] = environment
+    return environment
+
+
+def open_whole_lmdb(path: Path, *, remedy: str) -> lmdb.Environment:
+    """An LMDB file for reading, whole: a page beyond its end would kill the process.
+
+    Raises: ValueError that ends in `remedy` for a file that is damaged, cut off or no LMDB.
+    """
     try:
         environment = lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False, create=False)
     except lmdb.Error as error:
         raise ValueError(f"{path} is no whole LMDB file ({error}); {remedy}") from error
-    statistics = environment.stat()
-    num_bytes = (environment.info()["last_pgno"] + 1) * statistics["psize"]
-    if status.st_size < num_bytes:
-        raise ValueError(f"{path} is cut off: {status.st_size} bytes, expected {num_bytes}; {remedy}")
-    if statistics["entries"] != num_records:
-        raise ValueError(f"{path} has {statistics['entries']} records, its manifest says {num_records}; {remedy}")
-    _ENVIRONMENTS[status.st_dev, status.st_ino] = environment
+    num_bytes = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+    if (size := path.stat().st_size) < num_bytes:
+        raise ValueError(f"{path} is cut off: {size} bytes, expected {num_bytes}; {remedy}")
     return environment
 
 

@@ -50,6 +50,8 @@ IMAGE_CHECKS = pa.schema(
 DUPLICATES = pa.schema([KEY, ("duplicate_of", pa.string()), ("distance", pa.int32()), REASON])
 # One row an image that arrived.
 REGION_COUNTS = pa.schema([KEY, ("num_regions", pa.int32()), ("num_confident", pa.int32()), REASON, DETAIL])
+# One row a row of features that others extracted, with its number in their order.
+IMPORTED = pa.schema([KEY, ("row", pa.int64()), ("num_regions", pa.int32()), REASON, DETAIL])
 # One row a row of the caption list.
 PAIRS = pa.schema(
     [

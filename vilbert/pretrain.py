@@ -40,7 +40,7 @@ def main(
     with errors_in_one_line():
         set_seed(settings.seed)
         words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
-        demand_width(store, model.visual_feature_size)
+        demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
         pairs = {
             split: PretrainingDataset(
                 TokenTable(tokens, split=split),
@@ -85,12 +85,17 @@ def main(
             draw_learning_curves(metrics, curves_output)
 
 
-def demand_width(store: RegionStore, expected: int) -> None:
-    """Raises: ValueError if the features are of another width than the model takes."""
-    if store.feature_size != expected:
+def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:
+    """Raises: ValueError if the features are of another width than the model takes, or have no classes to learn."""
+    if store.feature_size != width:
         raise ValueError(
-            f"the stores hold features of {store.feature_size} numbers, model.visual_feature_size is {expected}; "
+            f"the stores hold features of {store.feature_size} numbers, model.visual_feature_size is {width}; "
             f"set it to {store.feature_size}, or extract with another detector"
+        )
+    if needs_classes and not store.classes:
+        raise ValueError(
+            "the stores were imported without classes, model.visual_target is 'classes'; "
+            "set it to features or contrastive, or extract with a detector"
         )
 
 

@@ -1,0 +1,286 @@
+"""Features that others extracted: every format gives the same records, and every bad row is named."""
+
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from published import (
+    BOTTOM_UP,
+    EXPECTED,
+    FEATURE_SIZE,
+    LXMERT,
+    NUM_CLASSES,
+    as_base64,
+    make_row,
+    write_lmdb,
+    write_npz,
+    write_tsv,
+)
+
+from extract.drawing import Image, draw_regions
+from extract.import_features import import_features, main
+from extract.inspect import describe_record, describe_store
+from extract.published_features import FeatureFormat
+from extract.store import Regions, RegionStore
+from extract.tables import IMPORTED, read_rows
+
+REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "bottom_up_features"
+IDS = ("9", "10", "101")  # neither in the order of the numbers nor of the bytes
+
+
+def write_source(kind: str, folder: Path) -> tuple[FeatureFormat, Path]:
+    rows = [make_row(image_id) for image_id in IDS]
+    match kind:
+        case "bottom_up":
+            return FeatureFormat.BOTTOM_UP_TSV, write_tsv(folder / "a.tsv", rows, BOTTOM_UP)
+        case "bottom_up with cls_prob":
+            return FeatureFormat.BOTTOM_UP_TSV, write_tsv(folder / "a.tsv", rows, (*BOTTOM_UP, "cls_prob"))
+        case "lxmert":
+            return FeatureFormat.LXMERT_TSV, write_tsv(folder / "a.tsv", rows, LXMERT)
+        case "vilbert_beta":
+            fields = (*BOTTOM_UP, "cls_prob")
+            records = {row["image_id"]: pickle.dumps({f: as_base64(row)[f] for f in fields}, 2) for row in rows}
+            return FeatureFormat.VILBERT_LMDB, write_lmdb(folder / "a.lmdb", records)
+        case "multi_task":
+            records = {row["image_id"]: pickle.dumps({f: row[f] for f in BOTTOM_UP}) for row in rows}
+            return FeatureFormat.VILBERT_LMDB, write_lmdb(folder / "a.lmdb", records)
+        case "milvlg":
+            for row in rows:
+                write_npz(folder / "a", row)
+            return FeatureFormat.MILVLG_NPZ, folder / "a"
+    raise AssertionError(kind)
+
+
+def imported(source: tuple[FeatureFormat, Path], folder: Path, **changed) -> tuple[list[dict], RegionStore]:
+    image_key = changed.pop("image_key", None)
+    store = folder / "store.lmdb"
+    rows = import_features(*source, store, expected=replace(EXPECTED, **changed), image_key=image_key)
+    return rows, RegionStore([store])
+
+
+def assert_is(regions: Regions, row: dict, order: np.ndarray) -> None:
+    np.testing.assert_array_equal(regions.boxes, row["boxes"][order])
+    np.testing.assert_array_equal(regions.features, row["features"][order].astype(np.float16))
+    assert regions.image_size == (53, 59)
+    assert (regions.num_confident, regions.is_short) == (3, False)
+
+
+@pytest.mark.parametrize("kind", ["bottom_up with cls_prob", "vilbert_beta"])
+def test_whole_distributions_are_kept_and_rank_the_regions(kind, tmp_path):
+    rows, store = imported(write_source(kind, tmp_path), tmp_path)
+    assert [row["key"] for row in rows] == list(store) == ["10", "101", "9"]
+    assert store.classes == ("background", "1", "2", "3", "4")
+    assert store.manifest.detector["known_classes"] == "all"
+    for key in IDS:
+        row = make_row(key)
+        order = np.argsort(-row["cls_prob"][:, 1:].max(axis=1))
+        assert_is(store[key], row, order)
+        np.testing.assert_array_equal(store[key].scores, row["cls_prob"][order, 1:].max(axis=1))
+        np.testing.assert_array_equal(store[key].class_probs, row["cls_prob"][order].astype(np.float16))
+
+
+@pytest.mark.parametrize("kind", ["lxmert", "milvlg"])
+def test_of_the_likeliest_class_alone_the_others_share_the_rest(kind, tmp_path):
+    _, store = imported(write_source(kind, tmp_path), tmp_path)
+    assert store.manifest.num_classes_kept == 1
+    assert store.manifest.detector["known_classes"] == "likeliest"
+    for key in IDS:
+        row = make_row(key)
+        order = np.argsort(-row["objects_conf"])
+        assert_is(store[key], row, order)
+        np.testing.assert_array_equal(store[key].scores, row["objects_conf"][order])
+        best, conf = row["objects_id"][order] + 1, row["objects_conf"][order, None]
+        expected = np.where(np.arange(NUM_CLASSES) == best[:, None], conf, (1 - conf) / (NUM_CLASSES - 1))
+        np.testing.assert_allclose(store[key].class_probs, expected, atol=1e-3)  # float16
+
+
+@pytest.mark.parametrize("kind", ["bottom_up", "multi_task"])
+def test_without_classes_the_store_has_none_and_scores_are_not_known(kind, tmp_path):
+    _, store = imported(write_source(kind, tmp_path), tmp_path)
+    assert store.classes == ()
+    assert store.manifest.detector == {
+        "sha256": None,
+        "imported_from": "bottom_up_tsv" if kind == "bottom_up" else "vilbert_lmdb",
+        "known_classes": "none",
+    }
+    for key in IDS:
+        assert_is(store[key], make_row(key), np.arange(3))
+        assert store[key].class_probs.shape == (3, 0)
+        assert np.isnan(store[key].scores).all()
+
+
+def test_a_store_without_classes_can_be_looked_at(tmp_path):
+    _, store = imported(write_source("bottom_up", tmp_path), tmp_path)
+    assert "  classes    not known" in describe_store(tmp_path / "store.lmdb", store)
+    assert len(describe_record("9", store["9"], classes=store.classes)) == 1 + 3
+    drawn = draw_regions(Image.new("RGB", (53, 59)), store["9"], classes=store.classes)
+    assert np.asarray(drawn).any()
+
+
+def test_boxes_that_annotations_number_keep_their_order(tmp_path):
+    _, store = imported(write_source("bottom_up with cls_prob", tmp_path), tmp_path, box_source="given")
+    rows = {key: make_row(key) for key in IDS}
+    confidence = np.array([row["cls_prob"][:, 1:].max(axis=1) for row in rows.values()])
+    assert (np.diff(confidence) > 0).any(), "ranked already, which tests nothing"
+    for key, row in rows.items():
+        assert_is(store[key], row, np.arange(3))
+    assert store.manifest.box_source == "given"
+
+
+def test_numbers_become_the_names_of_images_where_a_pattern_says_so(tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("9"), make_row("x9"), make_row("10")], BOTTOM_UP)
+    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path, image_key="val_{image_id:04d}")
+    assert list(store) == ["val_0009", "val_0010"]
+    (bad,) = (row for row in rows if "reason" in row)
+    assert (bad["key"], bad["row"], bad["reason"]) == ("x9", 2, "bad_key")
+
+
+@pytest.mark.parametrize("pattern", ["val", "{image_id:d", "{name}", "{}", "{image_id.x}"])
+def test_a_pattern_that_names_no_image_is_an_error(pattern, tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("9")], BOTTOM_UP)
+    with pytest.raises(ValueError, match=r"names no image, expected \{image_id\}"):
+        imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path, image_key=pattern)
+
+
+def test_bad_lines_are_rows_of_the_table_and_the_others_are_imported(tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row(key) for key in ("b", "a", "b", "c", "d", "é")], BOTTOM_UP)
+    lines = source.read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3].replace(b"\t53\t", b"\t53\t53\t")  # a column too many would be cls_prob
+    lines[5] = lines[5].replace("é".encode(), b"\xe9")
+    cut = lines[4][:-30]  # as a copy that broke off ends
+    source.write_bytes(b"".join([*lines[:4], lines[5], b"\r\n", cut]))
+    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path)
+    assert list(store) == ["a", "b"]
+    assert {row["row"]: row.get("reason") for row in rows} == {
+        1: None,
+        2: None,
+        3: "duplicate",
+        4: "bad_base64",  # what were the boxes
+        5: "bad_key",
+        6: "bad_key",
+        7: "wrong_count",
+    }
+    assert next(row["detail"] for row in rows if row["row"] == 3) == "row 1 has this image"
+
+
+def test_a_row_that_is_bad_does_not_hide_a_good_one_of_its_image(tmp_path):
+    bad = make_row("a") | {"boxes": make_row("a")["boxes"] + 1000}
+    source = write_tsv(tmp_path / "a.tsv", [bad, make_row("a"), make_row("a")], BOTTOM_UP)
+    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path)
+    assert [row.get("reason") for row in rows] == ["bad_box", None, "duplicate"]
+    assert_is(store["a"], make_row("a"), np.arange(3))
+
+
+def test_a_row_that_knows_other_classes_than_the_first_has_no_record(tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("a")], (*BOTTOM_UP, "cls_prob"))
+    more = write_tsv(tmp_path / "b.tsv", [make_row("b")], BOTTOM_UP)
+    source.write_bytes(source.read_bytes() + more.read_bytes())
+    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path)
+    assert list(store) == ["a"]
+    assert (rows[1]["reason"], rows[1]["detail"]) == ("other_classes", "known: none, of the images before all")
+
+
+class Harmful:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_pickles_that_name_functions_are_refused_and_not_run(tmp_path):
+    target, good = tmp_path / "made", pickle.dumps(make_row("a"))
+    records = {"a": good, "b": pickle.dumps(Harmful(target)), "c": good[:-7], "d": pickle.dumps([1]), "e": b""}
+    rows, store = imported((FeatureFormat.VILBERT_LMDB, write_lmdb(tmp_path / "l", records)), tmp_path)
+    assert list(store) == ["a"]
+    assert [row.get("reason") for row in rows] == [None, *["damaged"] * 4]
+    assert "posix.mkdir" in rows[1]["detail"]
+    assert not target.exists()
+
+
+def test_npz_files_are_read_without_running_what_they_name(tmp_path):
+    target, folder = tmp_path / "made", tmp_path / "npz"
+    write_npz(folder, make_row("a"))
+    (folder / "b.npz").write_bytes(write_npz(folder, make_row("b")).read_bytes()[:-99])
+    np.savez(folder / "c.npz", x=np.zeros(2), info=Harmful(target))
+    np.savez(folder / "d.npz", x=np.array([Harmful(target)]))
+    (folder / "e.npz").write_bytes(b"no archive")
+    rows, store = imported((FeatureFormat.MILVLG_NPZ, folder), tmp_path)
+    assert list(store) == ["a"]
+    assert [row.get("reason") for row in rows] == [None, *["damaged"] * 4]
+    assert not target.exists()
+
+
+def test_npz_files_without_objects_know_no_classes(tmp_path):
+    row = {name: value for name, value in make_row("a").items() if name != "objects_conf"}
+    write_npz(tmp_path / "npz", row)
+    _, store = imported((FeatureFormat.MILVLG_NPZ, tmp_path / "npz"), tmp_path)
+    assert store.classes == ()
+
+
+def test_an_lmdb_that_is_cut_off_is_named(tmp_path):
+    path = write_lmdb(tmp_path / "l", {str(index): pickle.dumps(make_row(str(index))) for index in range(31)})
+    data = (path / "data.mdb").read_bytes()
+    (path / "data.mdb").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match=r"data\.mdb is cut off: .* copy it again"):
+        imported((FeatureFormat.VILBERT_LMDB, path), tmp_path)
+
+
+def run(source: tuple[FeatureFormat, Path], store: Path) -> None:
+    main(*source, store, feature_size=FEATURE_SIZE, num_classes=NUM_CLASSES)
+
+
+def test_the_command_prints_the_counts_and_writes_the_table_beside_the_store(tmp_path, capsys):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("b"), make_row("a"), make_row("b")], BOTTOM_UP)
+    run((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path / "out" / "train.lmdb")
+    assert capsys.readouterr().out == "3 rows: 2 imported, 1 duplicate\n"
+    assert read_rows(tmp_path / "out" / "train.parquet", IMPORTED) == [
+        {"key": "a", "row": 2, "num_regions": 3, "reason": None, "detail": None},
+        {"key": "b", "row": 1, "num_regions": 3, "reason": None, "detail": None},
+        {"key": "b", "row": 3, "num_regions": 0, "reason": "duplicate", "detail": "row 1 has this image"},
+    ]
+
+
+def test_a_source_of_another_format_leaves_a_table_and_no_store(tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("a")], LXMERT)
+    with pytest.raises(SystemExit, match=r"error: no row of .*a\.tsv is whole bottom_up_tsv; .*a\.parquet says why"):
+        run((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path / "out" / "a.lmdb")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.parquet"]
+    (row,) = read_rows(tmp_path / "out/a.parquet", IMPORTED)
+    assert (row["reason"], row["detail"]) == ("wrong_columns", "10, expected 6 or 7")
+
+
+@pytest.mark.parametrize(
+    ("feature_format", "name"), [("bottom_up_tsv", "gone"), ("vilbert_lmdb", ""), ("milvlg_npz", "")]
+)
+def test_nothing_there_is_one_line(feature_format, name, tmp_path):
+    with pytest.raises(SystemExit, match=r"^error: .*"):
+        run((FeatureFormat(feature_format), tmp_path / name), tmp_path / "out" / "a.lmdb")
+
+
+def test_a_store_that_is_there_is_not_written_over(tmp_path):
+    source = FeatureFormat.BOTTOM_UP_TSV, write_tsv(tmp_path / "a.tsv", [make_row("a")], BOTTOM_UP)
+    run(source, tmp_path / "a.lmdb")
+    with pytest.raises(SystemExit, match="is there already"):
+        run(source, tmp_path / "a.lmdb")
+
+
+def test_real_features_of_bottom_up_attention_are_all_imported(tmp_path):
+    source = REAL / "five_images_36_boxes.tsv"
+    if not source.exists():
+        pytest.skip(f"no real sample at {source}")
+    main(FeatureFormat.LXMERT_TSV, source, tmp_path / "real.lmdb")
+    store = RegionStore([tmp_path / "real.lmdb"])
+    assert len(store) == 5
+    regions = store["COCO_train2014_000000132417"]
+    assert regions.image_size == (500, 333)  # the height stands first in the file
+    assert regions.features.shape == (36, 2048)
+    assert regions.boxes.max() == 499.5
+    assert (np.diff(regions.scores) <= 0).all()
+    assert regions.scores[0] == pytest.approx(0.8533651)
+    assert regions.class_probs[0].argmax() == 72 + 1  # 'tree' is line 73 of the 1600 names, the background before it
+    sums = regions.class_probs.sum(axis=1, dtype=np.float32)
+    np.testing.assert_allclose(sums, 1, atol=1e-2)
