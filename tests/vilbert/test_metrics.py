@@ -66,3 +66,8 @@ def test_all_images_of_one_text_are_right():
 
 def test_of_equal_scores_the_wrong_ones_stand_first():
     assert best_ranks(np.zeros((1, 7)), np.eye(1, 7, 3, dtype=bool)).tolist() == [7]
+
+
+def test_a_score_that_is_no_number_is_never_a_hit():
+    scores = np.array([[np.nan] * 7, [5, np.nan, 3, 2, 1, 0, -1]])
+    assert best_ranks(scores, np.eye(2, 7, dtype=bool)[[0, 0]]).tolist() == [7, 2]
