@@ -19,7 +19,7 @@ from vilbert.model_directory import read_processor, sha256_of, write_model
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
-from vilbert.tasks.vqa import demand_answers
+from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training import train
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
@@ -53,12 +53,18 @@ def main(
             annotations=annotations,
             store=detected,
             given=None if given is None else RegionStore([given]),
-            tokenizer=processor.tokenizer,
+            processor=processor,
             settings=settings,
             cache=checkpoints,
         )
         data, of_task = TASKS[task](source), getattr(settings.of(task), task)
-        network = build_task_model(task, model, answers=data.answers, has_new_weights=has_new_weights)
+        network = build_task_model(
+            task,
+            model,
+            answers=data.answers,
+            are_answers_given=getattr(of_task, "answers", None) is not None,
+            has_new_weights=has_new_weights,
+        )
         stores = [path for path in (store, given) if path is not None]
         identity = {
             "task": str(task),
@@ -108,17 +114,21 @@ def write_predictions(model: PreTrainedModel, data: TaskData, folder: Path) -> N
 
 
 def build_task_model(
-    task: TaskName, path: Path, *, answers: list[str] | None, has_new_weights: bool
+    task: TaskName, path: Path, *, answers: list[str] | None, are_answers_given: bool, has_new_weights: bool
 ) -> PreTrainedModel:
     """The task's model on the trunk of a model directory, with a new head unless the directory has this very one.
 
-    Raises: ValueError if the directory's head was trained on other answers.
+    Args:
+        are_answers_given: by a file, not found in the annotations.
+    Raises: ValueError if the directory's head was, or may have been, trained on other answers.
     """
     config = AutoConfig.from_pretrained(path)
     kind = MODELS[task.value][0 if isinstance(config, VilbertConfig) else 1]
     if answers is not None:
-        is_named = not str(next(iter(config.id2label.values()))).startswith(UNNAMED)
-        if is_named and not has_new_weights:
+        has_head = kind.__name__ in (config.architectures or []) and not has_new_weights
+        if has_head and str(config.id2label[0]).startswith(UNNAMED):
+            demand_own_list(config.num_labels, answers, is_given=are_answers_given)
+        elif has_head:
             demand_answers(config.id2label, answers)
         config.id2label = dict(enumerate(answers))
         config.label2id = {answer: index for index, answer in enumerate(answers)}

@@ -16,7 +16,6 @@ from vilbert.finetune import build_task_model
 from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
-from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.tasks.table import TaskName
 from vilbert.trainer import read_metrics
 
@@ -53,7 +52,7 @@ def pretrained(request, drawn, tmp_path_factory) -> Path:
     is_two = request.param == "two_stream"
     config = (make_two_stream if is_two else make_single_stream)(**SIZES)
     (VilbertForPreTraining if is_two else VilbertSingleStreamForPreTraining)(config).save_pretrained(path)
-    VilbertProcessor(drawn.tokenizer).save_pretrained(path)
+    drawn.processor.save_pretrained(path)
     return path
 
 
@@ -129,8 +128,8 @@ def test_annotations_without_any_features_end_in_one_sentence(pretrained, drawn,
 
 def test_new_weights_are_those_of_no_pretraining(pretrained):
     torch.manual_seed(1)
-    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, has_new_weights=False)
-    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, has_new_weights=True)
+    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=False)
+    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=True)
     assert type(kept) is type(new)
     name = "text_embeddings.word.weight"
     saved = load(pretrained)[0].base_model.state_dict()[name]
@@ -139,7 +138,9 @@ def test_new_weights_are_those_of_no_pretraining(pretrained):
 
 
 def test_the_answers_travel_with_the_model(pretrained):
-    model = build_task_model(TaskName.VQA, pretrained, answers=["yes", "no", ""], has_new_weights=False)
+    model = build_task_model(
+        TaskName.VQA, pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
+    )
     assert model.config.num_labels == 3
     assert model.config.id2label == {0: "yes", 1: "no", 2: ""}
     assert model.answer_head.decoder.out_features == 3
