@@ -5,7 +5,7 @@ Imported while Snakemake parses, so nothing heavy is imported here. No field has
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from extract.section import Count, Fraction, Section
 
@@ -93,12 +93,25 @@ class PretrainingSettings(Section):
     evaluation: EvaluationSettings
 
 
+def demand_pattern(image_key: str) -> str:
+    """Raises: ValueError for a pattern that names all images alike, or asks for more than their number."""
+    try:
+        is_pattern = image_key.format(image_id=1) != image_key.format(image_id=2)
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"asks for {error}, expected {{image_id}} alone") from error
+    if not is_pattern:
+        raise ValueError("has no {image_id} in it, expected a pattern such as COCO_val2014_{image_id:012d}")
+    return image_key
+
+
 class VqaSplitSettings(Section):
     """Files of one split of VQA v2, below `finetuning.annotations`."""
 
     questions: str
     annotations: str | None = Field(description="null for a test set")
-    image_key: str = Field(description="name of an image's file without suffix, such as COCO_val2014_{image_id:012d}")
+    image_key: Annotated[str, AfterValidator(demand_pattern)] = Field(
+        description="name of an image's file without suffix, such as COCO_val2014_{image_id:012d}"
+    )
 
 
 class VqaSettings(Section):
