@@ -59,6 +59,20 @@ def test_every_wrong_value_is_named_at_once():
 
 
 @pytest.mark.parametrize(
+    ("image_key", "message"),
+    [
+        ("COCO_val2014", r"has no \{image_id\} in it"),
+        ("COCO_{image}", r"asks for 'image', expected \{image_id\} alone"),
+        ("COCO_{}", r"expected \{image_id\} alone"),
+        ("COCO_{image_id", "expected '}'"),
+    ],
+)
+def test_a_pattern_that_names_no_image_fails_before_the_first_job(image_key, message):
+    with pytest.raises(ValueError, match=rf"(?s)finetuning\.vqa\.validation\.image_key.*{message}"):
+        check(with_changes(finetuning__vqa__validation__image_key=image_key))
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"world": None}, "needs the section world"),
