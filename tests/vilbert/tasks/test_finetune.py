@@ -14,6 +14,7 @@ from small_configs import make_single_stream, make_two_stream
 
 from vilbert.finetune import build_task_model
 from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.modeling_tasks import VilbertForQuestionAnswering
 from vilbert.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
 from vilbert.tasks.table import TaskName
@@ -135,6 +136,24 @@ def test_new_weights_are_those_of_no_pretraining(pretrained):
     saved = load(pretrained)[0].base_model.state_dict()[name]
     assert torch.equal(kept.base_model.state_dict()[name], saved)
     assert not torch.equal(new.base_model.state_dict()[name], saved)
+
+
+def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):
+    """It knows its answers by number."""
+    saved = VilbertForQuestionAnswering(make_two_stream(**SIZES, num_labels=3))
+    saved.save_pretrained(tmp_path)
+    for answers, are_given in ((["yes", "no", ""], False), (["yes", "no"], True)):
+        with pytest.raises(ValueError, match="give the list that came with its weights"):
+            build_task_model(
+                TaskName.VQA, tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
+            )
+    model = build_task_model(
+        TaskName.VQA, tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
+    )
+    assert torch.equal(model.answer_head.decoder.weight, saved.answer_head.decoder.weight)
+    assert model.config.id2label[2] == ""
+    new = build_task_model(TaskName.VQA, tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
+    assert new.config.num_labels == 1
 
 
 def test_the_answers_travel_with_the_model(pretrained):
