@@ -46,6 +46,8 @@ def main(
     with what it is; the last good checkpoint stays.
     """
     with errors_in_one_line():
+        if runtime.fsdp and task == TaskName.RETRIEVAL:
+            raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
         set_seed(settings.seed)
         checkpoints.mkdir(parents=True, exist_ok=True)
         processor, detected = read_processor(model), RegionStore([store])
@@ -65,6 +67,7 @@ def main(
             are_answers_given=getattr(of_task, "answers", None) is not None,
             has_new_weights=has_new_weights,
         )
+        demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
         stores = [path for path in (store, given) if path is not None]
         identity = {
             "task": str(task),
@@ -135,6 +138,12 @@ def build_task_model(
     if has_new_weights:
         return kind(config)
     return kind.from_pretrained(path, config=config)
+
+
+def demand_room(max_tokens: int, *, num_positions: int) -> None:
+    """Raises: ValueError if texts may be longer than the model takes: one of them would end a training half-way."""
+    if max_tokens > num_positions:
+        raise ValueError(f"max_tokens is {max_tokens}, the model takes {num_positions} at most")
 
 
 def count_examples(batch: Batch) -> Batch:

@@ -149,7 +149,7 @@ class RefCocoSettings(Section):
     detections: str | None = Field(
         description="boxes to choose from, such as MAttNet's; null: those that this run's detector finds"
     )
-    validation_splits: tuple[str, ...] = Field(description="that are measured at the end; the first one meanwhile too")
+    validation_splits: tuple[str, ...] = Field(description="that are measured at the end")
     max_tokens: Annotated[int, Field(ge=3)]
     optimizer: OptimizerSettings
 

@@ -49,6 +49,14 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Raises: FileNotFoundError; ValueError for a file that is no text."""
+    try:
+        return path.read_text().removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text ({error}); fetch it again") from error
+
+
 def demand_fields(rows: Any, fields: Sequence[str], *, source: str) -> list[dict]:
     """The rows of a list, each of which has these fields.
 

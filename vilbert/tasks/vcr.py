@@ -22,7 +22,7 @@ from vilbert.inputs import Batch
 from vilbert.padding import Tokens, pad_images, pad_texts, together
 from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.sampling import Draw
-from vilbert.tasks.reading import Dropped, Reading, encode_texts
+from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_lines
 
 Words = list[str | list[int]]  # a list is objects of the image, by their number
 Step = Literal["answer", "rationale"]
@@ -77,7 +77,7 @@ def read_vcr(path: Path, *, seed: int, has_labels: bool = True) -> Reading[VcrQu
     Raises: FileNotFoundError; ValueError for a file of another format.
     """
     kept, dropped = [], []
-    for number, line in enumerate(path.read_text().removesuffix("\n").split("\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             row = json.loads(line)
         except ValueError as error:

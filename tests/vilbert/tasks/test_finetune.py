@@ -12,11 +12,12 @@ import torch
 import yaml
 from small_configs import make_single_stream, make_two_stream
 
-from vilbert.finetune import build_task_model
+from vilbert.finetune import build_task_model, demand_room, main
 from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.modeling_tasks import VilbertForQuestionAnswering
 from vilbert.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
+from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.table import TaskName
 from vilbert.trainer import read_metrics
 
@@ -136,6 +137,23 @@ def test_new_weights_are_those_of_no_pretraining(pretrained):
     saved = load(pretrained)[0].base_model.state_dict()[name]
     assert torch.equal(kept.base_model.state_dict()[name], saved)
     assert not torch.equal(new.base_model.state_dict()[name], saved)
+
+
+def test_texts_that_are_longer_than_the_model_takes_are_refused_before_training():
+    demand_room(101, num_positions=101)
+    with pytest.raises(ValueError, match="max_tokens is 102, the model takes 101 at most"):
+        demand_room(102, num_positions=101)
+
+
+def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
+    with pytest.raises(SystemExit, match="fsdp is true, but retrieval is scored by layers"):
+        main(
+            TaskName.RETRIEVAL,
+            *[tmp_path] * 7,
+            checkpoints=tmp_path,
+            settings=FinetuningSettings.model_validate(settings()),
+            runtime=RuntimeSettings.model_validate(runtime() | {"fsdp": True}),
+        )
 
 
 def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):

@@ -1,6 +1,15 @@
 import pytest
 
-from vilbert.tasks.reading import Dropped, Reading, by_id, demand_fields, read_json, with_features, write_dropped
+from vilbert.tasks.reading import (
+    Dropped,
+    Reading,
+    by_id,
+    demand_fields,
+    read_json,
+    read_lines,
+    with_features,
+    write_dropped,
+)
 from vilbert.tasks.retrieval import Caption
 
 
@@ -12,6 +21,9 @@ def test_a_file_that_was_cut_off_is_named(tmp_path):
     (tmp_path / "questions.json").write_text('{"questions": [{"ques')
     with pytest.raises(ValueError, match=r"questions.json is no whole JSON file"):
         read_json(tmp_path / "questions.json")
+    (tmp_path / "val.jsonl").write_bytes(b"{}\n\xff\xfe")
+    with pytest.raises(ValueError, match=r"val\.jsonl is no text"):
+        read_lines(tmp_path / "val.jsonl")
 
 
 def test_what_cannot_be_used_is_a_row_with_its_reason(drawn, tmp_path):
