@@ -9,7 +9,7 @@ from small_configs import make_two_stream
 
 from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertTaskOutput
 from vilbert.sampling import Draw
-from vilbert.tasks.vcr import FIELDS, NAMES, VcrDataset, in_words, object_names, read_vcr
+from vilbert.tasks.vcr import FIELDS, LABELS, NAMES, VcrDataset, in_words, object_names, read_vcr
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "gd_vcr/first_500.jsonl"
 
@@ -189,6 +189,43 @@ def test_both_right_is_what_counts(drawn):
     assert metrics == pytest.approx(
         {"answer": answers.mean(), "rationale": reasons.mean(), "both": (answers & reasons).mean()}
     )
+
+
+class ByLength(torch.nn.Module):
+    """Its choice follows from the number of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, **inputs):
+        return VilbertTaskOutput(logits=torch.eye(4)[inputs["attention_mask"].sum(-1).amax(-1) % 4])
+
+
+def test_each_question_gets_its_own_probabilities(drawn):
+    data = dataset(drawn)
+    lengths = data.lengths % 4
+    assert len(set(lengths)) > 1
+    found = [data.probabilities(ByLength(), choices).argmax(-1) for choices in (data.answers, data.rationales)]
+    assert torch.cat(found).tolist() == lengths.tolist()
+    right = [lengths == [getattr(one, name) for one in data.questions] * 2 for name in LABELS]
+    count = len(data.questions)
+    metrics = data.evaluate(ByLength())
+    assert metrics["answer"] == pytest.approx(right[0][:count].mean())
+    assert metrics["rationale"] == pytest.approx(right[1][count:].mean())
+    assert metrics["both"] == pytest.approx((right[0][:count] & right[1][count:]).mean())
+
+
+def test_reasons_are_asked_for_with_each_answer_in_turn(drawn):
+    data, tokenizer = dataset(drawn, "test"), drawn.processor.tokenizer
+    table = data.leaderboard(ByLength())
+    for answer in range(4):
+        columns = [f"rationale_conditioned_on_a{answer}_{choice}" for choice in range(4)]
+        chosen = table[columns].to_numpy().argmax(axis=1)
+        for row, one in enumerate(data.questions):
+            asked = [f"{one.question} [SEP] {one.answers[answer]}"] * 4
+            texts = tokenizer(asked, list(one.rationales), truncation=True, max_length=101).input_ids
+            assert chosen[row] == max(map(len, texts)) % 4
 
 
 def test_the_leaderboard_has_the_reasons_for_each_of_four_answers(drawn):

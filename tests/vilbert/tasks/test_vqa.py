@@ -203,3 +203,25 @@ def test_predictions_and_accuracy_by_hand(drawn):
     at_least = 100 * np.mean([count == 10 for count in unanimous])
     at_most = 100 * np.mean([count > 0 for count in unanimous])
     assert at_least <= data.evaluate(model)["accuracy"] <= at_most
+
+
+class ByLength(torch.nn.Module):
+    """Its answer's number is the number of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, **inputs):
+        return VilbertTaskOutput(logits=torch.eye(14)[inputs["attention_mask"].sum(-1)])
+
+
+def test_each_question_gets_its_own_answer(drawn, tmp_path):
+    data = dataset(drawn, [str(number) for number in range(14)])
+    assert len(set(data.lengths)) > 1
+    data.write_predictions(ByLength(), tmp_path, "test")
+    rows = json.loads((tmp_path / "test.json").read_text())
+    assert rows == [
+        {"question_id": int(question.annotation), "answer": str(length)}
+        for question, length in zip(data.questions, data.lengths, strict=True)
+    ]
