@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from workflow.settings import check, scaled
+from workflow.settings import check, digest_option, scaled
 
 min_version("9.27")
 

@@ -97,6 +97,11 @@ def check(config: dict[str, Any]) -> Settings:
     raise ValueError("config.yaml or an overlay of it is wrong:\n" + "\n".join(f"  {line}" for line in problems))
 
 
+def digest_option(sha256: str | None) -> str:
+    """What a command is told of the sha256 that a published file must have: nothing where none is known."""
+    return "" if sha256 is None else f"--sha256 {sha256}"
+
+
 def scaled(amount: int) -> Callable[[Any, int], int]:
     """A resource that a job gets `amount` of, and as much again at every further attempt."""
 
