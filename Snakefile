@@ -50,7 +50,7 @@ rule all:
     input:
         rules.features.input,
         "<results>/pretrain/model",
-        "<results>/report/retrieved.png",
+        "<results>/report/index.html",
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"

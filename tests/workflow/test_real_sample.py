@@ -70,7 +70,13 @@ def test_every_task_was_trained_and_measured(results):
     assert json.loads((results / "zero_shot_retrieval/metrics.json").read_text())["num_images"] == 7
 
 
-def test_the_report_is_one_page_with_every_part(folder):
+def test_the_run_is_one_page(results):
+    page = (results / "report/index.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert "<td>http_404</td>" in page
+
+
+def test_snakemakes_report_has_every_part(folder):
     page = (folder / "report.html").read_text()
     for part in ("regions.png", "retrieved.png", "dropped.csv", "learning_curves.svg", "finetuning.csv"):
         assert part in page
