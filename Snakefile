@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from workflow.settings import check, scaled
+from workflow.settings import check, digest_option, scaled
 
 min_version("9.27")
 
@@ -50,7 +50,7 @@ rule all:
     input:
         rules.features.input,
         "<results>/pretrain/model",
-        "<results>/report/retrieved.png",
+        "<results>/report/index.html",
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"

@@ -170,6 +170,9 @@ class FinetuningSettings(Section):
     start_from: str | None = Field(description="model directory, such as an imported checkpoint; null: this run's own")
     annotations: str | None = Field(description="folder of the annotation files; null: the drawn world's")
     images: str | None = Field(description="folder of the images that they speak of; null: the drawn world's")
+    features: str | None = Field(
+        description="feature store of these images, such as an imported one; null: their regions are extracted"
+    )
     vqa: VqaSettings | None = Field(description="null: this task has no files")
     vcr: VcrSettings | None = Field(description="null: this task has no files")
     refcoco: RefCocoSettings | None = Field(description="null: this task has no files")
