@@ -96,6 +96,24 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
+    (tmp_path / "start").mkdir()
+    VilbertForPreTraining(make_two_stream(**SIZES)).save_pretrained(tmp_path / "start")
+    drawn.processor_of_mmf.save_pretrained(tmp_path / "start")
+    done = finetune("refcoco", tmp_path / "start", drawn, tmp_path)
+    assert done.returncode == 0, done.stderr
+    model, processor = load(tmp_path / "model")
+    assert not processor.has_whole_image
+    rows = {row["image"]: row for row in predict(model, processor, drawn.detected, "red circle")}
+    pointed = json.loads((tmp_path / "predictions/val.json").read_text())
+    assert len(rows) == 15
+    assert all(len(one["box"]) == 4 for one in pointed)
+    key = next(iter(rows))
+    logits = model(**processor(["red circle"], [drawn.detected[key]])).logits[0]
+    assert rows[key]["box"] == pytest.approx(drawn.detected[key].boxes[int(logits.argmax())].tolist(), abs=0.05)
+
+
+@pytest.mark.slow
 def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv"]
     store = drawn.detected._paths[0]
