@@ -18,7 +18,9 @@ from torchvision.ops import FrozenBatchNorm2d, RoIPool
 STRIDE = 16  # pixels a cell of the feature map
 ANCHOR_SIZES = (64, 128, 256, 512)  # pixels, square roots of the areas
 ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height by width
+NUM_ANCHORS = len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)  # a cell
 BOXES_AT_ONCE = 256  # through res5; bounds the memory: 0.8 MB a box goes in
+_HEADS = "roi_heads.box_predictor"
 _RENAMES = (  # of detectron2's names, in this order
     (r"\.conv([123])\.norm\.", r".bn\1."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
@@ -36,19 +38,24 @@ class BottomUp(nn.Module):
     """The network; every size is read off the weights."""
 
     def __init__(self, shapes: Mapping[str, torch.Size], *, num_proposals: int) -> None:
+        """Args:
+        shapes: of the weights, by detectron2's names.
+        """
         super().__init__()
-        stem = shapes["backbone.conv1.weight"][0]
+        channels, *_ = _sizes(shapes, "backbone.stem.conv1", 4)
         self.backbone = nn.Sequential()
-        self.backbone.add_module("conv1", nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False))
-        self.backbone.add_module("bn1", FrozenBatchNorm2d(stem))
+        self.backbone.add_module("conv1", nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False))
+        self.backbone.add_module("bn1", FrozenBatchNorm2d(channels))
         self.backbone.add_module("relu", nn.ReLU(inplace=True))
         self.backbone.add_module("maxpool", nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True))  # as Caffe pools
         for name, stride in (("res2", 1), ("res3", 2), ("res4", 2)):
-            self.backbone.add_module(name, _stage(shapes, f"backbone.{name}", stride=stride))
-        self.res5 = _stage(shapes, "res5", stride=1, dilation=2)
+            self.backbone.add_module(name, _stage(shapes, f"backbone.{name}", channels, stride=stride))
+            channels = 4 * _sizes(shapes, f"backbone.{name}.0.conv1", 4)[0]
+        self.res5 = _stage(shapes, "roi_heads.res5", channels, stride=1, dilation=2)
+        self.feature_size = 4 * _sizes(shapes, "roi_heads.res5.0.conv1", 4)[0]
         self.rpn = RegionProposalNetwork(
             Anchors(),
-            ProposalHead(shapes),
+            ProposalHead(shapes, channels),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
             batch_size_per_image=256,
@@ -58,15 +65,18 @@ class BottomUp(nn.Module):
             nms_thresh=0.7,
         )
         self.roi_pool = RoIPool(14, 1 / STRIDE)
-        num_classes, self.feature_size = shapes["cls_score.weight"]
+        num_classes, _ = _sizes(shapes, f"{_HEADS}.cls_score", 2)
         self.cls_score = nn.Linear(self.feature_size, num_classes)
         self.bbox_pred = nn.Linear(self.feature_size, 4 * (num_classes - 1))
         self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
-        self.has_attributes = "attr_score.weight" in shapes
+        self.has_attributes = f"{_HEADS}.attr_score.weight" in shapes
         if self.has_attributes:
-            self.cls_embedding = nn.Embedding(*shapes["cls_embedding.weight"])
-            self.fc_attr = _linear(shapes["fc_attr.weight"])
-            self.attr_score = _linear(shapes["attr_score.weight"])
+            _, width = _sizes(shapes, f"{_HEADS}.cls_embedding", 2)
+            hidden, _ = _sizes(shapes, f"{_HEADS}.fc_attr", 2)
+            num_attributes, _ = _sizes(shapes, f"{_HEADS}.attr_score", 2)
+            self.cls_embedding = nn.Embedding(num_classes, width)
+            self.fc_attr = nn.Linear(self.feature_size + width, hidden)
+            self.attr_score = nn.Linear(hidden, num_attributes)
 
     @classmethod
     def from_detectron2(cls, weights: Mapping[str, Tensor], *, num_proposals: int) -> "BottomUp":
@@ -74,11 +84,11 @@ class BottomUp(nn.Module):
 
         Raises: ValueError if they are of another architecture.
         """
-        renamed = {_renamed(name): tensor for name, tensor in weights.items() if not left_out(name)}
+        kept = {name: tensor for name, tensor in weights.items() if not left_out(name)}
         try:
-            model = cls({name: tensor.shape for name, tensor in renamed.items()}, num_proposals=num_proposals)
-            model.load_state_dict(renamed)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            model = cls({name: tensor.shape for name, tensor in kept.items()}, num_proposals=num_proposals)
+            model.load_state_dict({_renamed(name): tensor for name, tensor in kept.items()})
+        except (ValueError, RuntimeError) as error:
             raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {error}") from error
         return model.eval()
 
@@ -107,7 +117,7 @@ class Anchors(nn.Module):
     """Boxes about the corner of each cell, not rounded, the sizes before the ratios: detectron2's, with offset 0."""
 
     def num_anchors_per_location(self) -> list[int]:
-        return [len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)]
+        return [NUM_ANCHORS]
 
     def forward(self, images: ImageList, maps: list[Tensor]) -> list[Tensor]:
         (features,) = maps
@@ -124,22 +134,23 @@ class Anchors(nn.Module):
 class ProposalHead(nn.Module):
     """What each anchor's objectness and shift are; torchvision's own has no width of its own."""
 
-    def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
+    def __init__(self, shapes: Mapping[str, torch.Size], in_channels: int) -> None:
         super().__init__()
-        hidden, in_channels = shapes["rpn.head.conv.weight"][:2]
-        num_anchors = shapes["rpn.head.objectness_logits.weight"][0]
+        hidden, *_ = _sizes(shapes, "proposal_generator.rpn_head.conv", 4)
         self.conv = nn.Conv2d(in_channels, hidden, 3, padding=1)
-        self.objectness_logits = nn.Conv2d(hidden, num_anchors, 1)
-        self.anchor_deltas = nn.Conv2d(hidden, 4 * num_anchors, 1)
+        self.objectness_logits = nn.Conv2d(hidden, NUM_ANCHORS, 1)
+        self.anchor_deltas = nn.Conv2d(hidden, 4 * NUM_ANCHORS, 1)
 
     def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         hidden = [self.conv(one).relu() for one in maps]
         return [self.objectness_logits(one) for one in hidden], [self.anchor_deltas(one) for one in hidden]
 
 
-def _stage(shapes: Mapping[str, torch.Size], name: str, *, stride: int, dilation: int = 1) -> nn.Sequential:
+def _stage(
+    shapes: Mapping[str, torch.Size], name: str, in_channels: int, *, stride: int, dilation: int = 1
+) -> nn.Sequential:
     """The residual blocks of one resolution; as in the original ResNet, the first 1x1 has the stride."""
-    width, in_channels = shapes[f"{name}.0.conv1.weight"][:2]
+    width, *_ = _sizes(shapes, f"{name}.0.conv1", 4)
     shortcut = nn.Sequential(
         nn.Conv2d(in_channels, 4 * width, 1, stride=stride, bias=False), FrozenBatchNorm2d(4 * width)
     )
@@ -150,9 +161,16 @@ def _stage(shapes: Mapping[str, torch.Size], name: str, *, stride: int, dilation
     return nn.Sequential(*blocks)
 
 
-def _linear(shape: torch.Size) -> nn.Linear:
-    out_features, in_features = shape
-    return nn.Linear(in_features, out_features)
+def _sizes(shapes: Mapping[str, torch.Size], layer: str, num_dimensions: int) -> torch.Size:
+    """Of the weight of a layer.
+
+    Raises: ValueError if it is not there, or of another kind of layer.
+    """
+    shape = shapes.get(f"{layer}.weight")
+    if shape is None or len(shape) != num_dimensions or not all(shape):
+        found = "missing" if shape is None else f"of shape {tuple(shape)}"
+        raise ValueError(f"{layer}.weight is {found}, expected {num_dimensions} sizes")
+    return shape
 
 
 def _renamed(name: str) -> str:

@@ -4,7 +4,6 @@ B images of one size, P boxes of an image, C classes (background first), D featu
 """
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -18,7 +17,7 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import clip_boxes_to_image
 
 from extract.detector import Proposals
-from extract.restricted_pickle import load_pickle
+from extract.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
 
 PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
@@ -147,14 +146,23 @@ def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], 
     elif path.suffix == ".pth":
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except DAMAGE as error:
             raise ValueError(f"{path} is damaged or holds more than tensors") from error
     else:
         raise ValueError(f"{path} is of no known kind, expected .pkl or .pth")
     arrays = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(arrays, dict) or not all(isinstance(array, np.ndarray | Tensor) for array in arrays.values()):
-        raise ValueError(f"{path} holds no tensors by name")
-    return {name: torch.as_tensor(array) for name, array in arrays.items()}, digest
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+    return {str(name): _tensor(array, source=f"{path}: {name}") for name, array in arrays.items()}, digest
+
+
+def _tensor(array: object, *, source: str) -> Tensor:
+    if not isinstance(array, np.ndarray | Tensor):
+        raise ValueError(f"{source} is a {type(array).__name__}, expected an array of numbers")
+    try:
+        return torch.as_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source} is an array of {array.dtype}, expected numbers: {error}") from error
 
 
 def _network(backend: str, weights: dict[str, Tensor], *, num_proposals: int) -> Network:
