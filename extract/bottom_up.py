@@ -6,27 +6,28 @@ Source: Anderson et al. 2018 (Caffe), in the form that detectron2 gives it; docs
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d, RoIPool
+from torchvision.ops import FrozenBatchNorm2d, RoIPool, clip_boxes_to_image, nms
 
 STRIDE = 16  # pixels a cell of the feature map
 ANCHOR_SIZES = (64, 128, 256, 512)  # pixels, square roots of the areas
 ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height by width
+MAX_RANKED = 6000  # anchors of an image, the likeliest, among which proposals are sought
+PROPOSAL_IOU = 0.7  # overlap above which the less likely of two proposals goes
 NUM_ANCHORS = len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)  # a cell
-BOXES_AT_ONCE = 256  # through res5; bounds the memory: 0.8 MB a box goes in
+BOXES_AT_ONCE = 256  # that are pooled and go through res5; bounds the memory: 0.8 MB a box goes in
 _HEADS = "roi_heads.box_predictor"
 _RENAMES = (  # of detectron2's names, in this order
     (r"\.conv([123])\.norm\.", r".bn\1."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"\.shortcut\.", ".downsample.0."),
     (r"^backbone\.stem\.", "backbone."),
-    (r"^proposal_generator\.rpn_head\.", "rpn.head."),
+    (r"^proposal_generator\.rpn_head\.", "rpn."),
     (r"^roi_heads\.res5\.", "res5."),
     (r"^roi_heads\.box_predictor\.", ""),
 )
@@ -53,17 +54,7 @@ class BottomUp(nn.Module):
             channels = 4 * _sizes(shapes, f"backbone.{name}.0.conv1", 4)[0]
         self.res5 = _stage(shapes, "roi_heads.res5", channels, stride=1, dilation=2)
         self.feature_size = 4 * _sizes(shapes, "roi_heads.res5.0.conv1", 4)[0]
-        self.rpn = RegionProposalNetwork(
-            Anchors(),
-            ProposalHead(shapes, channels),
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
-            batch_size_per_image=256,
-            positive_fraction=0.5,
-            pre_nms_top_n={"training": 6000, "testing": 6000},
-            post_nms_top_n={"training": num_proposals, "testing": num_proposals},
-            nms_thresh=0.7,
-        )
+        self.rpn = ProposalNetwork(shapes, channels, num_proposals=num_proposals)
         self.roi_pool = RoIPool(14, 1 / STRIDE)
         num_classes, _ = _sizes(shapes, f"{_HEADS}.cls_score", 2)
         self.cls_score = nn.Linear(self.feature_size, num_classes)
@@ -90,18 +81,24 @@ class BottomUp(nn.Module):
             model.load_state_dict({_renamed(name): tensor for name, tensor in kept.items()})
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {error}") from error
-        return model.eval()
+        return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+
+    def fold_norms(self) -> None:
+        """Make the norms part of the convolutions: they would turn bfloat16 back to float32."""
+        for parent in list(self.modules()):
+            for (_, convolution), (name, norm) in pairwise(list(parent.named_children())):
+                if isinstance(norm, FrozenBatchNorm2d):
+                    assert isinstance(convolution, nn.Conv2d)
+                    fold(convolution, norm)
+                    setattr(parent, name, nn.Identity())
 
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
         """Boxes of each image, [P, 4] in its pixels, the likeliest first. `image_size` is height, width."""
-        images = ImageList(maps, [image_size] * len(maps))
-        boxes, _ = self.rpn(images, {"res4": maps})
-        return boxes
+        return self.rpn(maps, image_size)
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
-        """Features [all P, D] of the boxes of all images, so many boxes at once that they fit."""
-        pooled = self.roi_pool(maps, boxes)
-        return torch.cat([self.res5(part).mean(dim=(2, 3)) for part in pooled.split(BOXES_AT_ONCE)])
+        """Features [all P, D] of the boxes of all images."""
+        return pool_in_parts(maps, boxes, roi_pool=self.roi_pool, res5=self.res5)
 
     def attribute_logits(self, features: Tensor, logits: Tensor) -> Tensor:
         """[P, A], of the likeliest class of each box."""
@@ -113,37 +110,66 @@ class BottomUp(nn.Module):
         return self.box_coder.decode_single(self.bbox_pred(features), boxes).unflatten(1, (-1, 4))
 
 
-class Anchors(nn.Module):
-    """Boxes about the corner of each cell, not rounded, the sizes before the ratios: detectron2's, with offset 0."""
+class ProposalNetwork(nn.Module):
+    """Where something may be, by each anchor's objectness and shift. Torchvision's own ranks by the sigmoid, in which
+    the objectness of sure boxes is equal, and leaves out boxes narrower than a thousandth of a pixel.
+    """
 
-    def num_anchors_per_location(self) -> list[int]:
-        return [NUM_ANCHORS]
-
-    def forward(self, images: ImageList, maps: list[Tensor]) -> list[Tensor]:
-        (features,) = maps
-        widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
-        heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
-        half = torch.tensor([widths, heights], device=features.device).T / 2
-        rows, columns = (STRIDE * torch.arange(n, device=features.device) for n in features.shape[2:])
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        centres = torch.stack([x, y], dim=2).reshape(-1, 1, 2)
-        anchors = torch.cat([centres - half, centres + half], dim=2).reshape(-1, 4)
-        return [anchors] * len(images.image_sizes)
-
-
-class ProposalHead(nn.Module):
-    """What each anchor's objectness and shift are; torchvision's own has no width of its own."""
-
-    def __init__(self, shapes: Mapping[str, torch.Size], in_channels: int) -> None:
+    def __init__(self, shapes: Mapping[str, torch.Size], in_channels: int, *, num_proposals: int) -> None:
         super().__init__()
         hidden, *_ = _sizes(shapes, "proposal_generator.rpn_head.conv", 4)
         self.conv = nn.Conv2d(in_channels, hidden, 3, padding=1)
         self.objectness_logits = nn.Conv2d(hidden, NUM_ANCHORS, 1)
         self.anchor_deltas = nn.Conv2d(hidden, 4 * NUM_ANCHORS, 1)
+        self.box_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.num_proposals = num_proposals
 
-    def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        hidden = [self.conv(one).relu() for one in maps]
-        return [self.objectness_logits(one) for one in hidden], [self.anchor_deltas(one) for one in hidden]
+    def forward(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
+        hidden = self.conv(maps).relu()
+        logits = self.objectness_logits(hidden).permute(0, 2, 3, 1).flatten(1)
+        deltas = self.anchor_deltas(hidden).unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+        anchors = anchors_of(maps)
+        return [self._chosen(*of_image, anchors, image_size) for of_image in zip(logits, deltas, strict=True)]
+
+    def _chosen(self, logits: Tensor, deltas: Tensor, anchors: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """The likeliest boxes with an area that do not overlap much, of one image."""
+        logits, likeliest = logits.topk(min(MAX_RANKED, len(logits)))
+        boxes = clip_boxes_to_image(self.box_coder.decode_single(deltas[likeliest], anchors[likeliest]), image_size)
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        boxes = boxes[has_area]
+        return boxes[nms(boxes, logits[has_area], PROPOSAL_IOU)[: self.num_proposals]]
+
+
+def anchors_of(maps: Tensor) -> Tensor:
+    """Boxes [all cells' anchors, 4] about the corner of each cell, not rounded, the sizes before the ratios: as
+    detectron2 has them with offset 0.
+    """
+    widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+    heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+    half = torch.tensor([widths, heights], device=maps.device).T / 2
+    rows, columns = (STRIDE * torch.arange(count, device=maps.device) for count in maps.shape[2:])
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    centres = torch.stack([x, y], dim=2).reshape(-1, 1, 2)
+    return torch.cat([centres - half, centres + half], dim=2).reshape(-1, 4)
+
+
+def pool_in_parts(maps: Tensor, boxes: list[Tensor], *, roi_pool: nn.Module, res5: nn.Module) -> Tensor:
+    """Features [all P, D] of the boxes [P, 4] of each image, so many boxes at once that they fit the memory."""
+    numbered = torch.cat([nn.functional.pad(of_image, (1, 0), value=index) for index, of_image in enumerate(boxes)])
+    return torch.cat(
+        [res5(roi_pool(maps, part)).mean(dim=(2, 3), dtype=torch.float32) for part in numbered.split(BOXES_AT_ONCE)]
+    )
+
+
+def fold(convolution: nn.Conv2d, norm: nn.Module) -> None:
+    """Make a frozen norm part of the convolution before it, in float64, rounded once."""
+    mean, variance, scale, shift = (
+        getattr(norm, name).double() for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    scale = scale / (variance + norm.eps).sqrt()
+    weight = convolution.weight * scale[:, None, None, None]
+    convolution.weight = nn.Parameter(weight.float(), requires_grad=False)
+    convolution.bias = nn.Parameter((shift - mean * scale).float(), requires_grad=False)
 
 
 def _stage(

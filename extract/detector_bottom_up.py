@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import clip_boxes_to_image
 
-from extract.detector import Proposals
+from extract.detector import Proposals, check_given
 from extract.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
 
@@ -25,7 +25,7 @@ MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
 
 
 class Network(Protocol):
-    """The parts of the Faster R-CNN; boxes are in pixels of the resized images."""
+    """The parts of the Faster R-CNN, convolutions channels last; boxes are in pixels of the resized images."""
 
     backbone: nn.Sequential
     cls_score: nn.Linear  # background last
@@ -33,9 +33,11 @@ class Network(Protocol):
 
     def to(self, device: torch.device) -> Self: ...
 
+    def fold_norms(self) -> None: ...
+
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]: ...
 
-    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...
+    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...  # float32
 
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor: ...
 
@@ -47,7 +49,6 @@ class BottomUpDetector:
         self, network: Network, settings: BottomUpSettings, *, identity: dict[str, JsonValue], device: torch.device
     ) -> None:
         self.network = network.to(device)
-        self.network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.settings = settings
         self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
         self.feature_size = network.feature_size
@@ -68,6 +69,8 @@ class BottomUpDetector:
             network = _network(settings.backend, weights, num_proposals=settings.bottom_up.num_proposals)
         except ValueError as error:
             raise ValueError(f"{path} holds {error}") from error
+        if settings.dtype == "bfloat16":
+            network.fold_norms()
         identity: dict[str, JsonValue] = {
             "backend": settings.backend,
             "sha256": sha256,
@@ -93,7 +96,11 @@ class BottomUpDetector:
 
     @torch.inference_mode()
     def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
-        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB."""
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
+        check_given(images, boxes)
         maps, resized = self._maps(images)
         given = [one.to(self.device, torch.float32) for one in boxes]
         return _proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
@@ -113,7 +120,7 @@ class BottomUpDetector:
         """Features [all P, D] and logits [all P, C], background last."""
         with self._autocast():
             features = self.network.pool(maps, boxes)
-        return features.float(), self.network.cls_score(features.float())
+        return features, self.network.cls_score(features)
 
     def _regressed(self, boxes: Tensor, features: Tensor, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """The boxes where the likeliest class would have them, within the image."""
