@@ -75,11 +75,11 @@ def test_folding_the_norms_changes_nothing_and_leaves_none():
 def test_boxes_that_are_all_sure_are_ranked_too():
     """The sigmoid of these logits is 1 in float32."""
     tensors = {name: torch.from_numpy(array) for name, array in tiny_weights().items()}
-    maps = torch.randn(1, 32, 11, 7, generator=torch.Generator().manual_seed(1))
+    maps = torch.randn(1, 32, 23, 17, generator=torch.Generator().manual_seed(1))
     proposals = []
     for bias in (0.0, 32.0):
         tensors["proposal_generator.rpn_head.objectness_logits.bias"] = torch.full((12,), bias)
         with torch.inference_mode():
-            proposals += BottomUp.from_detectron2(tensors, num_proposals=23).propose(maps, (176, 112))
+            proposals += BottomUp.from_detectron2(tensors, num_proposals=23).propose(maps, (368, 272))
     assert len(proposals[0]) == 23
     torch.testing.assert_close(*proposals)
