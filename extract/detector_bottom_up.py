@@ -46,22 +46,27 @@ class BottomUpDetector:
     """A detector of the family, ready to run."""
 
     def __init__(
-        self, network: Network, settings: BottomUpSettings, *, identity: dict[str, JsonValue], device: torch.device
+        self,
+        network: Network,
+        settings: BottomUpSettings,
+        *,
+        classes: tuple[str, ...],
+        identity: dict[str, JsonValue],
+        device: torch.device,
     ) -> None:
         self.network = network.to(device)
         self.settings = settings
         self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
         self.feature_size = network.feature_size
-        # The weights name no class.
-        self.classes = ("background", *(str(index) for index in range(1, len(network.cls_score.weight))))
+        self.classes = classes
         self.device = device
         self.identity = identity
         self.autocasts = identity["dtype"] == "bfloat16"
 
     @classmethod
     def load(cls, path: Path, *, settings: DetectorSettings, device: torch.device) -> Self:
-        """Raises: ValueError if the file is damaged, has another sha256 or is of another architecture; ImportError
-        if detectron2 is asked for and not there.
+        """Raises: ValueError if the file is damaged, has another sha256 or is of another architecture, or names of
+        classes do not fit it; OSError if these cannot be read; ImportError if detectron2 is asked for and not there.
         """
         assert settings.bottom_up is not None
         weights, sha256 = read_weights(path, sha256=settings.bottom_up.sha256)
@@ -75,9 +80,10 @@ class BottomUpDetector:
             "backend": settings.backend,
             "sha256": sha256,
             "dtype": settings.dtype,
-            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256"}),
+            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names"}),
         }
-        return cls(network, settings.bottom_up, identity=identity, device=device)
+        classes = read_class_names(settings.bottom_up.class_names, num_classes=len(network.cls_score.weight))
+        return cls(network, settings.bottom_up, classes=classes, identity=identity, device=device)
 
     @torch.inference_mode()
     def detect(self, images: Tensor) -> list[Proposals]:
@@ -161,6 +167,22 @@ def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], 
     if not isinstance(arrays, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
     return {str(name): _tensor(array, source=f"{path}: {name}") for name, array in arrays.items()}, digest
+
+
+def read_class_names(path: str | None, *, num_classes: int) -> tuple[str, ...]:
+    """The names of `num_classes` classes, background first; weights name none, so without a file they are numbers.
+
+    Raises: OSError; ValueError if there are not as many names.
+    """
+    if path is None:
+        return ("background", *(str(index) for index in range(1, num_classes)))
+    names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    if len(names) != num_classes - 1 or not all(names):
+        raise ValueError(
+            f"{path} has {len(names)} lines, {names.count('')} of them empty, expected the names of the "
+            f"{num_classes - 1} classes of the weights, one a line, without the background"
+        )
+    return ("background", *names)
 
 
 def _tensor(array: object, *, source: str) -> Tensor:

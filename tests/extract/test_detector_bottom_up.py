@@ -31,7 +31,7 @@ DETECTRON2 = pytest.param(
 )
 BACKENDS = ["torchvision", DETECTRON2]
 BOTTOM_UP = BottomUpSettings(
-    url=None, sha256=None, shorter_side=160, longer_side=240, num_proposals=60, box_source="proposal"
+    url=None, sha256=None, class_names=None, shorter_side=160, longer_side=240, num_proposals=60, box_source="proposal"
 )
 SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
 
@@ -231,6 +231,26 @@ def test_what_is_no_array_of_numbers_is_named(tmp_path, array, message):
     name = "backbone.stem.conv1.weight"
     with pytest.raises(ValueError, match=rf"model\.pkl: {name} {message}"):
         load(save_weights(tmp_path / "model.pkl", tiny_weights() | {name: array}))
+
+
+def test_classes_have_the_names_of_the_file_or_numbers(random_weights, tmp_path):
+    assert load(random_weights).classes == ("background", *map(str, range(1, 12)))
+    names = [f"thing {letter},{letter}" for letter in "abcdefghijk"]
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(names) + "\n")
+    named = load(random_weights, class_names=str(path))
+    assert named.classes == ("background", *names)
+    assert named.identity == load(random_weights).identity
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [("a\n" * 12, "12 lines, 0 of"), ("a\n" * 10, "10 lines, 0 of"), ("a\n\n" + "a\n" * 9, "11 lines, 1 of")],
+)
+def test_names_of_other_classes_are_refused(random_weights, tmp_path, names, found):
+    (tmp_path / "names.txt").write_text(names)
+    with pytest.raises(ValueError, match=rf"names\.txt has {found} them empty, expected the names of the 11 classes"):
+        load(random_weights, class_names=str(tmp_path / "names.txt"))
 
 
 def test_a_checkpoint_is_read_and_a_damaged_one_is_named(tmp_path):

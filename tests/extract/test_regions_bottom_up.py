@@ -15,7 +15,7 @@ from extract.settings import BottomUpSettings, DetectorSettings, SelectionSettin
 from extract.store import RegionStore
 
 BOTTOM_UP = BottomUpSettings(
-    url=None, sha256=None, shorter_side=160, longer_side=240, num_proposals=23, box_source="proposal"
+    url=None, sha256=None, class_names=None, shorter_side=160, longer_side=240, num_proposals=23, box_source="proposal"
 )
 SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
 SELECTION = SelectionSettings(threshold=0.2, min_regions=3, max_regions=7, nms_iou=0.3)
