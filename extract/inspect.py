@@ -9,6 +9,7 @@ import typer
 from PIL import Image
 
 from extract.drawing import draw_regions
+from extract.image_file import as_seen
 from extract.images import tar_images
 from extract.store import Regions, RegionStore, read_manifest
 
@@ -82,7 +83,7 @@ def image_of(key: str, tar: Path) -> Image.Image:
     """Raises: KeyError if `tar` has no such image."""
     for name, data in tar_images(tar):
         if name == key:
-            return Image.open(io.BytesIO(data)).convert("RGB")
+            return as_seen(Image.open(io.BytesIO(data))).convert("RGB")
     raise KeyError(f"no image '{key}' in {tar}; give its tar with --images")
 
 

@@ -15,6 +15,7 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 BOTTOM_UP = {
     "url": None,
     "sha256": None,
+    "class_names": None,
     "shorter_side": 600,
     "longer_side": 1000,
     "num_proposals": 300,
