@@ -10,9 +10,7 @@ from pathlib import Path
 import typer
 from tqdm import tqdm
 
-from extract.download_reason import DownloadFailure
-from extract.image_file import prepare_image
-from extract.shard_files import ShardTar, image_columns, write_images_table
+from extract.shard_files import ShardTar, write_images_table
 from extract.tables import whole_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -43,14 +41,7 @@ def pack_folder(folder: Path, output: Path) -> list[dict]:
         shard = ShardTar(tar)
         for path in tqdm(paths, desc="images", unit="image"):
             row: dict = {"key": path.stem, "url": path.name, "caption": None}
-            try:
-                image = prepare_image(path.read_bytes(), max_pixels=MAX_PIXELS, max_side=None)
-            except DownloadFailure as failure:
-                row |= {"status": failure.reason.status, "error_message": str(failure.reason), "detail": failure.detail}
-            else:
-                row |= {**image_columns(image), "image_key": row["key"]}
-                shard.add(row, image)
-            rows.append(row)
+            rows.append(row | shard.take(row, path.read_bytes, max_pixels=MAX_PIXELS, max_side=None))
     return rows
 
 

@@ -29,6 +29,11 @@ class Settings(ExtractSettings, VilbertSettings):
         for name, split in source.splits.items():
             if source.kind != "drawn" and split.url is None:
                 raise ValueError(f"source.splits.{name}.url is null: source.kind '{source.kind}' needs the address")
+        if (source.kind == "folder") != (source.pictures is not None):
+            raise ValueError(
+                f"source.pictures is {source.pictures or 'null'}: source.kind 'folder' needs the folder of the "
+                f"pictures, no other kind has one, got '{source.kind}'"
+            )
         if self.detector.weights is None and (source.kind != "drawn" or self.detector_training is None):
             raise ValueError(
                 "detector.weights is null: give a path, or source.kind 'drawn' and detector_training to train it"
