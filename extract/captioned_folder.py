@@ -57,9 +57,9 @@ def import_folder(
             f"{captions} has {len(listed)} rows, but source.splits.{split}.num_rows is "
             f"{settings.splits[split].num_rows}; make the lists anew with `python -m extract.caption_csv`"
         )
-    first_numbers: dict[CsvRow, int] = {}
+    first_keys: dict[CsvRow, str] = {}
     for number, listed_row in enumerate(listed):
-        first_numbers.setdefault(listed_row, number)
+        first_keys.setdefault(listed_row, f"{split}-{number:08d}")
     outcomes: dict[str, dict] = {}  # by file
     image_rows = []
     with whole_file(output) as partial_tar, tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -67,7 +67,7 @@ def import_folder(
         for number in tqdm(numbers, desc="captions", unit="row"):
             file, caption = listed[number]
             row = {"key": f"{split}-{number:08d}", "url": file, "caption": caption}
-            if failure := row_failure(listed[number], number, first_number=first_numbers[listed[number]]):
+            if failure := row_failure(row, first_key=first_keys[listed[number]]):
                 image_rows.append(row | failure_columns(failure))
                 continue
             if file not in outcomes:
@@ -77,12 +77,12 @@ def import_folder(
     return image_rows
 
 
-def row_failure(row: CsvRow, number: int, *, first_number: int) -> DownloadFailure | None:
+def row_failure(row: dict, *, first_key: str) -> DownloadFailure | None:
     """Why the picture of a row is not looked for."""
-    if row.caption is None:
+    if row["caption"] is None:
         return DownloadFailure(DownloadReason.CAPTION_DROPPED, "too few or too many fields")
-    if first_number != number:
-        return DownloadFailure(DownloadReason.DUPLICATE_ROW, f"the same file and caption as row {first_number}")
+    if row["key"] != first_key:
+        return DownloadFailure(DownloadReason.DUPLICATE_ROW, f"the same file and caption as {first_key}")
     return None
 
 

@@ -21,6 +21,8 @@ BOTTOM_UP = {
     "box_source": "proposal",
 }
 
+LISTED = {name: {"url": f"{name}.csv", "sha256": None, "num_rows": 7} for name in ("train", "val")}
+
 
 def with_changes(**changes) -> dict:
     """The default config with keys such as `download__tries` set."""
@@ -63,6 +65,8 @@ def test_every_wrong_value_is_named_at_once():
     [
         ({"world": None}, "needs the section world"),
         ({"source__kind": "urls"}, r"splits\.train\.url is null"),
+        ({"source__pictures": "my/pictures"}, r"source\.pictures is my/pictures: .* got 'drawn'"),
+        ({"source__kind": "folder", "source__splits": LISTED}, "source.kind 'folder' needs the folder of the pictures"),
         ({"detector_training": None}, r"detector\.weights is null"),
         ({"detector__bottom_up": BOTTOM_UP}, r"detector\.bottom_up needs the path of its weights"),
         ({"detector__backend": "detectron2"}, r"detector\.bottom_up is null"),
