@@ -7,9 +7,9 @@ import tarfile
 from itertools import pairwise
 from pathlib import Path
 
-import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.shard_files import ShardTar, write_images_table
 from extract.tables import whole_file
 
@@ -19,10 +19,7 @@ MAX_PIXELS = 100_000_000  # width x height; the header alone may claim more
 
 def main(folder: Path, tar: Path, table: Path) -> None:
     """Write every image below FOLDER to OUT_TAR; every file of an image is a row of OUT_TABLE."""
-    try:
-        write_images_table(table, pack_folder(folder, tar))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    write_images_table(table, pack_folder(folder, tar))
 
 
 def pack_folder(folder: Path, output: Path) -> list[dict]:
@@ -51,4 +48,4 @@ def by_key(path: Path) -> tuple[bytes, Path]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from extract.command import run
 from extract.settings import SourceSettings
 from extract.tables import ROWS, write_table
 
@@ -71,4 +72,4 @@ def num_lines(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

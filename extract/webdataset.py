@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.download_reason import DownloadFailure, DownloadReason
 from extract.settings import DownloadSettings, SourceSettings
 from extract.shard_files import ShardTar, write_imported
@@ -69,8 +70,8 @@ def main(
         image_rows = import_tar(
             source, tar, split=split, first_row=shard * settings.rows_per_shard, settings=settings, images=images
         )
-    except (ValueError, OSError, tarfile.TarError) as error:
-        raise SystemExit(f"error: {source}: {error}") from error
+    except tarfile.TarError as error:
+        raise ValueError(f"{source} is no whole tar: {error}") from error
     write_imported(rows, table, stats, image_rows, start_time=start_time)
 
 
@@ -86,7 +87,9 @@ def import_tar(
         shard = ShardTar(tar)
         for index, sample in enumerate(tqdm(read_samples(source), desc="samples", unit="sample")):
             if index == settings.rows_per_shard:
-                raise ValueError(f"more than {index} samples; raise source.rows_per_shard, and num_rows with it")
+                raise ValueError(
+                    f"{source} has more than {index} samples; raise source.rows_per_shard, and num_rows with it"
+                )
             row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
             row |= shard.take(row, sample.read, max_pixels=images.max_pixels, max_side=images.max_side)
             image_rows.append(row)
@@ -117,4 +120,4 @@ def read_samples(source: Path) -> Iterator[Sample]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

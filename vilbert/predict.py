@@ -17,6 +17,7 @@ import typer
 from PIL import Image, ImageDraw
 from transformers import AutoConfig, PreTrainedModel
 
+from extract.command import run
 from extract.store import RegionStore
 from vilbert.configuration_vilbert import VilbertConfig
 from vilbert.convert import MODELS
@@ -42,15 +43,12 @@ def main(
     pictures: Annotated[Path | None, typer.Option(help="folder for the images with what is meant in a box")] = None,
 ) -> None:
     """Print what MODEL says of each image, as JSON, the best fitting image first."""
-    try:
-        trained, processor = load(model)
-        with tempfile.TemporaryDirectory() as folder:
-            is_store = images.suffix == ".lmdb"
-            path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
-            store = RegionStore([path])
-            rows = predict(trained, processor, store, text)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    trained, processor = load(model)
+    with tempfile.TemporaryDirectory() as folder:
+        is_store = images.suffix == ".lmdb"
+        path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
+        store = RegionStore([path])
+        rows = predict(trained, processor, store, text)
     print(json.dumps(rows, indent=1))
     if pictures is not None:
         draw_boxes(rows, images, pictures)
@@ -149,4 +147,4 @@ def draw_boxes(rows: Sequence[dict], images: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)
