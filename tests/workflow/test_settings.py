@@ -60,6 +60,24 @@ def test_every_wrong_value_is_named_at_once():
         check(with_changes(captions__min_words=0, selection__threshold=1.5))
 
 
+def test_a_file_of_an_older_version_is_told_what_it_lacks():
+    config = with_changes(download__retries=3)
+    del config["download"]["tries"], config["source"]["pictures"]
+    with pytest.raises(ValueError, match="is wrong") as raised:
+        check(config)
+    lines = str(raised.value).splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [
+        "  source.pictures: missing",
+        "  download.tries: missing",
+        "  download.retries: unknown key",
+    ]
+
+
+def test_a_section_without_its_keys_is_named():
+    with pytest.raises(ValueError, match=r"selection: got 0\.3, expected a section of keys"):
+        check(with_changes(selection=0.3))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
