@@ -181,10 +181,16 @@ def build_model(architecture: Architecture) -> FasterRCNN:
 
 
 def save_model(model: FasterRCNN, architecture: Architecture, path: Path) -> None:
-    """Weights and architecture in one safetensors file that `TorchvisionDetector.load` reads."""
+    """Weights and architecture in one safetensors file that `TorchvisionDetector.load` reads.
+
+    Raises: OSError where the disk is full.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as partial:
-        save_file(weights, partial, metadata={_METADATA_KEY: json.dumps(architecture.model_dump(mode="json"))})
+        try:
+            save_file(weights, partial, metadata={_METADATA_KEY: json.dumps(architecture.model_dump(mode="json"))})
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}; make room and start again") from error
 
 
 def _convolution(in_channels: int, out_channels: int, *, size: int = 3, stride: int = 1) -> list[nn.Module]:

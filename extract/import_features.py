@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.imported_regions import BoxSource, Expected, KnownClasses, known_classes, to_regions
 from extract.published_features import FeatureFormat, Row, RowError, open_source
 from extract.store import MAX_KEY_BYTES, RegionStoreWriter
@@ -34,17 +35,14 @@ def main(
     """Write the rows of SOURCE that are whole to STORE, and what became of each to the table beside it."""
     expected = Expected(feature_size=feature_size, num_classes=num_classes, box_source=box_source)
     table = store.with_suffix(".parquet")
-    try:
-        if store.suffix != ".lmdb" or store.exists():
-            raise ValueError(f"{store} is there already or no .lmdb; name a store that is new")
-        rows = import_features(feature_format, source, store, expected=expected, image_key=image_key)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    if store.suffix != ".lmdb" or store.exists():
+        raise ValueError(f"{store} is there already or no .lmdb; name a store that is new")
+    rows = import_features(feature_format, source, store, expected=expected, image_key=image_key)
     write_table(table, rows, IMPORTED)
     reasons = Counter(row.get("reason", "imported") for row in rows)
     print(f"{len(rows)} rows: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
     if not reasons["imported"]:
-        raise SystemExit(f"error: no row of {source} is whole {feature_format}; {table} says why")
+        raise ValueError(f"no row of {source} is whole {feature_format}; {table} says why")
 
 
 def import_features(
@@ -133,4 +131,4 @@ def open_writer(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,6 +8,7 @@ import numpy as np
 import typer
 from PIL import Image
 
+from extract.command import run
 from extract.drawing import draw_regions
 from extract.image_file import as_seen
 from extract.images import tar_images
@@ -26,19 +27,18 @@ def main(
     output: Annotated[Path | None, typer.Option(help="picture to draw the record's boxes in")] = None,
 ) -> None:
     """Print the manifest of STORE, or one record; draw its boxes on the image."""
-    try:
-        reader = RegionStore([store])
-        if image_key is None:
-            print("\n".join(describe_store(store, reader)))
-            return
-        regions = reader[image_key]
-        print("\n".join(describe_record(image_key, regions, classes=reader.classes)))
-        if output is not None:
-            image = image_of(image_key, images or images_beside(store))
-            draw_regions(image, regions, classes=reader.classes, only_confident=False).save(output)
-            print(f"drawn: {output}")
-    except (KeyError, ValueError, OSError) as error:
-        raise SystemExit(f"error: {error.args[0] if isinstance(error, KeyError) else error}") from error
+    reader = RegionStore([store])
+    if image_key is None:
+        print("\n".join(describe_store(store, reader)))
+        return
+    if image_key not in reader:
+        raise ValueError(f"image '{image_key}' is not in {store}; without a key, some of its keys are printed")
+    regions = reader[image_key]
+    print("\n".join(describe_record(image_key, regions, classes=reader.classes)))
+    if output is not None:
+        image = image_of(image_key, images or images_beside(store))
+        draw_regions(image, regions, classes=reader.classes, only_confident=False).save(output)
+        print(f"drawn: {output}")
 
 
 def describe_store(path: Path, store: RegionStore) -> list[str]:
@@ -80,12 +80,12 @@ def images_beside(store: Path) -> Path:
 
 
 def image_of(key: str, tar: Path) -> Image.Image:
-    """Raises: KeyError if `tar` has no such image."""
+    """Raises: ValueError if `tar` has no such image."""
     for name, data in tar_images(tar):
         if name == key:
             return as_seen(Image.open(io.BytesIO(data))).convert("RGB")
-    raise KeyError(f"no image '{key}' in {tar}; give its tar with --images")
+    raise ValueError(f"no image '{key}' in {tar}; give its tar with --images")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

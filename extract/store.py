@@ -10,6 +10,7 @@ import struct
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
@@ -104,7 +105,8 @@ class RegionStoreWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._partial.unlink(missing_ok=True)
         # No lock file and no sync a commit: nobody else sees the file before it is whole, and it is synced then.
-        self._env = lmdb.open(str(self._partial), subdir=False, map_size=self._map_size, lock=False, sync=False)
+        with self._disk_errors():
+            self._env = lmdb.open(str(self._partial), subdir=False, map_size=self._map_size, lock=False, sync=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -146,10 +148,13 @@ class RegionStoreWriter:
             raise ValueError(f"features of image '{key}' are {regions.features.dtype}, expected float16")
 
     def _commit(self) -> None:
-        """Write what is pending; a full map loses the whole transaction, so it is run again in a larger one."""
+        """Write what is pending; a full map loses the whole transaction, so it is run again in a larger one.
+
+        Raises: OSError where the disk is full.
+        """
         while self._pending:
             try:
-                with self._env.begin(write=True) as transaction:
+                with self._disk_errors(), self._env.begin(write=True) as transaction:
                     for name, record in self._pending:
                         if not transaction.put(name, record, append=True):  # LMDB refuses without an exception
                             raise ValueError(f"{self.path} did not take image key '{name.decode()}': out of order")
@@ -158,9 +163,23 @@ class RegionStoreWriter:
                 self._map_size *= 2
                 self._env.set_mapsize(self._map_size)
 
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Ends the writing with what a user can mend: of a full disk LMDB says "Input/output error"."""
+        try:
+            yield
+        except lmdb.MapFullError:
+            raise
+        except lmdb.Error as error:
+            self._partial.unlink(missing_ok=True)
+            raise OSError(
+                f"{self.path} could not be written: {error}; make room on its disk and start the same command again"
+            ) from error
+
     def _finish(self) -> None:
         self._commit()
-        self._env.sync(True)
+        with self._disk_errors():
+            self._env.sync(True)
         self._env.close()
         update = {"num_records": self._num_records, "sha256": self._sha256.hexdigest()}
         if self._keys:

@@ -252,3 +252,10 @@ def test_shards_that_overlap_are_refused(tmp_path):
         RegionStore([one, other])
     with pytest.raises(ValueError, match="no shards"):
         RegionStore([])
+
+
+@pytest.mark.parametrize("limit", [1 << 9, 1 << 14], ids=["when it is opened", "when it is filled"])
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, largest_file, limit):
+    with largest_file(limit), pytest.raises(OSError, match=r"a\.lmdb could not be written: .*; make room on its disk"):
+        write(tmp_path / "a.lmdb", {f"{index:03d}": make_regions() for index in range(97)})
+    assert list(tmp_path.iterdir()) == []
