@@ -29,6 +29,7 @@ _RENAMES = (  # of detectron2's names, in this order
     (r"^backbone\.stem\.", "backbone."),
     (r"^proposal_generator\.rpn_head\.", "rpn."),
     (r"^roi_heads\.res5\.", "res5."),
+    (r"^roi_heads\.box_predictor\.(cls_embedding|fc_attr|attr_score)\.", r"attribute_head.\1."),
     (r"^roi_heads\.box_predictor\.", ""),
 )
 # Recomputed, not read; the first is a buffer of old checkpoints.
@@ -60,14 +61,8 @@ class BottomUp(nn.Module):
         self.cls_score = nn.Linear(self.feature_size, num_classes)
         self.bbox_pred = nn.Linear(self.feature_size, 4 * (num_classes - 1))
         self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
-        self.has_attributes = f"{_HEADS}.attr_score.weight" in shapes
-        if self.has_attributes:
-            _, width = _sizes(shapes, f"{_HEADS}.cls_embedding", 2)
-            hidden, _ = _sizes(shapes, f"{_HEADS}.fc_attr", 2)
-            num_attributes, _ = _sizes(shapes, f"{_HEADS}.attr_score", 2)
-            self.cls_embedding = nn.Embedding(num_classes, width)
-            self.fc_attr = nn.Linear(self.feature_size + width, hidden)
-            self.attr_score = nn.Linear(hidden, num_attributes)
+        has_attributes = f"{_HEADS}.attr_score.weight" in shapes
+        self.attribute_head = AttributeHead(shapes, self.feature_size, num_classes) if has_attributes else None
 
     @classmethod
     def from_detectron2(cls, weights: Mapping[str, Tensor], *, num_proposals: int) -> "BottomUp":
@@ -100,14 +95,32 @@ class BottomUp(nn.Module):
         """Features [all P, D] of the boxes of all images."""
         return pool_in_parts(maps, boxes, roi_pool=self.roi_pool, res5=self.res5)
 
-    def attribute_logits(self, features: Tensor, logits: Tensor) -> Tensor:
-        """[P, A], of the likeliest class of each box."""
-        both = torch.cat([features, self.cls_embedding(logits.argmax(dim=1))], dim=1)
-        return self.attr_score(self.fc_attr(both).relu())
-
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor:
         """[P, C - 1, 4]: where each class would have the box, not clipped."""
         return self.box_coder.decode_single(self.bbox_pred(features), boxes).unflatten(1, (-1, 4))
+
+
+class AttributeHead(nn.Module):
+    """Which attribute a box has, given its likeliest class."""
+
+    def __init__(self, shapes: Mapping[str, torch.Size], feature_size: int, num_classes: int) -> None:
+        super().__init__()
+        _, width = _sizes(shapes, f"{_HEADS}.cls_embedding", 2)
+        hidden, _ = _sizes(shapes, f"{_HEADS}.fc_attr", 2)
+        num_attributes, _ = _sizes(shapes, f"{_HEADS}.attr_score", 2)
+        self.cls_embedding = nn.Embedding(num_classes, width)
+        self.fc_attr = nn.Linear(feature_size + width, hidden)
+        self.attr_score = nn.Linear(hidden, num_attributes)
+
+    @property
+    def num_attributes(self) -> int:
+        """Without the last one of the weights, which says that there is none."""
+        return self.attr_score.out_features - 1
+
+    def forward(self, features: Tensor, class_logits: Tensor) -> Tensor:
+        """Logits [P, A + 1] of features [P, D] and the boxes' classes [P, C]."""
+        both = torch.cat([features, self.cls_embedding(class_logits.argmax(dim=1))], dim=1)
+        return self.attr_score(self.fc_attr(both).relu())
 
 
 class ProposalNetwork(nn.Module):

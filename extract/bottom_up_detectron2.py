@@ -34,7 +34,8 @@ class Detectron2Network:
 
     def __init__(self, weights: Mapping[str, Tensor], *, num_proposals: int) -> None:
         """Raises: ValueError if the weights are of another architecture."""
-        BottomUp.from_detectron2(weights, num_proposals=num_proposals)  # names what does not fit
+        ours = BottomUp.from_detectron2(weights, num_proposals=num_proposals)  # names what does not fit
+        self.attribute_head = ours.attribute_head  # detectron2 has none
         self.model = build_model(_config(weights, num_proposals=num_proposals)).eval()
         self.model.backbone.stem = _CaffeStem(self.model.backbone.stem)
         for block in self.model.roi_heads.res5:
@@ -52,6 +53,8 @@ class Detectron2Network:
 
     def to(self, device: torch.device) -> Self:
         self.model.to(device)
+        if self.attribute_head is not None:
+            self.attribute_head.to(device)
         return self
 
     def fold_norms(self) -> None:

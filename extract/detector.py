@@ -1,6 +1,6 @@
 """The seam to the detectors: images in; boxes, class distributions and pooled features out.
 
-B images of one size, P proposals of an image, C classes (background first), D feature size.
+B images of one size, P proposals of an image, C classes (background first), A attributes, D feature size.
 """
 
 from collections.abc import Sequence
@@ -22,12 +22,14 @@ class Proposals:
     boxes: Tensor  # [P, 4] float32, x1 y1 x2 y2 in pixels of the image that came in
     class_probs: Tensor  # [P, C] float32, each row sums to 1
     features: Tensor  # [P, D] pooled from these very boxes
+    attribute_probs: Tensor | None = None  # [P, A] float32; what is left of 1 says that it has none of them
 
 
 class Detector(Protocol):
     """A trained detector, ready to run."""
 
     classes: tuple[str, ...]  # names, background first
+    attributes: tuple[str, ...]  # names; (): it tells none
     feature_size: int
     box_source: Literal["proposal", "regressed", "repooled", "given"]
     identity: dict[str, JsonValue]  # what tells it from other detectors, sha256 of the weights included

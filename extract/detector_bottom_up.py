@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import clip_boxes_to_image
 
+from extract.bottom_up import AttributeHead, BottomUp
 from extract.detector import Proposals, check_given
 from extract.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
@@ -29,6 +30,7 @@ class Network(Protocol):
 
     backbone: nn.Sequential
     cls_score: nn.Linear  # background last
+    attribute_head: AttributeHead | None
     feature_size: int
 
     def to(self, device: torch.device) -> Self: ...
@@ -51,6 +53,7 @@ class BottomUpDetector:
         settings: BottomUpSettings,
         *,
         classes: tuple[str, ...],
+        attributes: tuple[str, ...],
         identity: dict[str, JsonValue],
         device: torch.device,
     ) -> None:
@@ -59,6 +62,7 @@ class BottomUpDetector:
         self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
         self.feature_size = network.feature_size
         self.classes = classes
+        self.attributes = attributes
         self.device = device
         self.identity = identity
         self.autocasts = identity["dtype"] == "bfloat16"
@@ -83,7 +87,11 @@ class BottomUpDetector:
             **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names"}),
         }
         classes = read_class_names(settings.bottom_up.class_names, num_classes=len(network.cls_score.weight))
-        return cls(network, settings.bottom_up, classes=classes, identity=identity, device=device)
+        head = network.attribute_head
+        attributes = () if head is None else tuple(str(number) for number in range(1, head.num_attributes + 1))
+        return cls(
+            network, settings.bottom_up, classes=classes, attributes=attributes, identity=identity, device=device
+        )
 
     @torch.inference_mode()
     def detect(self, images: Tensor) -> list[Proposals]:
@@ -98,7 +106,7 @@ class BottomUpDetector:
             ]
         if self.box_source == "repooled":
             features, logits = self._read(maps, boxes)
-        return _proposals([resize_boxes(one, resized, _size(images)) for one in boxes], features, logits)
+        return self._proposals([resize_boxes(one, resized, _size(images)) for one in boxes], features, logits)
 
     @torch.inference_mode()
     def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
@@ -109,7 +117,7 @@ class BottomUpDetector:
         check_given(images, boxes)
         maps, resized = self._maps(images)
         given = [one.to(self.device, torch.float32) for one in boxes]
-        return _proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
+        return self._proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
 
     def _maps(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The feature maps [B, c, h, w] and the height and width to which the images were resized."""
@@ -133,6 +141,17 @@ class BottomUpDetector:
         likeliest = logits[:, :-1].argmax(dim=1)
         per_class = self.network.regress(boxes, features)
         return clip_boxes_to_image(per_class[torch.arange(len(boxes), device=boxes.device), likeliest], size)
+
+    def _proposals(self, boxes: list[Tensor], features: Tensor, logits: Tensor) -> list[Proposals]:
+        class_probs = logits.softmax(dim=1).roll(1, dims=1)  # the background comes first
+        attribute_probs: Sequence[Tensor | None] = [None] * len(boxes)
+        if (head := self.network.attribute_head) is not None:
+            attribute_probs = _parts(head(features, logits).softmax(dim=1)[:, :-1], boxes)  # without "none"
+        parts = zip(boxes, _parts(class_probs, boxes), _parts(features, boxes), attribute_probs, strict=True)
+        return [
+            Proposals(boxes=of_image, class_probs=probs, features=pooled, attribute_probs=attributes)
+            for of_image, probs, pooled, attributes in parts
+        ]
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocasts)
@@ -199,17 +218,7 @@ def _network(backend: str, weights: dict[str, Tensor], *, num_proposals: int) ->
         from extract.bottom_up_detectron2 import Detectron2Network  # not everyone has detectron2
 
         return Detectron2Network(weights, num_proposals=num_proposals)
-    from extract.bottom_up import BottomUp
-
     return BottomUp.from_detectron2(weights, num_proposals=num_proposals)
-
-
-def _proposals(boxes: list[Tensor], features: Tensor, logits: Tensor) -> list[Proposals]:
-    class_probs = logits.softmax(dim=1).roll(1, dims=1)  # the background comes first
-    return [
-        Proposals(boxes=of_image, class_probs=probs, features=pooled)
-        for of_image, probs, pooled in zip(boxes, _parts(class_probs, boxes), _parts(features, boxes), strict=True)
-    ]
 
 
 def _parts(rows: Tensor, boxes: list[Tensor]) -> tuple[Tensor, ...]:

@@ -49,6 +49,7 @@ class TorchvisionDetector:
     """A trained model behind the seam: boxes are the proposals themselves, features what the box head pools there."""
 
     box_source: Literal["proposal", "regressed", "repooled", "given"] = "proposal"
+    attributes: tuple[str, ...] = ()
 
     def __init__(
         self, model: FasterRCNN, architecture: Architecture, *, sha256: str, dtype: torch.dtype, device: torch.device

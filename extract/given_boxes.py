@@ -21,7 +21,7 @@ from tqdm import tqdm
 from extract.boxes import box_objection, cut_off
 from extract.command import run
 from extract.detector import Detector, Proposals, best_device, load_detector
-from extract.regions import DecodedImage, decoded_windows, in_parts
+from extract.regions import DecodedImage, decoded_windows, in_parts, likeliest_attributes
 from extract.settings import DetectorSettings
 from extract.store import Regions, RegionStoreWriter, manifest_path
 from extract.tables import whole_file
@@ -144,6 +144,7 @@ def extract_given(tar: Path, store: Path, boxes: Boxes, *, detector: Detector, b
         box_source="given",
         detector=detector.identity,
         selection={},
+        attributes=detector.attributes,
     )
     with writer:
         for window in tqdm(decoded_windows(tar, window_size=WINDOW), desc="given boxes", unit_scale=WINDOW):
@@ -197,6 +198,7 @@ def pooled(
 def to_given(proposals: Proposals, *, image_size: tuple[int, int]) -> Regions:
     """All proposals as regions, in their order."""
     class_probs = proposals.class_probs.cpu().numpy()
+    attribute_ids, attribute_probs = likeliest_attributes(proposals, slice(None))
     return Regions(
         boxes=proposals.boxes.cpu().numpy(),
         scores=class_probs[:, 1:].max(axis=1),
@@ -205,6 +207,8 @@ def to_given(proposals: Proposals, *, image_size: tuple[int, int]) -> Regions:
         image_size=image_size,
         num_confident=len(class_probs),
         is_short=False,
+        attribute_ids=attribute_ids,
+        attribute_probs=attribute_probs,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import typer
 from PIL import Image
+from torch import Tensor
 from tqdm import tqdm
 
 from extract.command import run
@@ -88,6 +89,7 @@ def extract_regions(
         box_source=detector.box_source,
         detector=detector.identity,
         selection=selection.model_dump(mode="json"),
+        attributes=detector.attributes,
     )
     with writer, ThreadPoolExecutor(1) as writing, tqdm(total=num_images, desc="regions", unit="image") as bar:
         pending: Future | None = None
@@ -146,6 +148,7 @@ def to_regions(proposals: Proposals, *, image_size: tuple[int, int], selection: 
     boxes, class_probs = proposals.boxes.cpu().numpy(), proposals.class_probs.cpu().numpy()
     chosen = select_regions(boxes, class_probs, settings=selection)
     indices = torch.from_numpy(chosen.indices).to(proposals.features.device)
+    attribute_ids, attribute_probs = likeliest_attributes(proposals, indices)
     return Regions(
         boxes=boxes[chosen.indices],
         scores=chosen.scores,
@@ -154,7 +157,17 @@ def to_regions(proposals: Proposals, *, image_size: tuple[int, int], selection: 
         image_size=image_size,
         num_confident=chosen.num_confident,
         is_short=chosen.is_short,
+        attribute_ids=attribute_ids,
+        attribute_probs=attribute_probs,
     )
+
+
+def likeliest_attributes(proposals: Proposals, indices: Tensor | slice) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Numbers [N] uint16 and probabilities [N] float16 for the proposals that are asked for; null: none are told."""
+    if proposals.attribute_probs is None:
+        return None, None
+    likeliest = proposals.attribute_probs[indices].max(dim=1)
+    return likeliest.indices.cpu().numpy().astype(np.uint16), likeliest.values.half().cpu().numpy()
 
 
 def in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -45,7 +45,7 @@ def test_every_tensor_is_the_reference_s(golden, weights):
         close(logits, golden["logits"])
         close(logits.softmax(dim=1), golden["probs"])
         close(model.bbox_pred(features), golden["deltas"])
-        close(model.attribute_logits(features, logits), golden["attr"])
+        close(model.attribute_head(features, logits), golden["attr"])
         regressed = model.regress(boxes, features).flatten(1)
         # Up to 989 pixels, not clipped: detectron2 itself is 6e-4 off where the numbers were not made.
         torch.testing.assert_close(regressed, torch.from_numpy(golden["boxes"]), rtol=1e-5, atol=1e-3)

@@ -79,6 +79,8 @@ def test_an_image_gives_the_reference_s_numbers_background_first(weights, golden
     close(found.boxes, golden["proposals"] * np.float32([301 / 237, 203 / 160] * 2))
     close(found.features, golden["feats"])
     close(found.class_probs, np.roll(golden["probs"], 1, axis=1))
+    attributes = torch.from_numpy(golden["attr"]).softmax(dim=1)
+    close(found.attribute_probs, attributes[:, :-1])  # the last one is none of them
 
 
 @needs_golden
@@ -106,6 +108,16 @@ def test_a_batch_of_any_size_gives_what_single_images_give(weights, height, widt
         (alone,) = detector.detect(batch[index : index + 1])
         for name in ("boxes", "class_probs", "features"):
             close(getattr(together, name), getattr(alone, name), atol=1e-3)
+
+
+def test_weights_without_attributes_tell_none(tmp_path, random_weights):
+    assert load(random_weights).attributes == tuple("1234567")
+    parts = ("cls_embedding", "fc_attr", "attr_score")
+    kept = {name: array for name, array in tiny_weights().items() if not any(part in name for part in parts)}
+    detector = load(save_weights(tmp_path / "bare.pkl", kept))
+    assert detector.attributes == ()
+    (found,) = detector.detect(images(1, 67, 89))
+    assert found.attribute_probs is None
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -150,6 +162,7 @@ def test_both_backends_find_the_same(random_weights, box_source):
         close(one.boxes, other.boxes, atol=1e-3)
         close(one.features, other.features)
         close(one.class_probs, other.class_probs)
+        close(one.attribute_probs, other.attribute_probs)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -196,7 +209,11 @@ def test_weights_with_another_digest_or_architecture_are_refused(weights, tmp_pa
         ),
         ("roi_heads.box_predictor.cls_score.weight", (12,), r"cls_score\.weight is of shape \(12,\), expected 2 sizes"),
         ("roi_heads.box_predictor.cls_score.weight", (12, 67), "size mismatch for cls_score\\.weight"),
-        ("roi_heads.box_predictor.cls_embedding.weight", (11, 3), "size mismatch for cls_embedding\\.weight"),
+        (
+            "roi_heads.box_predictor.cls_embedding.weight",
+            (11, 3),
+            "mismatch for attribute_head\\.cls_embedding",
+        ),
     ],
 )
 def test_a_weight_of_another_shape_is_named(tmp_path, name, shape, message):

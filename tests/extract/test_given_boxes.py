@@ -23,6 +23,7 @@ class BoxCorners:
     classes = ("background", "thing", "other")
     feature_size = 4
     box_source = "proposal"
+    attributes = ()
     identity = {"backend": "by hand"}  # noqa: RUF012
     device = torch.device("cpu")
 

@@ -21,6 +21,7 @@ class BrightPixels:
     classes = ("background", "dark", "bright")
     feature_size = 7
     box_source = "proposal"
+    attributes = ()
     identity = {"backend": "by hand"}  # noqa: RUF012
     device = torch.device("cpu")
 

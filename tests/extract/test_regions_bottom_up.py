@@ -61,6 +61,19 @@ def load(folder, weights: dict[str, np.ndarray], **changes) -> Detector:
     return load_detector(save_weights(folder / "model.pkl", weights), settings=settings, device=torch.device("cpu"))
 
 
+def test_each_region_has_its_likeliest_attribute(tmp_path):
+    _, store = extract(tmp_path, {"noise": encoded(NOISE, "PNG")})
+    assert store.attributes == tuple("1234567")
+    regions = store["noise"]
+    (given,) = load(tmp_path, tiny_weights()).pool(
+        torch.from_numpy(np.array(NOISE)).permute(2, 0, 1)[None], [torch.from_numpy(regions.boxes.copy())]
+    )
+    likeliest = given.attribute_probs.max(dim=1)
+    assert len(regions) > 2
+    np.testing.assert_array_equal(regions.attribute_ids, likeliest.indices)
+    np.testing.assert_allclose(regions.attribute_probs, likeliest.values, atol=1e-3)
+
+
 def test_every_kind_of_image_has_a_record_or_a_reason(tmp_path):
     frames = [Image.new("RGB", (61, 97), colour) for colour in ("red", "blue")]
     images = {
