@@ -198,6 +198,6 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize("has_whole_image", [True, False])
 def test_accuracy_reaches_the_upper_bound_and_falls_to_nothing(drawn, has_whole_image):
     data = dataset(drawn, "val", processor=None if has_whole_image else drawn.processor_of_mmf)
-    best = data.evaluate(Oracle(data, 1))
+    best = data.measure(data.predict(Oracle(data, 1)))
     assert best["accuracy"] == best["upper_bound"] > 0.5
-    assert data.evaluate(Oracle(data, -1))["accuracy"] == 0
+    assert data.measure(data.predict(Oracle(data, -1)))["accuracy"] == 0

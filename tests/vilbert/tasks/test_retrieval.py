@@ -144,7 +144,7 @@ def test_a_model_without_a_whole_image_gets_none(drawn, tmp_path):
     model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11)).eval()
     with torch.no_grad():
         expected = model(**{name: value[:, :1] for name, value in batch.items() if name != "labels"}).logits
-    scores = bare.score(model)
+    scores = bare.predict(model)
     assert scores[3, bare.image_of[3]] == pytest.approx(float(expected[0, 0]), abs=1e-5)
     assert scores[11, bare.image_of[11]] == pytest.approx(float(expected[1, 0]), abs=1e-5)
 
@@ -153,8 +153,8 @@ def test_scores_stand_by_caption_and_image(drawn, tmp_path):
     torch.manual_seed(0)
     data = dataset(drawn, tmp_path, "val")
     model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11)).eval()
-    assert data.score(model).shape == (25, 5)
-    metrics = data.evaluate(model)
+    assert data.predict(model).shape == (25, 5)
+    metrics = data.measure(data.predict(model))
     assert metrics["image_recall_at_5"] == 1
     assert 1 <= metrics["image_median_rank"] <= 5
 
