@@ -167,6 +167,19 @@ def test_a_row_that_lacks_something_is_named(tmp_path):
         read_captions(karpathy(tmp_path / "x.json", [image]))
 
 
+def test_the_best_images_of_each_caption_are_measured_and_written(drawn, tmp_path):
+    data = dataset(drawn, tmp_path, "val")
+    scores = torch.zeros(25, 5)
+    scores[range(25), data.image_of] = 2
+    scores[range(25), [(column + 1) % 5 for column in data.image_of]] = 1
+    assert data.measure(scores)["image_recall_at_1"] == data.measure(scores)["text_recall_at_1"] == 1
+    data.write(scores, tmp_path, "val")
+    rows = json.loads((tmp_path / "val.json").read_text())
+    assert [row["annotation"] for row in rows] == [caption.annotation for caption in data.captions]
+    for row, column in zip(rows, data.image_of, strict=True):
+        assert row["images"][:2] == [data.keys[column], data.keys[(column + 1) % 5]]
+
+
 def test_one_image_alone_cannot_be_told_apart(drawn, tmp_path):
     alone = [one for one in captions(drawn, "train") if one.image_key == "000000000001"]
     with pytest.raises(ValueError, match="all captions are of one image"):

@@ -53,6 +53,7 @@ def test_names_are_fixed_by_seed_and_image():
     names = object_names(kinds, seed=1, image_key="a")
     assert names == object_names(kinds, seed=1, image_key="a")
     assert names != object_names(kinds, seed=2, image_key="a")
+    assert names != object_names(kinds, seed=1, image_key="b")
     assert len(set(names[:5])) == 5
     assert names[5] == "dog"
 
@@ -151,6 +152,22 @@ def test_answers_come_first_then_reasons_with_the_right_answer_in_the_question(d
     )(**batch)
     output.loss.backward()
     assert output.logits.shape == (2, 4)
+
+
+def test_labels_and_texts_are_those_of_every_example(drawn):
+    data, tokenizer = dataset(drawn), drawn.processor.tokenizer
+    batch = data.__getitems__([Draw(0, example) for example in range(len(data))])
+    answers = [(one.question, one.answers[2], one.answer_label) for one in data.questions]
+    reasons = [
+        (f"{one.question} [SEP] {one.answers[one.answer_label]}", one.rationales[2], one.rationale_label)
+        for one in data.questions
+    ]
+    assert batch["labels"].tolist() == [label for _, _, label in answers + reasons]
+    for row, (question, choice, _) in enumerate(answers + reasons):
+        expected = tokenizer(question, choice, truncation=True, max_length=101, return_token_type_ids=True)
+        length = len(expected.input_ids)
+        assert batch["input_ids"][row, 2, :length].tolist() == expected.input_ids
+        assert batch["token_type_ids"][row, 2, :length].tolist() == expected.token_type_ids
 
 
 def test_given_boxes_stand_behind_the_detected_ones(drawn):
