@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from workflow.paths import demand_paths, demand_writable
 from workflow.settings import check, digest_option, scaled
 
 min_version("9.27")
@@ -14,6 +15,8 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 
 SETTINGS = check(config)
+demand_paths(SETTINGS)
+demand_writable(Path.cwd())
 SPLITS = list(SETTINGS.source.splits)
 RESULTS = f"results/{SETTINGS.run}"  # for params, where <results> does not stand
 

@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
-import typer
 from tqdm import tqdm
 
 from extract.caption_text import normalise_caption, repair_caption
+from extract.command import run
 from extract.tables import ROWS, read_rows, write_table
 
 REPEATED_CAPTIONS = pa.schema([("caption", pa.string()), ("num_rows", pa.int64())])  # normalised, more than once
@@ -51,4 +51,4 @@ def read_word_counts(path: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

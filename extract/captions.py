@@ -11,6 +11,7 @@ import typer
 
 from extract.caption_counts import read_repeats
 from extract.caption_text import caption_words, normalise_caption, repair_caption
+from extract.command import run
 from extract.objection import Objection
 from extract.settings import CaptionSettings
 from extract.tables import CAPTIONS, ROWS, read_rows, write_table
@@ -129,4 +130,4 @@ def is_latin(letter: str) -> bool:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import typer
 
+from extract.command import run
 from extract.tables import whole_file
 
 COLUMNS = ("kind", "planted", "caught", "recall", "precision", "reasons")
@@ -91,4 +91,4 @@ def read_dropped(path: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.tables import PAIRS, whole_file
 
 STAGES = ("captions", "download", "images", "duplicates", "features", "relatedness")
@@ -90,4 +90,4 @@ class Summary:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

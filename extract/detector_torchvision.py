@@ -21,7 +21,7 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
 
-from extract.detector import Proposals
+from extract.detector import Proposals, check_given
 from extract.tables import whole_file
 
 _METADATA_KEY = "architecture"
@@ -98,7 +98,11 @@ class TorchvisionDetector:
 
     @torch.inference_mode()
     def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
-        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB."""
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
+        check_given(images, boxes)
         batch, maps = self._maps(images)
         size = (images.shape[2], images.shape[3])
         given = [of_image.to(self.device, torch.float32) for of_image in boxes]
@@ -177,10 +181,16 @@ def build_model(architecture: Architecture) -> FasterRCNN:
 
 
 def save_model(model: FasterRCNN, architecture: Architecture, path: Path) -> None:
-    """Weights and architecture in one safetensors file that `TorchvisionDetector.load` reads."""
+    """Weights and architecture in one safetensors file that `TorchvisionDetector.load` reads.
+
+    Raises: OSError where the disk is full.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as partial:
-        save_file(weights, partial, metadata={_METADATA_KEY: json.dumps(architecture.model_dump(mode="json"))})
+        try:
+            save_file(weights, partial, metadata={_METADATA_KEY: json.dumps(architecture.model_dump(mode="json"))})
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}; make room and start again") from error
 
 
 def _convolution(in_channels: int, out_channels: int, *, size: int = 3, stride: int = 1) -> list[nn.Module]:

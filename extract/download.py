@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.download_reason import DownloadFailure, DownloadReason
 from extract.fetch import Fetcher, open_session
 from extract.image_file import ImageFile, prepare_image
@@ -35,10 +36,7 @@ def main(
     site: Annotated[Path | None, typer.Option(help="folder that download.mirror 'site' serves")] = None,
 ) -> None:
     """Fetch the images of a shard's rows whose captions are kept."""
-    try:
-        download_shard(rows, captions, tar, table, stats, journal=journal, settings=settings, site=site)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    download_shard(rows, captions, tar, table, stats, journal=journal, settings=settings, site=site)
 
 
 def download_shard(
@@ -100,9 +98,12 @@ async def fetch_all(urls: list[str], journal: Journal, *, settings: DownloadSett
                 bar.update()
 
         # Twice as many as there are connections, so that those who wait for a host leave none idle.
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(len(urls), 2 * settings.connections)):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(len(urls), 2 * settings.connections)):
+                    group.create_task(work())
+        except ExceptionGroup as failed:  # a full disk, say; the first says it all
+            raise failed.exceptions[0] from failed
 
 
 async def _fetch_image(url: str, fetcher: Fetcher, decoders: ThreadPoolExecutor) -> ImageFile:
@@ -155,4 +156,4 @@ def demand_success(image_rows: list[dict], *, num_wanted: int, min_success: floa
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

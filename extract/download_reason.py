@@ -13,6 +13,8 @@ class DownloadReason(StrEnum):
     CAPTION_DROPPED = "caption_dropped"  # a caption rule dropped every row that has the url
     NOT_FETCHED = "not_fetched"  # found later: a row that is kept now was dropped when the download ran
     NO_IMAGE = "no_image"  # a sample of a webdataset tar that holds none
+    NO_FILE = "no_file"  # a file of a folder that is not there, or may not be read
+    DUPLICATE_ROW = "duplicate_row"  # of a csv: an earlier row has the same file and caption
     INVALID_URL = "invalid_url"
     UNSUPPORTED_SCHEME = "unsupported_scheme"  # neither http nor https
     PRIVATE_ADDRESS = "private_address"  # of this machine or its network, not of the internet

@@ -11,6 +11,7 @@ import typer
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from extract.command import run
 from extract.near_pairs import near_pairs
 from extract.perceptual_hash import hash_distance
 from extract.settings import DuplicateSettings
@@ -100,4 +101,4 @@ def nearest_leader(hashes: NDArray[np.uint64], *, max_distance: int) -> NDArray[
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -7,12 +7,10 @@ import tarfile
 from itertools import pairwise
 from pathlib import Path
 
-import typer
 from tqdm import tqdm
 
-from extract.download_reason import DownloadFailure
-from extract.image_file import prepare_image
-from extract.shard_files import ShardTar, image_columns, write_images_table
+from extract.command import run
+from extract.shard_files import ShardTar, write_images_table
 from extract.tables import whole_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -21,10 +19,7 @@ MAX_PIXELS = 100_000_000  # width x height; the header alone may claim more
 
 def main(folder: Path, tar: Path, table: Path) -> None:
     """Write every image below FOLDER to OUT_TAR; every file of an image is a row of OUT_TABLE."""
-    try:
-        write_images_table(table, pack_folder(folder, tar))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    write_images_table(table, pack_folder(folder, tar))
 
 
 def pack_folder(folder: Path, output: Path) -> list[dict]:
@@ -43,14 +38,7 @@ def pack_folder(folder: Path, output: Path) -> list[dict]:
         shard = ShardTar(tar)
         for path in tqdm(paths, desc="images", unit="image"):
             row: dict = {"key": path.stem, "url": path.name, "caption": None}
-            try:
-                image = prepare_image(path.read_bytes(), max_pixels=MAX_PIXELS, max_side=None)
-            except DownloadFailure as failure:
-                row |= {"status": failure.reason.status, "error_message": str(failure.reason), "detail": failure.detail}
-            else:
-                row |= {**image_columns(image), "image_key": row["key"]}
-                shard.add(row, image)
-            rows.append(row)
+            rows.append(row | shard.take(row, path.read_bytes, max_pixels=MAX_PIXELS, max_side=None))
     return rows
 
 
@@ -60,4 +48,4 @@ def by_key(path: Path) -> tuple[bytes, Path]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

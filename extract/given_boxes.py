@@ -19,6 +19,7 @@ import typer
 from tqdm import tqdm
 
 from extract.boxes import box_objection, cut_off
+from extract.command import run
 from extract.detector import Detector, Proposals, best_device, load_detector
 from extract.regions import DecodedImage, decoded_windows, in_parts
 from extract.settings import DetectorSettings
@@ -50,13 +51,10 @@ def main(
 ) -> None:
     """Pool features for the boxes that BOXES names; images without a record are rows of OUT_DROPPED."""
     if manifest != manifest_path(store):
-        raise SystemExit(f"error: the manifest of {store} is {manifest_path(store)}, got {manifest}")
-    try:
-        trained = load_detector(model, settings=detector, device=best_device())
-        given = read_boxes(box_format, boxes, instances)
-        rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+        raise ValueError(f"the manifest of {store} is {manifest_path(store)}, got {manifest}")
+    trained = load_detector(model, settings=detector, device=best_device())
+    given = read_boxes(box_format, boxes, instances)
+    rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size)
     with whole_file(dropped) as partial:
         pd.DataFrame(rows, columns=["image_key", "reason", "detail"]).to_csv(partial, index=False)
 
@@ -211,4 +209,4 @@ def to_given(proposals: Proposals, *, image_size: tuple[int, int]) -> Regions:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

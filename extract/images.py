@@ -13,6 +13,7 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
+from extract.command import run
 from extract.objection import Objection
 from extract.perceptual_hash import perceptual_hash
 from extract.settings import ImageSettings
@@ -106,4 +107,4 @@ def objection(size: tuple[int, int], contrast: float, settings: ImageSettings) -
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

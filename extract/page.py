@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from extract.command import run
 from extract.tables import whole_file
 
 STYLE = """
@@ -45,10 +46,7 @@ def main(
     parts: Annotated[str, typer.Option(help="JSON list of section, file, caption")],
 ) -> None:
     """Write the page."""
-    try:
-        text = make_page(title, TypeAdapter(list[Part]).validate_json(parts))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    text = make_page(title, TypeAdapter(list[Part]).validate_json(parts))
     with whole_file(page) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -112,4 +110,4 @@ def _anchor(name: str) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 from extract.caption_counts import read_word_counts
+from extract.command import run
 from extract.download_reason import DownloadReason
 from extract.relatedness import ClassNames, relatedness
 from extract.settings import RelatednessSettings
@@ -144,4 +145,4 @@ def found(image_key: str, table: Mapping[str, dict], name: str) -> dict:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.tables import whole_file
 
 CHUNK_SIZE = 1 << 20  # bytes
@@ -16,10 +17,7 @@ CHUNK_SIZE = 1 << 20  # bytes
 
 def main(url: str, output: Path, sha256: Annotated[str | None, typer.Option(help="that the file must have")] = None):
     """Copy what lies at an https:, http: or file: address to `output`, and print its sha256."""
-    try:
-        found = fetch_published_file(url, output, sha256=sha256)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    found = fetch_published_file(url, output, sha256=sha256)
     print(f"{output} has the sha256 {found}, {'as expected' if sha256 else 'which was not checked'}")
 
 
@@ -51,4 +49,4 @@ def fetch_published_file(url: str, output: Path, *, sha256: str | None) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -17,7 +17,9 @@ import typer
 from PIL import Image
 from tqdm import tqdm
 
+from extract.command import run
 from extract.detector import Detector, Proposals, best_device, load_detector
+from extract.image_file import FORMATS, as_seen
 from extract.images import decoding_detail, tar_images
 from extract.selection import select_regions
 from extract.settings import DetectorSettings, SelectionSettings, StoreSettings
@@ -51,21 +53,18 @@ def main(
 ) -> None:
     """Detect, select and store the regions of every image in TAR that decodes; every image is a row of COUNTS."""
     if manifest != manifest_path(store):
-        raise SystemExit(f"error: the manifest of {store} is {manifest_path(store)}, got {manifest}")
+        raise ValueError(f"the manifest of {store} is {manifest_path(store)}, got {manifest}")
     num_images = len({row["image_key"] for row in read_rows(table, IMAGES)} - {None})
-    try:
-        trained = load_detector(model, settings=detector, device=best_device())
-        rows = extract_regions(
-            tar,
-            store,
-            detector=trained,
-            batch_size=detector.batch_size,
-            selection=selection,
-            num_classes_kept=store_settings.num_classes_kept,
-            num_images=num_images,
-        )
-    except (ValueError, OSError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    trained = load_detector(model, settings=detector, device=best_device())
+    rows = extract_regions(
+        tar,
+        store,
+        detector=trained,
+        batch_size=detector.batch_size,
+        selection=selection,
+        num_classes_kept=store_settings.num_classes_kept,
+        num_images=num_images,
+    )
     write_table(counts, rows, REGION_COUNTS)
 
 
@@ -117,11 +116,11 @@ def decoded_windows(tar: Path, *, window_size: int) -> Iterator[list[DecodedImag
 
 
 def decode(key: str, data: bytes) -> DecodedImage:
-    """RGB pixels of an image's bytes."""
+    """RGB pixels of an image's bytes, as one sees them."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return DecodedImage(key, np.asarray(image.convert("RGB")))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return DecodedImage(key, np.asarray(as_seen(image).convert("RGB")))
+    except Exception as error:  # a decoder raises whatever a stranger's bytes make it trip over
         return DecodedImage(key, None, decoding_detail(error))
 
 
@@ -180,4 +179,4 @@ def _put(writer: RegionStoreWriter, window: list[DecodedImage], found: dict[str,
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

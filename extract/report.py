@@ -7,9 +7,9 @@ from collections import defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
-import typer
 
 from extract import figures
+from extract.command import run
 from extract.store import RegionStore
 from extract.tables import whole_file
 
@@ -110,4 +110,4 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

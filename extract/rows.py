@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from extract.command import run
 from extract.settings import SourceSettings
 from extract.tables import ROWS, write_table
 
@@ -27,21 +28,29 @@ def read_shard(caption_list: Path, *, split: str, shard: int, settings: SourceSe
 
     Raises: ValueError if the list is shorter than the settings say.
     """
+    numbers = shard_range(settings, split=split, shard=shard)
+    with caption_list.open("rb") as file:
+        lines = list(islice(file, numbers.start, numbers.stop))
+    if len(lines) < len(numbers):
+        found, num_rows = num_lines(caption_list), settings.splits[split].num_rows
+        raise ValueError(
+            f"{caption_list} has {found} rows, but source.splits.{split}.num_rows is {num_rows}; set it to {found}"
+        )
+    return [read_line(line, key=f"{split}-{row:08d}") for row, line in zip(numbers, lines, strict=True)]
+
+
+def shard_range(settings: SourceSettings, *, split: str, shard: int) -> range:
+    """Numbers of the rows of a shard.
+
+    Raises: ValueError if there is no such split, or no row of it in the shard.
+    """
     if split not in settings.splits:
         raise ValueError(f"split '{split}' is not in source.splits, which has {sorted(settings.splits)}")
     num_rows = settings.splits[split].num_rows
     first = shard * settings.rows_per_shard
-    last = min(first + settings.rows_per_shard, num_rows)
-    if first >= last:
+    if first >= num_rows:
         raise ValueError(f"shard {shard} of {split} begins at row {first}, but source.splits.{split} has {num_rows}")
-    with caption_list.open("rb") as file:
-        lines = list(islice(file, first, last))
-    if len(lines) < last - first:
-        found = num_lines(caption_list)
-        raise ValueError(
-            f"{caption_list} has {found} rows, but source.splits.{split}.num_rows is {num_rows}; set it to {found}"
-        )
-    return [read_line(line, key=f"{split}-{row:08d}") for row, line in enumerate(lines, start=first)]
+    return range(first, min(first + settings.rows_per_shard, num_rows))
 
 
 def read_line(line: bytes, *, key: str) -> dict:
@@ -63,4 +72,4 @@ def num_lines(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -16,7 +16,7 @@ class SplitSettings(Section):
 
     url: str | None = Field(
         description="https: or file: address of the caption list, or of the tars with {shard} or {shard:04d} in it; "
-        "null where the workflow makes it"
+        "for kind folder: path of a csv with the columns file and caption; null where the workflow makes it"
     )
     sha256: str | None = Field(description="of the caption list; null: not checked")
     num_rows: PositiveInt = Field(description="rows of the caption list; for kind webdataset: tars x rows_per_shard")
@@ -25,9 +25,11 @@ class SplitSettings(Section):
 class SourceSettings(Section):
     """What the run starts from."""
 
-    kind: Literal["drawn", "urls", "webdataset"] = Field(
-        description="the drawn world, a caption TAB url list, or webdataset tars that hold the images already"
+    kind: Literal["drawn", "urls", "webdataset", "folder"] = Field(
+        description="the drawn world, a caption TAB url list, webdataset tars that hold the images already, or a "
+        "folder of pictures with a csv of captions"
     )
+    pictures: str | None = Field(description="folder below which the csv's files lie; null for every kind but folder")
     rows_per_shard: PositiveInt = Field(
         description="rows of the caption list a shard, the unit of a job; for webdataset: at least what one tar holds"
     )
@@ -150,6 +152,10 @@ class BottomUpSettings(Section):
     url: str | None = Field(description="https: or file: address of the weights; null: they are there already")
     sha256: str | None = Field(
         description="of the weights; a file with another is refused; null: printed in the log, not checked"
+    )
+    class_names: str | None = Field(
+        description="path of a text file, one name a line without the background, 'stop sign,stopsign' being one class "
+        "of two names; null: classes are called by their number, and no caption names any"
     )
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
     longer_side: PositiveInt = Field(description="pixels, at most, after that")

@@ -6,11 +6,14 @@ Source: img2dataset 1.47, writer and logger: key.jpg, key.txt, key.json in NNNNN
 import io
 import json
 import tarfile
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-from extract.image_file import ImageFile
-from extract.tables import IMAGES, whole_file, write_table
+from extract.download_reason import DownloadFailure
+from extract.image_file import ImageFile, prepare_image
+from extract.tables import IMAGES, ROWS, whole_file, write_table
 
 
 class ShardTar:
@@ -24,6 +27,16 @@ class ShardTar:
         self._member(f"{row['key']}.jpg", image.data)
         self._member(f"{row['key']}.txt", (row["caption"] or "").encode())
         self._member(f"{row['key']}.json", json.dumps({**row, "sha256": image.sha256}, sort_keys=True).encode())
+
+    def take(self, row: dict, read: Callable[[], bytes], *, max_pixels: int, max_side: int | None) -> dict:
+        """Add the image that `read` gives, if it is one, and give the columns that say what became of it."""
+        try:
+            image = prepare_image(read(), max_pixels=max_pixels, max_side=max_side)
+        except DownloadFailure as failure:
+            return failure_columns(failure)
+        columns = {**image_columns(image), "image_key": row["key"]}
+        self.add(row | columns, image)
+        return columns
 
     def _member(self, name: str, data: bytes) -> None:
         member = tarfile.TarInfo(name)
@@ -42,6 +55,20 @@ def image_columns(image: ImageFile) -> dict:
         "exif": image.exif,
         "sha256": image.sha256,
     }
+
+
+def failure_columns(failure: DownloadFailure) -> dict:
+    """The columns of the images table that a failure fills."""
+    return {"status": failure.reason.status, "error_message": str(failure.reason), "detail": failure.detail}
+
+
+def write_imported(rows: Path, table: Path, stats: Path, image_rows: list[dict], *, start_time: float) -> None:
+    """Write the tables and the statistics of a shard whose images were there already, and print the counts."""
+    write_table(rows, [{name: row[name] for name in ROWS.names} for row in image_rows], ROWS)
+    write_images_table(table, image_rows)
+    write_stats(stats, image_rows, start_time=start_time, end_time=time.time())
+    reasons = Counter(row.get("error_message") or "success" for row in image_rows)
+    print(", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
 
 
 def write_images_table(path: Path, rows: list[dict]) -> None:

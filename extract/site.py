@@ -20,6 +20,8 @@ from urllib.parse import unquote
 import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from extract.command import run
+
 CHUNK = bytes(1 << 16)
 
 
@@ -215,4 +217,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -10,6 +10,7 @@ import struct
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
@@ -39,6 +40,7 @@ class StoreManifest(BaseModel):
     num_classes: int  # with the background
     classes: tuple[str, ...]  # background first
     num_classes_kept: int | None  # null: the whole distribution
+    attributes: tuple[str, ...]  # names; (): the detector names none
     box_source: Literal[
         "proposal", "regressed", "repooled", "given"
     ]  # the boxes; only of "regressed" features are others'
@@ -69,10 +71,12 @@ class RegionStoreWriter:
         box_source: Literal["proposal", "regressed", "repooled", "given"],
         detector: dict[str, JsonValue],
         selection: dict[str, JsonValue],
+        attributes: tuple[str, ...] = (),
         map_size: int = 1 << 28,
     ) -> None:
         """Args:
         classes: names, background first.
+        attributes: names, where the detector tells the likeliest of each region.
         map_size: bytes that the file may take at first; doubled whenever it is full.
         """
         if num_classes_kept is not None and not 1 <= num_classes_kept < len(classes) <= 1 << 16:
@@ -88,6 +92,7 @@ class RegionStoreWriter:
             num_classes=len(classes),
             classes=classes,
             num_classes_kept=num_classes_kept,
+            attributes=attributes,
             box_source=box_source,
             detector=detector,
             selection=selection,
@@ -104,7 +109,8 @@ class RegionStoreWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._partial.unlink(missing_ok=True)
         # No lock file and no sync a commit: nobody else sees the file before it is whole, and it is synced then.
-        self._env = lmdb.open(str(self._partial), subdir=False, map_size=self._map_size, lock=False, sync=False)
+        with self._disk_errors():
+            self._env = lmdb.open(str(self._partial), subdir=False, map_size=self._map_size, lock=False, sync=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -142,14 +148,20 @@ class RegionStoreWriter:
                 raise ValueError(f"{name} of image '{key}' are {array.shape}, expected {(len(regions), width)}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} of image '{key}' hold values that are no numbers of {array.dtype}")
+        if (regions.attribute_ids is not None) != bool(self._manifest.attributes):
+            found = "no attributes" if regions.attribute_ids is None else "attributes"
+            raise ValueError(f"image '{key}' has {found}, the store names {len(self._manifest.attributes)}")
         if regions.features.dtype != np.float16:
             raise ValueError(f"features of image '{key}' are {regions.features.dtype}, expected float16")
 
     def _commit(self) -> None:
-        """Write what is pending; a full map loses the whole transaction, so it is run again in a larger one."""
+        """Write what is pending; a full map loses the whole transaction, so it is run again in a larger one.
+
+        Raises: OSError where the disk is full.
+        """
         while self._pending:
             try:
-                with self._env.begin(write=True) as transaction:
+                with self._disk_errors(), self._env.begin(write=True) as transaction:
                     for name, record in self._pending:
                         if not transaction.put(name, record, append=True):  # LMDB refuses without an exception
                             raise ValueError(f"{self.path} did not take image key '{name.decode()}': out of order")
@@ -158,9 +170,23 @@ class RegionStoreWriter:
                 self._map_size *= 2
                 self._env.set_mapsize(self._map_size)
 
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Ends the writing with what a user can mend: of a full disk LMDB says "Input/output error"."""
+        try:
+            yield
+        except lmdb.MapFullError:
+            raise
+        except lmdb.Error as error:
+            self._partial.unlink(missing_ok=True)
+            raise OSError(
+                f"{self.path} could not be written: {error}; make room on its disk and start the same command again"
+            ) from error
+
     def _finish(self) -> None:
         self._commit()
-        self._env.sync(True)
+        with self._disk_errors():
+            self._env.sync(True)
         self._env.close()
         update = {"num_records": self._num_records, "sha256": self._sha256.hexdigest()}
         if self._keys:
@@ -209,6 +235,11 @@ class RegionStore(Mapping[str, Regions]):
     def classes(self) -> tuple[str, ...]:
         """Names, background first."""
         return self.manifest.classes
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names; () where the detector names none."""
+        return self.manifest.attributes
 
     @property
     def feature_size(self) -> int:

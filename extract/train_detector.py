@@ -16,6 +16,7 @@ from torchvision.models.detection import FasterRCNN
 from tqdm import tqdm
 
 from extract.average_precision import Boxes, average_precision
+from extract.command import run
 from extract.detector import best_device
 from extract.detector_torchvision import Architecture, build_model, save_model
 from extract.settings import DetectorSettings, DetectorTrainingSettings
@@ -201,4 +202,4 @@ def _read(path: Path) -> Tensor:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

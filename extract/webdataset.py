@@ -6,7 +6,6 @@ A sample is key.jpg (or .png, .jpeg, .webp), key.txt and, from img2dataset, key.
 import json
 import tarfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.download_reason import DownloadFailure, DownloadReason
-from extract.image_file import prepare_image
 from extract.settings import DownloadSettings, SourceSettings
-from extract.shard_files import ShardTar, image_columns, write_images_table, write_stats
-from extract.tables import ROWS, whole_file, write_table
+from extract.shard_files import ShardTar, write_imported
+from extract.tables import whole_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -39,6 +38,12 @@ class Sample:
     @property
     def url(self) -> str | None:
         return self._metadata().get("url")
+
+    def read(self) -> bytes:
+        """Raises: DownloadFailure without an image."""
+        if self.image is None:
+            raise DownloadFailure(DownloadReason.NO_IMAGE, self.name)
+        return self.image
 
     def _metadata(self) -> dict:
         try:
@@ -65,13 +70,9 @@ def main(
         image_rows = import_tar(
             source, tar, split=split, first_row=shard * settings.rows_per_shard, settings=settings, images=images
         )
-    except (ValueError, OSError, tarfile.TarError) as error:
-        raise SystemExit(f"error: {source}: {error}") from error
-    write_table(rows, [{name: row[name] for name in ROWS.names} for row in image_rows], ROWS)
-    write_images_table(table, image_rows)
-    write_stats(stats, image_rows, start_time=start_time, end_time=time.time())
-    reasons = Counter(row.get("error_message") or "success" for row in image_rows)
-    print(", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
+    except tarfile.TarError as error:
+        raise ValueError(f"{source} is no whole tar: {error}") from error
+    write_imported(rows, table, stats, image_rows, start_time=start_time)
 
 
 def import_tar(
@@ -86,17 +87,11 @@ def import_tar(
         shard = ShardTar(tar)
         for index, sample in enumerate(tqdm(read_samples(source), desc="samples", unit="sample")):
             if index == settings.rows_per_shard:
-                raise ValueError(f"more than {index} samples; raise source.rows_per_shard, and num_rows with it")
+                raise ValueError(
+                    f"{source} has more than {index} samples; raise source.rows_per_shard, and num_rows with it"
+                )
             row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
-            try:
-                if sample.image is None:
-                    raise DownloadFailure(DownloadReason.NO_IMAGE, sample.name)
-                image = prepare_image(sample.image, max_pixels=images.max_pixels, max_side=images.max_side)
-            except DownloadFailure as failure:
-                row |= {"status": failure.reason.status, "error_message": str(failure.reason), "detail": failure.detail}
-            else:
-                row |= {**image_columns(image), "image_key": row["key"]}
-                shard.add(row, image)
+            row |= shard.take(row, sample.read, max_pixels=images.max_pixels, max_side=images.max_side)
             image_rows.append(row)
     return image_rows
 
@@ -125,4 +120,4 @@ def read_samples(source: Path) -> Iterator[Sample]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

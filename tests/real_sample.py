@@ -56,6 +56,8 @@ def main(
 ) -> None:
     """Prepare, serve, download, clean, extract, pretrain, fine-tune, report, in FOLDER, which must be new."""
     begun = time.monotonic()
+    if folder.exists() and any(folder.iterdir()):
+        raise SystemExit(f"error: {folder} is not empty, expected a new folder")
     num_of = prepare(folder / "sample", num_rows=num_rows)
     with served(folder / "sample/site") as address:
         overlay = folder / "sample/here.yaml"

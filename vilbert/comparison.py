@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import mean
 
 import pandas as pd
-import typer
 
+from extract.command import run
 from vilbert.trainer import read_metrics
 
 
@@ -52,4 +52,4 @@ def last_evaluation(path: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -11,6 +11,7 @@ import typer
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from extract.command import run
 from vilbert.checkpoint_keys import HEADS, IGNORED, SINGLE_STREAM, TEXT_EMBEDDINGS, TWO_STREAM, UNKNOWN, Task
 from vilbert.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
 from vilbert.modeling_single_stream import (
@@ -61,10 +62,7 @@ def main(
     ] = None,
 ) -> None:
     """Convert a checkpoint of vilbert_beta, vilbert-multi-task or MMF, and say what became of each tensor."""
-    try:
-        print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task, tokenizer=tokenizer)))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    print("\n".join(convert(checkpoint, out_dir, config_path=config, task=task, tokenizer=tokenizer)))
 
 
 def convert(
@@ -230,4 +228,4 @@ def untied(names: Iterable[str], config: TextAndRegionsConfig) -> list[str]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -9,8 +9,9 @@ import typer
 from torch import nn
 from transformers import AutoConfig, PreTrainedModel, set_seed
 
+from extract.command import run
 from extract.store import RegionStore, read_manifest
-from vilbert.command import errors_in_one_line, is_first_process
+from vilbert.command import is_first_process
 from vilbert.configuration_vilbert import VilbertConfig
 from vilbert.convert import MODELS
 from vilbert.inputs import Batch
@@ -44,59 +45,58 @@ def main(
     OUT_PREDICTIONS is a folder of predictions for the held-out and the test splits. What does not fit ends the command
     with what it is; the last good checkpoint stays.
     """
-    with errors_in_one_line():
-        if runtime.fsdp and task == TaskName.RETRIEVAL:
-            raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
-        set_seed(settings.seed)
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        processor, detected = read_processor(model), RegionStore([store])
-        source = TaskSource(
-            annotations=annotations,
-            store=detected,
-            given=None if given is None else RegionStore([given]),
-            processor=processor,
-            settings=settings,
-            cache=checkpoints,
-        )
-        data, of_task = TASKS[task](source), getattr(settings.of(task), task)
-        network = build_task_model(
-            task,
-            model,
-            answers=data.answers,
-            are_answers_given=getattr(of_task, "answers", None) is not None,
-            has_new_weights=has_new_weights,
-        )
-        demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
-        stores = [path for path in (store, given) if path is not None]
-        identity = {
-            "task": str(task),
-            "finetuning": {"seed": settings.seed, str(task): of_task.model_dump(mode="json")},
-            "has_new_weights": has_new_weights,
-            "inputs": {str(path): read_manifest(path).sha256 for path in stores}
-            | {str(path): sha256_of(path) for path in [*data.files, model / "model.safetensors"]},
-        }
-        evaluator = TaskEvaluator(data)
-        trained, _ = train(
-            network,
-            data.training,  # type: ignore[arg-type]  # a Dataset
-            lengths=data.training.lengths,
-            optimizer=of_task.optimizer,
-            runtime=runtime,
-            seed=settings.seed,
-            checkpoints=checkpoints,
-            identity=identity,
-            loss_weights={"loss": 1},
-            count_items=count_examples,
-            count_flops=None,
-            evaluator=evaluator,
-            evaluation_steps=None,
-            has_unused_parameters=data.has_unused_parameters,
-        )
-        if is_first_process():
-            write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
-            shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
-            write_dropped(dropped_output, data.dropped)
-            evaluator.write(trained, predictions_output)
+    if runtime.fsdp and task == TaskName.RETRIEVAL:
+        raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
+    set_seed(settings.seed)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    processor, detected = read_processor(model), RegionStore([store])
+    source = TaskSource(
+        annotations=annotations,
+        store=detected,
+        given=None if given is None else RegionStore([given]),
+        processor=processor,
+        settings=settings,
+        cache=checkpoints,
+    )
+    data, of_task = TASKS[task](source), getattr(settings.of(task), task)
+    network = build_task_model(
+        task,
+        model,
+        answers=data.answers,
+        are_answers_given=getattr(of_task, "answers", None) is not None,
+        has_new_weights=has_new_weights,
+    )
+    demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
+    stores = [path for path in (store, given) if path is not None]
+    identity = {
+        "task": str(task),
+        "finetuning": {"seed": settings.seed, str(task): of_task.model_dump(mode="json")},
+        "has_new_weights": has_new_weights,
+        "inputs": {str(path): read_manifest(path).sha256 for path in stores}
+        | {str(path): sha256_of(path) for path in [*data.files, model / "model.safetensors"]},
+    }
+    evaluator = TaskEvaluator(data)
+    trained, _ = train(
+        network,
+        data.training,  # type: ignore[arg-type]  # a Dataset
+        lengths=data.training.lengths,
+        optimizer=of_task.optimizer,
+        runtime=runtime,
+        seed=settings.seed,
+        checkpoints=checkpoints,
+        identity=identity,
+        loss_weights={"loss": 1},
+        count_items=count_examples,
+        count_flops=None,
+        evaluator=evaluator,
+        evaluation_steps=None,
+        has_unused_parameters=data.has_unused_parameters,
+    )
+    if is_first_process():
+        write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
+        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+        write_dropped(dropped_output, data.dropped)
+        evaluator.write(trained, predictions_output)
 
 
 class TaskEvaluator:
@@ -165,4 +165,4 @@ def count_examples(batch: Batch) -> Batch:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

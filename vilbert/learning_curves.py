@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from extract.command import run
 from vilbert.trainer import read_metrics
 
 TRAINING, HELD_OUT = "#9aa5b1", "#2a6f97"
@@ -57,4 +57,4 @@ def curve(lines: list[dict], name: str) -> tuple[list[int], list[float]]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from vilbert.processing_vilbert import VilbertProcessor
@@ -14,15 +15,23 @@ from vilbert.processing_vilbert import VilbertProcessor
 def write_model(
     model: PreTrainedModel, processor: VilbertProcessor, output: Path, *, classes: Sequence[str], identity: dict
 ) -> None:
-    """Model, processor, the detector's classes and the provenance; whole or not there."""
+    """Model, processor, the detector's classes and the provenance; whole or not there.
+
+    Raises: OSError where the disk is full.
+    """
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    processor.save_pretrained(partial)
-    (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
-    (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
-    shutil.rmtree(output, ignore_errors=True)
-    partial.rename(output)
+    try:
+        model.save_pretrained(partial)
+        processor.save_pretrained(partial)
+        (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
+        (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
+        shutil.rmtree(output, ignore_errors=True)
+        partial.rename(output)
+    except SafetensorError as error:
+        raise OSError(f"{output} could not be written: {error}; make room and start the same command again") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_processor(path: Path) -> VilbertProcessor:

@@ -18,6 +18,7 @@ import typer
 from PIL import Image, ImageDraw, ImageOps
 from transformers import AutoConfig, PreTrainedModel
 
+from extract.command import run
 from extract.store import RegionStore
 from vilbert.configuration_vilbert import VilbertConfig
 from vilbert.convert import MODELS
@@ -46,22 +47,19 @@ def main(
 
     An image of which nothing can be said stands at the end with the `reason`.
     """
-    try:
-        if not text.strip():
-            raise ValueError("the text is empty, expected a question, a caption or an expression")
-        if pictures is not None and images.suffix == ".lmdb":
-            raise ValueError(f"{images} holds no pixels: give the folder of the images to draw boxes into")
-        trained, processor = load(model)
-        with tempfile.TemporaryDirectory() as folder:
-            is_store = images.suffix == ".lmdb"
-            path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
-            store = RegionStore([path])
-            rows = predict(trained, processor, store, text)
-            rows += [] if is_store else left_out(path)
-        if pictures is not None:
-            draw_boxes(rows, images, pictures)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    if not text.strip():
+        raise ValueError("the text is empty, expected a question, a caption or an expression")
+    if pictures is not None and images.suffix == ".lmdb":
+        raise ValueError(f"{images} holds no pixels: give the folder of the images to draw boxes into")
+    trained, processor = load(model)
+    with tempfile.TemporaryDirectory() as folder:
+        is_store = images.suffix == ".lmdb"
+        path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
+        store = RegionStore([path])
+        rows = predict(trained, processor, store, text)
+        rows += [] if is_store else left_out(path)
+    if pictures is not None:
+        draw_boxes(rows, images, pictures)
     print(json.dumps(rows, indent=1))
 
 
@@ -169,4 +167,4 @@ def draw_boxes(rows: Sequence[dict], images: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from transformers import AutoTokenizer, set_seed
 
+from extract.command import run
 from extract.store import RegionStore, read_manifest
 from vilbert.building import build_pretraining_model
-from vilbert.command import errors_in_one_line, is_first_process
+from vilbert.command import is_first_process
 from vilbert.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.model_directory import sha256_of, write_model
 from vilbert.pretraining_data import PretrainingDataset
@@ -37,52 +38,51 @@ def main(
 
     What does not fit ends the command with what it is; the last good checkpoint stays.
     """
-    with errors_in_one_line():
-        set_seed(settings.seed)
-        words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
-        demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
-        pairs = {
-            split: PretrainingDataset(
-                TokenTable(tokens, split=split),
-                store,
-                words,
-                objective=settings.objective,
-                visual_target=model.visual_target,
-                seed=seed,
-            )
-            for split, seed in ((settings.train_split, settings.seed), (settings.validation_split, settings.seed + 1))
-        }
-        network = build_pretraining_model(model, words, num_classes=len(store.classes))
-        identity = {
-            "pretraining": settings.model_dump(mode="json"),
-            "model": model.model_dump(mode="json"),
-            "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
-        }
-        training, evaluation = pairs[settings.train_split], settings.evaluation
-        trained, metrics = train(
-            network,
-            training,
-            lengths=training.tokens.lengths(),
-            optimizer=settings.optimizer,
-            runtime=runtime,
-            seed=settings.seed,
-            checkpoints=checkpoints,
-            identity=identity,
-            loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
-            count_items=count_items,
-            count_flops=functools.partial(count_flops, network.config),
-            evaluator=PretrainingEvaluator(
-                pairs[settings.validation_split],
-                num_pairs=evaluation.num_pairs,
-                # scoring reaches into layers whose weights FSDP spreads
-                num_retrieval_images=0 if runtime.fsdp else evaluation.num_retrieval_images,
-            ),
-            evaluation_steps=evaluation.every_steps,
+    set_seed(settings.seed)
+    words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
+    demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
+    pairs = {
+        split: PretrainingDataset(
+            TokenTable(tokens, split=split),
+            store,
+            words,
+            objective=settings.objective,
+            visual_target=model.visual_target,
+            seed=seed,
         )
-        if is_first_process():
-            write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity)
-            shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
-            draw_learning_curves(metrics, curves_output)
+        for split, seed in ((settings.train_split, settings.seed), (settings.validation_split, settings.seed + 1))
+    }
+    network = build_pretraining_model(model, words, num_classes=len(store.classes))
+    identity = {
+        "pretraining": settings.model_dump(mode="json"),
+        "model": model.model_dump(mode="json"),
+        "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
+    }
+    training, evaluation = pairs[settings.train_split], settings.evaluation
+    trained, metrics = train(
+        network,
+        training,
+        lengths=training.tokens.lengths(),
+        optimizer=settings.optimizer,
+        runtime=runtime,
+        seed=settings.seed,
+        checkpoints=checkpoints,
+        identity=identity,
+        loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
+        count_items=count_items,
+        count_flops=functools.partial(count_flops, network.config),
+        evaluator=PretrainingEvaluator(
+            pairs[settings.validation_split],
+            num_pairs=evaluation.num_pairs,
+            # scoring reaches into layers whose weights FSDP spreads
+            num_retrieval_images=0 if runtime.fsdp else evaluation.num_retrieval_images,
+        ),
+        evaluation_steps=evaluation.every_steps,
+    )
+    if is_first_process():
+        write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity)
+        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+        draw_learning_curves(metrics, curves_output)
 
 
 def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:
@@ -100,4 +100,4 @@ def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> N
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

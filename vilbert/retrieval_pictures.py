@@ -17,6 +17,7 @@ from PIL import Image
 from transformers import AutoModelForPreTraining
 
 import vilbert.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
+from extract.command import run
 from extract.store import RegionStore
 from vilbert.model_directory import read_processor
 from vilbert.pretraining_data import PretrainingDataset
@@ -106,4 +107,4 @@ def panel(figure: Figure, place: tuple[int, int, int]) -> Axes:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -6,8 +6,8 @@ The folder of a metrics.jsonl names its task.
 from pathlib import Path
 
 import pandas as pd
-import typer
 
+from extract.command import run
 from vilbert.comparison import last_evaluation
 
 
@@ -22,4 +22,4 @@ def main(metrics: list[Path], output: Path) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -12,6 +12,7 @@ import typer
 from tqdm import tqdm
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
+from extract.command import run
 from vilbert.settings import TextSettings
 
 BATCH_SIZE = 10_000  # captions
@@ -28,7 +29,7 @@ def main(
     table = pq.read_table(pairs, columns=["key", "image_key", "caption"])
     captions = table["caption"].to_pylist()
     if not captions:
-        raise SystemExit(f"error: {pairs} holds no pair; results/<run>/dropped.parquet says why")
+        raise ValueError(f"{pairs} holds no pair; results/<run>/dropped.parquet says why")
     tokenizer: PreTrainedTokenizerBase = (
         train_tokenizer(captions, vocab_size=settings.vocab_size)
         if settings.tokenizer is None
@@ -93,4 +94,4 @@ class TokenTable:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

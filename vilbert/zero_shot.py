@@ -10,6 +10,7 @@ import typer
 from transformers import AutoModelForPreTraining, PreTrainedModel
 
 import vilbert.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
+from extract.command import run
 from extract.store import RegionStore
 from vilbert.model_directory import read_processor
 from vilbert.settings import FinetuningSettings
@@ -26,21 +27,18 @@ def main(
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
 ) -> None:
     """Rank all images of the validation split for each of its captions, and all captions for each image."""
-    try:
-        source = TaskSource(
-            annotations=annotations,
-            store=RegionStore([store]),
-            given=None,
-            processor=read_processor(model),
-            settings=settings,
-            cache=metrics_output.parent,
-        )
-        of_task = settings.of("retrieval").retrieval
-        assert of_task is not None
-        (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
-        metrics = dataset.measure(dataset.predict(load(model)))
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from error
+    source = TaskSource(
+        annotations=annotations,
+        store=RegionStore([store]),
+        given=None,
+        processor=read_processor(model),
+        settings=settings,
+        cache=metrics_output.parent,
+    )
+    of_task = settings.of("retrieval").retrieval
+    assert of_task is not None
+    (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
+    metrics = dataset.measure(dataset.predict(load(model)))
     metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
     write_dropped(dropped_output, dropped)
 
@@ -57,4 +55,4 @@ def load(path: Path) -> PreTrainedModel:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -29,6 +29,11 @@ class Settings(ExtractSettings, VilbertSettings):
         for name, split in source.splits.items():
             if source.kind != "drawn" and split.url is None:
                 raise ValueError(f"source.splits.{name}.url is null: source.kind '{source.kind}' needs the address")
+        if (source.kind == "folder") != (source.pictures is not None):
+            raise ValueError(
+                f"source.pictures is {source.pictures or 'null'}: source.kind 'folder' needs the folder of the "
+                f"pictures, no other kind has one, got '{source.kind}'"
+            )
         if self.detector.weights is None and (source.kind != "drawn" or self.detector_training is None):
             raise ValueError(
                 "detector.weights is null: give a path, or source.kind 'drawn' and detector_training to train it"
@@ -99,7 +104,9 @@ def check(config: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate(config)
     except ValidationError as error:
-        problems = [_describe(problem["loc"], problem["msg"], problem["type"]) for problem in error.errors()]
+        problems = [
+            _describe(problem["loc"], problem["msg"], problem["type"], problem["input"]) for problem in error.errors()
+        ]
     raise ValueError("config.yaml or an overlay of it is wrong:\n" + "\n".join(f"  {line}" for line in problems))
 
 
@@ -117,8 +124,12 @@ def scaled(amount: int) -> Callable[[Any, int], int]:
     return of_attempt
 
 
-def _describe(location: tuple[int | str, ...], message: str, kind: str) -> str:
+def _describe(location: tuple[int | str, ...], message: str, kind: str, value: Any) -> str:
     path = ".".join(map(str, location))
+    if kind == "missing":
+        return f"{path}: missing, as in a file of an older version; docs/settings.md says what it is"
+    if kind == "model_type":
+        return f"{path}: got {value!r}, expected a section of keys"
     if kind != "extra_forbidden":
         return f"{path}: {message}" if path else message.removeprefix("Value error, ")
     known = _known_keys(Settings, location[:-1])

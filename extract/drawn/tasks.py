@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.drawn.karpathy import make_karpathy
 from extract.drawn.picture import draw, jpeg_bytes
 from extract.drawn.refcoco import make_refcoco, pickled
@@ -65,4 +66,4 @@ def _write(path: Path, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

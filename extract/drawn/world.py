@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
+from extract.command import run
 from extract.drawn.contact_sheet import make_contact_sheet
 from extract.drawn.image_list import BadRow, WorldImage, make_images
 from extract.drawn.instances import NamedScene, make_instances
@@ -113,4 +114,4 @@ def _write_key(path: Path, bad_rows: list[BadRow]) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

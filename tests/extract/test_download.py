@@ -216,3 +216,14 @@ def test_a_host_is_asked_no_more_often_than_the_gap_allows(tmp_path, download_se
     start = time.monotonic()
     assert set(shard.reasons().values()) == {"success"}
     assert time.monotonic() - start >= 6 * 0.05
+
+
+def test_a_full_disk_is_one_error_and_what_had_arrived_is_kept(tmp_path, download_settings, largest_file):
+    behaviours = {f"{index}": {"file": "good.jpg"} for index in range(23)}
+    shard = Shard(tmp_path, behaviours, download_settings)
+    with largest_file(4 * len(jpeg(0))), pytest.raises(OSError, match="File too large"):
+        shard.download()
+    assert not shard.paths[2].exists()
+    write_behaviours(shard.site, {f"/{HOST}/{name}": {"file": "good.jpg"} for name in list(behaviours)[-21:]})
+    arrived = [row["status"] for row in shard.download()].count("success")
+    assert arrived > 21  # of the first two, which are gone by now

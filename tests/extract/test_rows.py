@@ -8,7 +8,7 @@ from extract.settings import SourceSettings, SplitSettings
 
 def source(num_rows: int, *, rows_per_shard: int = 3) -> SourceSettings:
     split = SplitSettings(url=None, sha256=None, num_rows=num_rows)
-    return SourceSettings(kind="urls", rows_per_shard=rows_per_shard, splits={"train": split})
+    return SourceSettings(kind="urls", pictures=None, rows_per_shard=rows_per_shard, splits={"train": split})
 
 
 @pytest.fixture

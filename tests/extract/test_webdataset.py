@@ -9,7 +9,7 @@ from PIL import Image
 from extract.settings import DownloadSettings, SourceSettings
 from extract.webdataset import import_tar, read_samples
 
-SOURCE = SourceSettings(kind="webdataset", rows_per_shard=5, splits={})
+SOURCE = SourceSettings(kind="webdataset", pictures=None, rows_per_shard=5, splits={})
 
 
 def jpeg(width: int = 31, height: int = 23) -> bytes:

@@ -53,7 +53,7 @@ def test_boxes_are_drawn_into_the_image_as_it_is_looked_at(tmp_path):
     ],
 )
 def test_what_makes_no_sense_ends_before_anything_is_loaded(tmp_path, images, text, message):
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         main(tmp_path / "no model", tmp_path / images, text, pictures=tmp_path / "drawn")
 
 

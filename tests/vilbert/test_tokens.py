@@ -51,7 +51,7 @@ def test_a_split_without_pairs_is_an_error(tmp_path):
 
 
 def test_no_pair_at_all_ends_the_command_with_the_reason(tmp_path):
-    with pytest.raises(SystemExit, match=r"holds no pair; results/<run>/dropped.parquet says why"):
+    with pytest.raises(ValueError, match=r"holds no pair; results/<run>/dropped.parquet says why"):
         write(tmp_path, [])
 
 

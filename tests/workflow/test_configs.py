@@ -57,6 +57,28 @@ def test_features_that_are_there_are_not_extracted(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_folder_of_pictures_and_a_csv_plan_a_whole_run(tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for number in range(11):
+        (tmp_path / f"pictures/{number}.jpg").write_bytes(b"looked at by the job, not by the plan")
+    captions = "".join(f"{number}.jpg,picture {number}\n" for number in range(11))
+    (tmp_path / "captions.csv").write_text(f"file,caption\n{captions}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    make_lists = [sys.executable, "-m", "extract.caption_csv", "captions.csv", "pictures", "lists"]
+    printed = subprocess.check_output(make_lists, text=True, cwd=tmp_path, env=environment)
+    assert "train: 10 pictures, 10 captions" in printed
+    (tmp_path / "workflow").symlink_to(ROOT / "workflow")
+    (_, command) = printed.splitlines()[-1].split("next: snakemake ")
+    plan = ["--snakefile", str(ROOT / "Snakefile"), "--dry-run", "--quiet", "rules", *command.split()]
+    printed = subprocess.check_output(
+        [sys.executable, "-m", "snakemake", *plan], text=True, stderr=subprocess.STDOUT, cwd=tmp_path, env=environment
+    )
+    planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE))
+    wanted = {"import_folder": "2", "extract_regions": "2", "fetch_detector": "1", "pretrain": "1"}
+    assert {name: planned.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("is_published", [True, False], ids=["as published", "another"])
 def test_the_detectors_weights_are_fetched_and_their_digest_is_checked(tmp_path, is_published):
     published, overlay = tmp_path / "published.pkl", tmp_path / "mine.yaml"

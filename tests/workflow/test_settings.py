@@ -15,11 +15,14 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 BOTTOM_UP = {
     "url": None,
     "sha256": None,
+    "class_names": None,
     "shorter_side": 600,
     "longer_side": 1000,
     "num_proposals": 300,
     "box_source": "proposal",
 }
+
+LISTED = {name: {"url": f"{name}.csv", "sha256": None, "num_rows": 7} for name in ("train", "val")}
 
 
 def with_changes(**changes) -> dict:
@@ -58,6 +61,24 @@ def test_every_wrong_value_is_named_at_once():
         check(with_changes(captions__min_words=0, selection__threshold=1.5))
 
 
+def test_a_file_of_an_older_version_is_told_what_it_lacks():
+    config = with_changes(download__retries=3)
+    del config["download"]["tries"], config["source"]["pictures"]
+    with pytest.raises(ValueError, match="is wrong") as raised:
+        check(config)
+    lines = str(raised.value).splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [
+        "  source.pictures: missing",
+        "  download.tries: missing",
+        "  download.retries: unknown key",
+    ]
+
+
+def test_a_section_without_its_keys_is_named():
+    with pytest.raises(ValueError, match=r"selection: got 0\.3, expected a section of keys"):
+        check(with_changes(selection=0.3))
+
+
 @pytest.mark.parametrize(
     ("image_key", "message"),
     [
@@ -77,6 +98,8 @@ def test_a_pattern_that_names_no_image_fails_before_the_first_job(image_key, mes
     [
         ({"world": None}, "needs the section world"),
         ({"source__kind": "urls"}, r"splits\.train\.url is null"),
+        ({"source__pictures": "my/pictures"}, r"source\.pictures is my/pictures: .* got 'drawn'"),
+        ({"source__kind": "folder", "source__splits": LISTED}, "source.kind 'folder' needs the folder of the pictures"),
         ({"detector_training": None}, r"detector\.weights is null"),
         ({"detector__bottom_up": BOTTOM_UP}, r"detector\.bottom_up needs the path of its weights"),
         ({"detector__backend": "detectron2"}, r"detector\.bottom_up is null"),

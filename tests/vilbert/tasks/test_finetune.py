@@ -203,7 +203,7 @@ def test_texts_that_are_longer_than_the_model_takes_are_refused_before_training(
 
 
 def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
-    with pytest.raises(SystemExit, match="fsdp is true, but retrieval is scored by layers"):
+    with pytest.raises(ValueError, match="fsdp is true, but retrieval is scored by layers"):
         main(
             TaskName.RETRIEVAL,
             *[tmp_path] * 7,

@@ -1,0 +1,92 @@
+import pytest
+import yaml
+
+from extract.caption_csv import CsvRow, hold_out, main, missing_files, read_captions, write_captions
+
+
+def write(path, text: str, *, encoding: str = "utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"], ids=["comma", "semicolon", "tab"])
+def test_the_two_columns_are_found_among_others(tmp_path, delimiter):
+    lines = [("id", "caption", "file"), ("7", '"a dog, ""Rex"""', "b/dog.jpg"), ("9", "a cat", " cat.jpg ")]
+    path = write(tmp_path / "a.csv", "".join(delimiter.join(line) + "\r\n" for line in lines))
+    assert read_captions(path) == [CsvRow("b/dog.jpg", 'a dog, "Rex"'), CsvRow("cat.jpg", "a cat")]
+
+
+def test_the_mark_that_excel_puts_before_utf8_is_no_part_of_a_column(tmp_path):
+    assert read_captions(write(tmp_path / "a.csv", "file,caption\na,ü\n", encoding="utf-8-sig")) == [CsvRow("a", "ü")]
+
+
+def test_bytes_of_another_encoding_are_marked_for_the_caption_rules(tmp_path):
+    (row,) = read_captions(write(tmp_path / "a.csv", "file,caption\na.jpg,ein Tor für alle\n", encoding="latin-1"))
+    assert row.caption == "ein Tor f\N{REPLACEMENT CHARACTER}r alle"
+
+
+def test_a_comma_without_quotes_is_a_malformed_row_and_no_shorter_caption(tmp_path):
+    rows = read_captions(write(tmp_path / "a.csv", "file,caption\na.jpg,a dog, a cat\n\nb.jpg\n,no file\nc.jpg,\n"))
+    malformed = ["a.jpg,a dog, a cat", "b.jpg", ",no file"]
+    assert rows == [*(CsvRow(line, None) for line in malformed), CsvRow("c.jpg", "")]
+
+
+def test_lists_are_read_as_they_were_written(tmp_path):
+    rows = [CsvRow("a.jpg", 'one "two",\nthree'), CsvRow("b,c,d", None), CsvRow("b.jpg", "")]
+    write_captions(tmp_path / "a.csv", rows)
+    assert read_captions(tmp_path / "a.csv") == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"a\.csv has the columns \[\], expected file and caption"),
+        ("image,caption\na,b\n", r"has the columns \['image', 'caption'\], expected file in its first line"),
+        ('file,caption\na,b\nc,"d' + "e" * 200_000, r"a\.csv, line \d+: .*; is a quote left open\?"),
+    ],
+    ids=["empty", "another name", "open quote"],
+)
+def test_what_is_no_such_csv_is_an_error(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_captions(write(tmp_path / "a.csv", text))
+
+
+def test_captions_of_one_picture_stay_together_in_one_split():
+    rows = [CsvRow(f"{number % 13}.jpg", f"caption {number}") for number in range(65)]
+    splits = hold_out([*rows, CsvRow("broken line", None)], share=0.2, seed=3)
+    assert {name: len(part) for name, part in splits.items()} == {"train": 51, "val": 15}  # of 13 pictures, 3
+    assert not {row.file for row in splits["train"]} & {row.file for row in splits["val"]}
+    files = [row.file for row in splits["val"]]
+    assert [files[start : start + 5] for start in (0, 5, 10)] == [[files[start]] * 5 for start in (0, 5, 10)]
+    assert CsvRow("broken line", None) in splits["train"]
+    assert splits == hold_out([*rows, CsvRow("broken line", None)], share=0.2, seed=3)
+    assert splits != hold_out([*rows, CsvRow("broken line", None)], share=0.2, seed=4)
+
+
+def test_a_split_without_pictures_is_an_error():
+    with pytest.raises(ValueError, match=r"--held-out 0\.1 of 2 pictures leaves a split without any"):
+        hold_out([CsvRow("a.jpg", "a"), CsvRow("b.jpg", "b")], share=0.1, seed=1)
+
+
+def test_files_that_are_not_there_are_named_once_and_a_wrong_folder_is_an_error(tmp_path):
+    rows = [CsvRow("a.jpg", "a"), CsvRow("b.jpg", "b"), CsvRow("b.jpg", "again"), CsvRow("broken line", None)]
+    (tmp_path / "a.jpg").touch()
+    assert missing_files(rows, tmp_path) == ["b.jpg"]
+    with pytest.raises(FileNotFoundError, match=r"none of the 2 files .* is in .*/other, such as .*/other/a\.jpg"):
+        missing_files(rows, tmp_path / "other")
+
+
+def test_the_source_names_the_lists_and_their_rows(tmp_path, capsys):
+    for number in range(10):
+        (tmp_path / f"{number}.jpg").touch()
+    text = "".join(f"{number}.jpg,one\n{number}.jpg,two\n" for number in range(11)) + "3.jpg,a,b\n"
+    captions, lists = write(tmp_path / "a.csv", f"file,caption\n{text}"), tmp_path / "lists"
+    main(captions, tmp_path, lists, held_out=0.3, seed=1)
+    source = yaml.safe_load((lists / "source.yaml").read_text())["source"]
+    assert (source["kind"], source["pictures"]) == ("folder", str(tmp_path))
+    for name, num_rows in (("train", 17), ("val", 6)):
+        assert source["splits"][name] == {"url": str(lists / f"{name}.csv"), "num_rows": num_rows}
+        assert len(read_captions(lists / f"{name}.csv")) == num_rows
+    printed = capsys.readouterr().out
+    assert "1 with too few or too many fields, which will be dropped, such as '3.jpg,a,b'" in printed
+    assert f"1 without a file in {tmp_path}, which will be dropped, such as '10.jpg'" in printed

@@ -1,0 +1,30 @@
+import pytest
+from small_configs import make_two_stream
+
+from vilbert.model_directory import read_processor, write_model
+from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.processing_vilbert import VilbertProcessor
+from vilbert.tokens import train_tokenizer
+
+
+def write(path):
+    processor = VilbertProcessor(train_tokenizer(["a red circle"], vocab_size=53))
+    network = VilbertForPreTraining(make_two_stream())
+    write_model(network, processor, path, classes=("background", "circle"), identity={"seed": 7})
+
+
+def test_a_model_stands_with_its_processor_and_what_it_was_made_of(tmp_path):
+    write(tmp_path / "model")
+    assert {"config.json", "model.safetensors", "classes.json", "provenance.json"} <= {
+        path.name for path in (tmp_path / "model").iterdir()
+    }
+    read_processor(tmp_path / "model")
+
+
+def test_a_full_disk_is_an_error_that_leaves_the_model_before(tmp_path, largest_file):
+    write(tmp_path / "model")
+    before = (tmp_path / "model/model.safetensors").read_bytes()
+    with largest_file(5_000), pytest.raises(OSError, match=r"model could not be written: .*; make room"):
+        write(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model/model.safetensors").read_bytes() == before

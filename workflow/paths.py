@@ -1,0 +1,41 @@
+"""What a run needs around it, looked at before the first job: the files that settings name, a folder to write to."""
+
+import os
+from pathlib import Path
+
+from workflow.settings import Settings
+
+
+def demand_paths(settings: Settings) -> None:
+    """Raises: FileNotFoundError that names every setting whose file or folder is not there."""
+    lines = [
+        f"  {name}: nothing at {path}"
+        for name, path in named_paths(settings).items()
+        if path and not Path(path).exists()
+    ]
+    if lines:
+        raise FileNotFoundError(f"paths in the settings are wrong, seen from {Path.cwd()}:\n" + "\n".join(lines))
+
+
+def named_paths(settings: Settings) -> dict[str, str | None]:
+    """Paths by setting, of what no rule makes; null: the setting is not used."""
+    source, detector, finetuning = settings.source, settings.detector, settings.finetuning
+    is_fetched = detector.bottom_up is not None and detector.bottom_up.url is not None
+    paths = {
+        "detector.weights": None if is_fetched else detector.weights,
+        "source.pictures": source.pictures,
+        "finetuning.annotations": finetuning.annotations,
+        "finetuning.images": finetuning.images,
+        "finetuning.features": finetuning.features,
+        "finetuning.start_from": finetuning.start_from,
+    }
+    if source.kind == "folder":
+        paths |= {f"source.splits.{name}.url": split.url for name, split in source.splits.items()}
+    return paths
+
+
+def demand_writable(folder: Path) -> None:
+    """Raises: PermissionError if nothing can be written to a folder, or to the results in it."""
+    for path in (folder, folder / "results", folder / "logs"):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(f"{path} is read-only; run `snakemake --directory FOLDER` with a folder of yours")
