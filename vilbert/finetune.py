@@ -1,9 +1,8 @@
 """A fine-tune as a command: python -m vilbert.finetune TASK MODEL STORE ANNOTATIONS OUTPUT..."""
 
-import functools
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -76,6 +75,7 @@ def main(
         "inputs": {str(path): read_manifest(path).sha256 for path in stores}
         | {str(path): sha256_of(path) for path in [*data.files, model / "model.safetensors"]},
     }
+    evaluator = TaskEvaluator(data)
     trained, _ = train(
         network,
         data.training,  # type: ignore[arg-type]  # a Dataset
@@ -88,7 +88,7 @@ def main(
         loss_weights={"loss": 1},
         count_items=count_examples,
         count_flops=None,
-        evaluator=functools.partial(evaluate, data),
+        evaluator=evaluator,
         evaluation_steps=None,
         has_unused_parameters=data.has_unused_parameters,
     )
@@ -96,24 +96,37 @@ def main(
         write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         write_dropped(dropped_output, data.dropped)
-        write_predictions(trained, data, predictions_output)
+        evaluator.write(trained, predictions_output)
 
 
-def evaluate(data: TaskData, model: nn.Module) -> dict[str, float]:
-    """The measures of every held-out split, as '{split}/{measure}'."""
-    return {
-        f"{split}/{name}": value
-        for split, dataset in data.evaluation.items()
-        for name, value in dataset.evaluate(model).items()
-    }
+class TaskEvaluator:
+    """The measures of every held-out split, as '{split}/{measure}'; keeps the predictions that they are of."""
 
+    def __init__(self, data: TaskData):
+        self.data = data
+        self.predictions: dict[str, Any] = {}
 
-@torch.inference_mode()
-def write_predictions(model: PreTrainedModel, data: TaskData, folder: Path) -> None:
-    """A file for each held-out and test split, as the task's leaderboard takes it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, dataset in (data.evaluation | data.unlabelled).items():
-        dataset.write_predictions(model.eval(), folder, split)
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        held_out = self.data.evaluation
+        self.predictions = {split: dataset.predict(model) for split, dataset in held_out.items()}
+        return {
+            f"{split}/{name}": value
+            for split, predictions in self.predictions.items()
+            for name, value in held_out[split].measure(predictions).items()
+        }
+
+    @torch.inference_mode()
+    def write(self, model: PreTrainedModel, folder: Path) -> None:
+        """A file for each held-out and test split, as the task's leaderboard takes it.
+
+        Args:
+            model: as it was measured last; asked again where a killed run had measured it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
+            if split not in self.predictions:
+                self.predictions[split] = dataset.predict(model.eval())
+            dataset.write(self.predictions[split], folder, split)
 
 
 def build_task_model(

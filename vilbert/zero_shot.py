@@ -38,7 +38,7 @@ def main(
     of_task = settings.of("retrieval").retrieval
     assert of_task is not None
     (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
-    metrics = dataset.evaluate(load(model))
+    metrics = dataset.measure(dataset.predict(load(model)))
     metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
     write_dropped(dropped_output, dropped)
 

@@ -35,7 +35,7 @@ class BoxCorners:
 
     def pool(self, images, boxes):
         self.batches.append(len(images))
-        probs = torch.tensor([0.1, 0.6, 0.3])
+        probs = torch.tensor([0.6, 0.1, 0.3])
         return [Proposals(boxes=one, class_probs=probs.expand(len(one), 3), features=one) for one in boxes]
 
 
@@ -67,7 +67,7 @@ def test_a_record_holds_the_boxes_in_the_order_of_the_file(tar, tmp_path):
     assert list(store) == ["a", "b", "c"]
     np.testing.assert_array_equal(store["a"].boxes, given["a"])
     np.testing.assert_array_equal(store["a"].features, given["a"])
-    assert store["a"].scores.tolist() == pytest.approx([0.6, 0.6])
+    assert store["a"].scores.tolist() == pytest.approx([0.3, 0.3])
     assert store.manifest.box_source == "given"
     assert sorted(detector.batches) == [1, 2]
     assert [(row["image_key"], row["reason"]) for row in rows] == [("d", "undecodable")]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from extract.store import Regions
-from vilbert.padding import pad_images, together
+from vilbert.padding import Tokens, pad_images, pad_texts, together
 from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.tokens import train_tokenizer
 
@@ -32,6 +32,16 @@ def test_images_are_padded_as_by_the_processor(has_whole_image):
     assert padded.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(padded[name].float(), value.float(), atol=1e-3, rtol=1e-3)
+
+
+def test_texts_are_padded_by_hand():
+    texts = [Tokens(np.array([2, 9, 3, 8, 3]), np.array([0, 0, 0, 1, 1])), Tokens(np.array([2, 3]), np.array([0, 0]))]
+    batch = {name: value.tolist() for name, value in pad_texts(texts, pad_token_id=7).items()}
+    assert batch == {
+        "input_ids": [[2, 9, 3, 8, 3], [2, 3, 7, 7, 7]],
+        "token_type_ids": [[0, 0, 0, 1, 1], [0, 0, 0, 0, 0]],
+        "attention_mask": [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]],
+    }
 
 
 def test_regions_of_two_stores_stand_one_after_another():

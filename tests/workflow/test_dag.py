@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -198,12 +199,14 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         assert f"\n{task}," in table
         assert measure in table
     assert (run / "zero_shot_retrieval/metrics.json").is_file()
+    shutil.copytree(run / "tasks/images/val", finished / "own_images")
+    (finished / "own_images/broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     asked = [
         sys.executable,
         "-m",
         "vilbert.predict",
         str(run / "finetune/refcoco/model"),
-        str(run / "tasks/images/val"),
+        str(finished / "own_images"),
     ]
     asked += ["the red circle", "--detector", str(run / "detector/model.safetensors")]
     pointed = subprocess.run(
@@ -211,6 +214,7 @@ def test_every_task_is_fine_tuned_and_measured(finished):
     )
     assert pointed.returncode == 0, pointed.stderr
     rows = json.loads(pointed.stdout)
+    assert rows.pop() == {"image": "broken", "reason": "truncated_image"}
     assert len(rows) == 3
     assert {f"{row['image']}.png" for row in rows} == {path.name for path in (finished / "pictures").iterdir()}
     changed = "finetuning: {vcr: {max_tokens: 50}}"

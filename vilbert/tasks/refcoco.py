@@ -182,12 +182,12 @@ class RefCocoDataset(Dataset):
                 }
         return [found[example] for example in range(len(self))]
 
-    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+    def write(self, predictions: list[dict], folder: Path, name: str) -> None:
         """{name}.json: of each expression the box, and its overlap with what is meant."""
-        (folder / f"{name}.json").write_text(json.dumps(self.predict(model)))
+        (folder / f"{name}.json").write_text(json.dumps(predictions))
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def measure(self, predictions: list[dict]) -> dict[str, float]:
         """`accuracy`: share with an overlap above a half; `upper_bound`: the share that has such a candidate at all."""
-        hits = [prediction["overlap"] > HIT for prediction in self.predict(model)]
+        hits = [prediction["overlap"] > HIT for prediction in predictions]
         reachable = [(self.overlap(example, self.candidates(example)) > HIT).any() for example in range(len(self))]
         return {"accuracy": float(np.mean(hits)), "upper_bound": float(np.mean(reachable))}

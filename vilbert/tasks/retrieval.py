@@ -161,7 +161,7 @@ class RetrievalDataset(Dataset):
         others = [caption for caption in captions if not np.array_equal(self.texts[caption].ids, text.ids)]
         return int(generator.choice(others or captions))
 
-    def score(self, model: nn.Module) -> Tensor:
+    def predict(self, model: nn.Module) -> Tensor:
         """How well each caption fits each image, [captions, images]; of a pretraining model by its alignment head."""
         images = []
         for key in self.keys:
@@ -169,16 +169,16 @@ class RetrievalDataset(Dataset):
             images.append(Image(batch["visual_features"][0], batch["visual_boxes"][0]))
         return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
 
-    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+    def write(self, scores: Tensor, folder: Path, name: str) -> None:
         """{name}.json: of each caption the ten best images."""
-        best = self.score(model).topk(min(NUM_WRITTEN, len(self.keys)), dim=1).indices.tolist()
+        best = scores.topk(min(NUM_WRITTEN, len(self.keys)), dim=1).indices.tolist()
         rows = [
             {"annotation": caption.annotation, "images": [self.keys[column] for column in columns]}
             for caption, columns in zip(self.captions, best, strict=True)
         ]
         (folder / f"{name}.json").write_text(json.dumps(rows))
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def measure(self, scores: Tensor) -> dict[str, float]:
         """Recalls and median ranks among all images, and all captions, of the data set."""
         texts = [caption.text for caption in self.captions]
-        return retrieval_metrics(self.score(model).numpy(), self.image_of, texts)
+        return retrieval_metrics(scores.numpy(), self.image_of, texts)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import nn
@@ -53,11 +53,13 @@ class TrainingData(Protocol):
 
 
 class EvaluationData(Protocol):
-    """A task's data set as it is measured."""
+    """A task's data set as it is measured: what a model says is found once, then measured and written."""
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]: ...
+    def predict(self, model: nn.Module) -> Any: ...
 
-    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None: ...
+    def measure(self, predictions: Any) -> dict[str, float]: ...
+
+    def write(self, predictions: Any, folder: Path, name: str) -> None: ...
 
 
 @dataclass(frozen=True)

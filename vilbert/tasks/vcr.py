@@ -168,20 +168,21 @@ class VcrDataset(Dataset):
         self.max_tokens = max_tokens
         self.answers = self._encode([(one.question, one.answers) for one in questions])
         labelled = [one for one in questions if one.answer_label is not None]
-        self.rationales = self._for_reasons(labelled, [one.answer_label for one in labelled])
         assert len(labelled) in (0, len(questions))
+        rationales = self._for_reasons(labelled, [one.answer_label for one in labelled])
+        self.choices = self.answers + rationales
 
     def __len__(self) -> int:
-        return len(self.answers) + len(self.rationales)
+        return len(self.choices)
 
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of the longest choice of each example, [N]."""
-        return np.array([max(len(text.ids) for text in choices) for choices in self.answers + self.rationales])
+        return np.array([max(len(text.ids) for text in choices) for choices in self.choices])
 
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         examples = [draw.example for draw in draws]
-        choices = [(self.answers + self.rationales)[example] for example in examples]
+        choices = [self.choices[example] for example in examples]
         questions = [self.questions[example % len(self.questions)] for example in examples]
         labels = [
             one.answer_label if example < len(self.questions) else one.rationale_label
@@ -236,31 +237,35 @@ class VcrDataset(Dataset):
             result[examples] = logits.float().softmax(-1).cpu()
         return result
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        """Accuracies: `answer` (Q -> A), `rationale` (QA -> R, given the right answer), `both` (Q -> AR)."""
-        answer_labels = torch.tensor([one.answer_label for one in self.questions])
-        rationale_labels = torch.tensor([one.rationale_label for one in self.questions])
-        is_answer = self.probabilities(model, self.answers).argmax(-1) == answer_labels
-        is_rationale = self.probabilities(model, self.rationales).argmax(-1) == rationale_labels
-        right = {"answer": is_answer, "rationale": is_rationale, "both": is_answer & is_rationale}
-        return {name: float(values.float().mean()) for name, values in right.items()}
-
-    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
-        """{name}.csv, as the leaderboard takes it."""
-        self.leaderboard(model).to_csv(folder / f"{name}.csv", index=False)
-
-    def leaderboard(self, model: nn.Module) -> pd.DataFrame:
-        """The test set's csv: the answers' probabilities, then those of the reasons for each answer in turn."""
-        columns = {"annot_id": [one.annotation for one in self.questions]}
+    def predict(self, model: nn.Module) -> pd.DataFrame:
+        """The leaderboard's table: the answers' probabilities, then those of the reasons for each answer in turn."""
         parts = [("answer", self.probabilities(model, self.answers))]
         for answer in range(NUM_CHOICES):
             reasons = self._for_reasons(self.questions, [answer] * len(self.questions))
             parts.append((f"rationale_conditioned_on_a{answer}", self.probabilities(model, reasons)))
-        table = pd.DataFrame(columns)
+        table = pd.DataFrame({"annot_id": [one.annotation for one in self.questions]})
         for name, values in parts:
-            for choice in range(NUM_CHOICES):
-                table[f"{name}_{choice}"] = values[:, choice].numpy()
+            table[of_choices(name)] = values.numpy()
         return table
+
+    def write(self, table: pd.DataFrame, folder: Path, name: str) -> None:
+        """{name}.csv, as the leaderboard takes it."""
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+    def measure(self, table: pd.DataFrame) -> dict[str, float]:
+        """Accuracies: `answer` (Q -> A), `rationale` (QA -> R, given the right answer), `both` (Q -> AR)."""
+        labels = np.array([one.answer_label for one in self.questions])
+        reasons = np.stack([table[of_choices(f"rationale_conditioned_on_a{answer}")] for answer in range(NUM_CHOICES)])
+        is_answer = table[of_choices("answer")].to_numpy().argmax(axis=1) == labels
+        chosen = reasons[labels, np.arange(len(labels))].argmax(axis=1)
+        is_rationale = chosen == [one.rationale_label for one in self.questions]
+        right = {"answer": is_answer, "rationale": is_rationale, "both": is_answer & is_rationale}
+        return {name: float(values.mean()) for name, values in right.items()}
+
+
+def of_choices(name: str) -> list[str]:
+    """Columns of the leaderboard's table."""
+    return [f"{name}_{choice}" for choice in range(NUM_CHOICES)]
 
 
 def asked_for_reason(question: VcrQuestion, answer: int | None, *, separator: str) -> str:

@@ -225,13 +225,12 @@ class VqaDataset(Dataset):
             for number, question in enumerate(self.questions)
         ]
 
-    def write_predictions(self, model: nn.Module, folder: Path, name: str) -> None:
+    def write(self, predictions: list[dict], folder: Path, name: str) -> None:
         """{name}.json, as the challenge's server takes it."""
-        (folder / f"{name}.json").write_text(json.dumps(self.predict(model)))
+        (folder / f"{name}.json").write_text(json.dumps(predictions))
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def measure(self, predictions: list[dict]) -> dict[str, float]:
         """`accuracy`, the official one, in percent."""
-        predictions = self.predict(model)
         return {
             "accuracy": mean(
                 vqa_accuracy(prediction["answer"], question.answers)

@@ -12,13 +12,13 @@ import torch
 import yaml
 from small_configs import make_single_stream, make_two_stream
 
-from vilbert.finetune import build_task_model, demand_room, main
+from vilbert.finetune import TaskEvaluator, build_task_model, demand_room, main
 from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
-from vilbert.modeling_tasks import VilbertForQuestionAnswering
+from vilbert.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
 from vilbert.settings import FinetuningSettings, RuntimeSettings
-from vilbert.tasks.table import TaskName
+from vilbert.tasks.table import TaskData, TaskName
 from vilbert.trainer import read_metrics
 
 ROOT = Path(__file__).parents[3]
@@ -155,6 +155,45 @@ def test_new_weights_are_those_of_no_pretraining(pretrained):
     saved = load(pretrained)[0].base_model.state_dict()[name]
     assert torch.equal(kept.base_model.state_dict()[name], saved)
     assert not torch.equal(new.base_model.state_dict()[name], saved)
+
+
+@pytest.mark.parametrize("has_whole_image", [True, False])
+def test_images_are_ranked_as_the_processor_makes_them(drawn, has_whole_image):
+    torch.manual_seed(0)
+    model = VilbertForImageTextRetrieval(make_two_stream(**SIZES, initializer_range=0.3)).eval()
+    processor = drawn.processor if has_whole_image else drawn.processor_of_mmf
+    rows = predict(model, processor, drawn.detected, "the red circle")
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    assert len({row["score"] for row in rows}) > 1
+    for row in rows:
+        inputs = processor(["the red circle"], [drawn.detected[row["image"]]])
+        assert row["score"] == pytest.approx(float(model(**inputs).logits.detach()), abs=2e-4)
+
+
+class Counting:
+    """A held-out split that says how often it was asked."""
+
+    asked = 0
+
+    def predict(self, model):
+        self.asked += 1
+        return self.asked
+
+    def measure(self, predictions):
+        return {"asked": float(predictions)}
+
+    def write(self, predictions, folder, name):
+        (folder / name).write_text(str(predictions))
+
+
+def test_what_was_measured_is_written_without_asking_again(tmp_path):
+    data = TaskData(training=None, evaluation={"val": Counting()}, dropped=[], unlabelled={"test": Counting()})
+    evaluator = TaskEvaluator(data)
+    assert evaluator(None) == {"val/asked": 1}
+    evaluator.write(torch.nn.Identity(), tmp_path / "predictions")
+    assert {path.name: path.read_text() for path in (tmp_path / "predictions").iterdir()} == {"val": "1", "test": "1"}
+    TaskEvaluator(data).write(torch.nn.Identity(), tmp_path / "predictions")
+    assert (tmp_path / "predictions/val").read_text() == "2"
 
 
 def test_texts_that_are_longer_than_the_model_takes_are_refused_before_training():

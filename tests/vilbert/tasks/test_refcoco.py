@@ -2,12 +2,14 @@ import itertools
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vilbert.masking import overlaps
 from vilbert.modeling_tasks import VilbertTaskOutput
 from vilbert.sampling import Draw
 from vilbert.tasks.refcoco import RefCocoDataset, corners, read_expressions, read_refs
@@ -163,6 +165,27 @@ def test_labels_are_overlaps_from_a_half_on_and_region_0_is_never_meant(drawn):
         np.testing.assert_allclose(labels[row, 1 : 1 + len(overlap)], np.where(overlap >= 0.5, overlap, 0), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("overlap", "label"), [(0.4, 0), (0.6, 0.6)])
+def test_an_overlap_below_a_half_is_no_label_and_out_of_reach(drawn, overlap, label):
+    """The box that is meant is so much larger than the best candidate."""
+    whole = dataset(drawn, "val")
+    x1, y1, x2, y2 = whole.candidates(0).boxes[0].tolist()
+    box = (x1, y1, x1 + (x2 - x1) / overlap, y2)
+    meant = [replace(whole.expressions[0], box=box)]
+    data = RefCocoDataset(meant, drawn.detected, drawn.processor, truth=None, max_tokens=13)
+    assert data.batch([0])["labels"].max() == pytest.approx(label, abs=1e-3)
+    metrics = data.measure(data.predict(Oracle(data, 1)))
+    assert metrics == {"accuracy": float(label > 0), "upper_bound": float(label > 0)}
+
+
+def test_a_prediction_is_the_box_whose_overlap_it_tells(drawn):
+    data = dataset(drawn, "val")
+    for row, one in enumerate(data.predict(Oracle(data, 1))):
+        found = overlaps(np.array([one["box"]]), np.array([data.expressions[row].box]))
+        assert one["annotation"] == data.expressions[row].annotation
+        assert one["overlap"] == pytest.approx(float(found[0, 0]), abs=0.01)
+
+
 def test_annotated_boxes_are_candidates_in_training_alone(drawn):
     with_truth, without = dataset(drawn, "train", truth=drawn.given), dataset(drawn, "train")
     assert len(with_truth.candidates(0)) == 2 * len(without.candidates(0))
@@ -198,6 +221,6 @@ class Oracle(torch.nn.Module):
 @pytest.mark.parametrize("has_whole_image", [True, False])
 def test_accuracy_reaches_the_upper_bound_and_falls_to_nothing(drawn, has_whole_image):
     data = dataset(drawn, "val", processor=None if has_whole_image else drawn.processor_of_mmf)
-    best = data.evaluate(Oracle(data, 1))
+    best = data.measure(data.predict(Oracle(data, 1)))
     assert best["accuracy"] == best["upper_bound"] > 0.5
-    assert data.evaluate(Oracle(data, -1))["accuracy"] == 0
+    assert data.measure(data.predict(Oracle(data, -1)))["accuracy"] == 0

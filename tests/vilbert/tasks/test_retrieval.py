@@ -144,7 +144,7 @@ def test_a_model_without_a_whole_image_gets_none(drawn, tmp_path):
     model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11)).eval()
     with torch.no_grad():
         expected = model(**{name: value[:, :1] for name, value in batch.items() if name != "labels"}).logits
-    scores = bare.score(model)
+    scores = bare.predict(model)
     assert scores[3, bare.image_of[3]] == pytest.approx(float(expected[0, 0]), abs=1e-5)
     assert scores[11, bare.image_of[11]] == pytest.approx(float(expected[1, 0]), abs=1e-5)
 
@@ -153,8 +153,8 @@ def test_scores_stand_by_caption_and_image(drawn, tmp_path):
     torch.manual_seed(0)
     data = dataset(drawn, tmp_path, "val")
     model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11)).eval()
-    assert data.score(model).shape == (25, 5)
-    metrics = data.evaluate(model)
+    assert data.predict(model).shape == (25, 5)
+    metrics = data.measure(data.predict(model))
     assert metrics["image_recall_at_5"] == 1
     assert 1 <= metrics["image_median_rank"] <= 5
 
@@ -165,6 +165,19 @@ def test_a_row_that_lacks_something_is_named(tmp_path):
     image = {"filename": "a.jpg", "imgid": 1, "split": "val", "sentences": [{"sentid": 5, "tokens": ["a"]}]}
     with pytest.raises(ValueError, match=r"sentences of a\.jpg: row 0 has no 'raw'"):
         read_captions(karpathy(tmp_path / "x.json", [image]))
+
+
+def test_the_best_images_of_each_caption_are_measured_and_written(drawn, tmp_path):
+    data = dataset(drawn, tmp_path, "val")
+    scores = torch.zeros(25, 5)
+    scores[range(25), data.image_of] = 2
+    scores[range(25), [(column + 1) % 5 for column in data.image_of]] = 1
+    assert data.measure(scores)["image_recall_at_1"] == data.measure(scores)["text_recall_at_1"] == 1
+    data.write(scores, tmp_path, "val")
+    rows = json.loads((tmp_path / "val.json").read_text())
+    assert [row["annotation"] for row in rows] == [caption.annotation for caption in data.captions]
+    for row, column in zip(rows, data.image_of, strict=True):
+        assert row["images"][:2] == [data.keys[column], data.keys[(column + 1) % 5]]
 
 
 def test_one_image_alone_cannot_be_told_apart(drawn, tmp_path):

@@ -81,11 +81,21 @@ def test_what_every_split_of_vqa_lacks_is_told(source, drawn, tmp_path):
         vqa_data(source("vqa", min_answer_count=1, train=train))
 
 
-def test_vcrs_names_follow_the_seed_and_its_objects_are_regions(source, drawn):
+def test_vcrs_objects_are_regions(source, drawn):
     data = vcr_data(source("vcr"))
     assert data.training.questions == read_vcr(drawn.annotations / "vcr/train.jsonl", seed=1).examples
     assert data.training.given is data.evaluation["validation"].given is drawn.given
     assert {one.answer_label for one in data.unlabelled["test"].questions} == {None}
+
+
+def test_vcrs_names_follow_the_seed(source, tmp_path):
+    words = [[[0], "runs"]] * 4
+    row = {"annot_id": "a", "img_fn": "000000000001.jpg", "objects": ["person"], "question": [[0], "?"]}
+    row |= {"answer_choices": words, "rationale_choices": words, "answer_label": 0, "rationale_label": 0}
+    path = tmp_path / "all.jsonl"
+    path.write_text(json.dumps(row))
+    data = vcr_data(source("vcr", train=str(path), validation=str(path), test=None))
+    assert data.training.questions == read_vcr(path, seed=1).examples != read_vcr(path, seed=0).examples
 
 
 def test_annotated_boxes_are_refcocos_candidates_in_training_alone(source, drawn):

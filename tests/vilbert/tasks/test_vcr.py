@@ -53,6 +53,7 @@ def test_names_are_fixed_by_seed_and_image():
     names = object_names(kinds, seed=1, image_key="a")
     assert names == object_names(kinds, seed=1, image_key="a")
     assert names != object_names(kinds, seed=2, image_key="a")
+    assert names != object_names(kinds, seed=1, image_key="b")
     assert len(set(names[:5])) == 5
     assert names[5] == "dog"
 
@@ -153,6 +154,22 @@ def test_answers_come_first_then_reasons_with_the_right_answer_in_the_question(d
     assert output.logits.shape == (2, 4)
 
 
+def test_labels_and_texts_are_those_of_every_example(drawn):
+    data, tokenizer = dataset(drawn), drawn.processor.tokenizer
+    batch = data.__getitems__([Draw(0, example) for example in range(len(data))])
+    answers = [(one.question, one.answers[2], one.answer_label) for one in data.questions]
+    reasons = [
+        (f"{one.question} [SEP] {one.answers[one.answer_label]}", one.rationales[2], one.rationale_label)
+        for one in data.questions
+    ]
+    assert batch["labels"].tolist() == [label for _, _, label in answers + reasons]
+    for row, (question, choice, _) in enumerate(answers + reasons):
+        expected = tokenizer(question, choice, truncation=True, max_length=101, return_token_type_ids=True)
+        length = len(expected.input_ids)
+        assert batch["input_ids"][row, 2, :length].tolist() == expected.input_ids
+        assert batch["token_type_ids"][row, 2, :length].tolist() == expected.token_type_ids
+
+
 def test_given_boxes_stand_behind_the_detected_ones(drawn):
     with_given, without = dataset(drawn), dataset(drawn, given=False)
     key = with_given.questions[0].image_key
@@ -185,7 +202,7 @@ def test_both_right_is_what_counts(drawn):
     data = dataset(drawn)
     answers = np.array([one.answer_label for one in data.questions]) == 0
     reasons = np.array([one.rationale_label for one in data.questions]) == 0
-    metrics = data.evaluate(AlwaysFirst())
+    metrics = data.measure(data.predict(AlwaysFirst()))
     assert metrics == pytest.approx(
         {"answer": answers.mean(), "rationale": reasons.mean(), "both": (answers & reasons).mean()}
     )
@@ -206,11 +223,11 @@ def test_each_question_gets_its_own_probabilities(drawn):
     data = dataset(drawn)
     lengths = data.lengths % 4
     assert len(set(lengths)) > 1
-    found = [data.probabilities(ByLength(), choices).argmax(-1) for choices in (data.answers, data.rationales)]
-    assert torch.cat(found).tolist() == lengths.tolist()
+    found = data.probabilities(ByLength(), data.answers)
+    assert found.argmax(-1).tolist() == lengths[: len(found)].tolist()
     right = [lengths == [getattr(one, name) for one in data.questions] * 2 for name in LABELS]
     count = len(data.questions)
-    metrics = data.evaluate(ByLength())
+    metrics = data.measure(data.predict(ByLength()))
     assert metrics["answer"] == pytest.approx(right[0][:count].mean())
     assert metrics["rationale"] == pytest.approx(right[1][count:].mean())
     assert metrics["both"] == pytest.approx((right[0][:count] & right[1][count:]).mean())
@@ -218,7 +235,7 @@ def test_each_question_gets_its_own_probabilities(drawn):
 
 def test_reasons_are_asked_for_with_each_answer_in_turn(drawn):
     data, tokenizer = dataset(drawn, "test"), drawn.processor.tokenizer
-    table = data.leaderboard(ByLength())
+    table = data.predict(ByLength())
     for answer in range(4):
         columns = [f"rationale_conditioned_on_a{answer}_{choice}" for choice in range(4)]
         chosen = table[columns].to_numpy().argmax(axis=1)
@@ -229,7 +246,7 @@ def test_reasons_are_asked_for_with_each_answer_in_turn(drawn):
 
 
 def test_the_leaderboard_has_the_reasons_for_each_of_four_answers(drawn):
-    table = dataset(drawn, "test").leaderboard(AlwaysFirst())
+    table = dataset(drawn, "test").predict(AlwaysFirst())
     assert list(table.columns)[:3] == ["annot_id", "answer_0", "answer_1"]
     assert list(table.columns)[-1] == "rationale_conditioned_on_a3_3"
     assert table.shape[1] == 21

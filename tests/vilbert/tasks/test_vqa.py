@@ -202,7 +202,7 @@ def test_predictions_and_accuracy_by_hand(drawn):
     unanimous = [question.answers.count("no") for question in data.questions]
     at_least = 100 * np.mean([count == 10 for count in unanimous])
     at_most = 100 * np.mean([count > 0 for count in unanimous])
-    assert at_least <= data.evaluate(model)["accuracy"] <= at_most
+    assert at_least <= data.measure(predictions)["accuracy"] <= at_most
 
 
 class ByLength(torch.nn.Module):
@@ -219,7 +219,7 @@ class ByLength(torch.nn.Module):
 def test_each_question_gets_its_own_answer(drawn, tmp_path):
     data = dataset(drawn, [str(number) for number in range(14)])
     assert len(set(data.lengths)) > 1
-    data.write_predictions(ByLength(), tmp_path, "test")
+    data.write(data.predict(ByLength()), tmp_path, "test")
     rows = json.loads((tmp_path / "test.json").read_text())
     assert rows == [
         {"question_id": int(question.annotation), "answer": str(length)}
