@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 demo: .venv/ready
 	snakemake --cores all
 	snakemake --cores all --report results/drawn/report.html
-	@echo "open results/drawn/report.html"
+	@echo "open results/drawn/report/index.html; how each file came about: results/drawn/report.html"
 
 check: .venv/ready-to-check
 	.ci/checks

@@ -6,7 +6,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from workflow.paths import demand_paths, demand_writable
-from workflow.settings import check, scaled
+from workflow.settings import check, digest_option, scaled
 
 min_version("9.27")
 
@@ -53,7 +53,7 @@ rule all:
     input:
         rules.features.input,
         "<results>/pretrain/model",
-        "<results>/report/retrieved.png",
+        "<results>/report/index.html",
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"

@@ -6,25 +6,28 @@ Source: Anderson et al. 2018 (Caffe), in the form that detectron2 gives it; docs
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
-from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.rpn import RegionProposalNetwork
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d, RoIPool
+from torchvision.ops import FrozenBatchNorm2d, RoIPool, clip_boxes_to_image, nms
 
 STRIDE = 16  # pixels a cell of the feature map
 ANCHOR_SIZES = (64, 128, 256, 512)  # pixels, square roots of the areas
 ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height by width
-BOXES_AT_ONCE = 256  # through res5; bounds the memory: 0.8 MB a box goes in
+MAX_RANKED = 6000  # anchors of an image, the likeliest, among which proposals are sought
+PROPOSAL_IOU = 0.7  # overlap above which the less likely of two proposals goes
+NUM_ANCHORS = len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)  # a cell
+BOXES_AT_ONCE = 256  # that are pooled and go through res5; bounds the memory: 0.8 MB a box goes in
+_HEADS = "roi_heads.box_predictor"
 _RENAMES = (  # of detectron2's names, in this order
     (r"\.conv([123])\.norm\.", r".bn\1."),
     (r"\.shortcut\.norm\.", ".downsample.1."),
     (r"\.shortcut\.", ".downsample.0."),
     (r"^backbone\.stem\.", "backbone."),
-    (r"^proposal_generator\.rpn_head\.", "rpn.head."),
+    (r"^proposal_generator\.rpn_head\.", "rpn."),
     (r"^roi_heads\.res5\.", "res5."),
     (r"^roi_heads\.box_predictor\.", ""),
 )
@@ -36,37 +39,35 @@ class BottomUp(nn.Module):
     """The network; every size is read off the weights."""
 
     def __init__(self, shapes: Mapping[str, torch.Size], *, num_proposals: int) -> None:
+        """Args:
+        shapes: of the weights, by detectron2's names.
+        """
         super().__init__()
-        stem = shapes["backbone.conv1.weight"][0]
+        channels, *_ = _sizes(shapes, "backbone.stem.conv1", 4)
         self.backbone = nn.Sequential()
-        self.backbone.add_module("conv1", nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False))
-        self.backbone.add_module("bn1", FrozenBatchNorm2d(stem))
+        self.backbone.add_module("conv1", nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False))
+        self.backbone.add_module("bn1", FrozenBatchNorm2d(channels))
         self.backbone.add_module("relu", nn.ReLU(inplace=True))
         self.backbone.add_module("maxpool", nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True))  # as Caffe pools
         for name, stride in (("res2", 1), ("res3", 2), ("res4", 2)):
-            self.backbone.add_module(name, _stage(shapes, f"backbone.{name}", stride=stride))
-        self.res5 = _stage(shapes, "res5", stride=1, dilation=2)
-        self.rpn = RegionProposalNetwork(
-            Anchors(),
-            ProposalHead(shapes),
-            fg_iou_thresh=0.7,
-            bg_iou_thresh=0.3,
-            batch_size_per_image=256,
-            positive_fraction=0.5,
-            pre_nms_top_n={"training": 6000, "testing": 6000},
-            post_nms_top_n={"training": num_proposals, "testing": num_proposals},
-            nms_thresh=0.7,
-        )
+            self.backbone.add_module(name, _stage(shapes, f"backbone.{name}", channels, stride=stride))
+            channels = 4 * _sizes(shapes, f"backbone.{name}.0.conv1", 4)[0]
+        self.res5 = _stage(shapes, "roi_heads.res5", channels, stride=1, dilation=2)
+        self.feature_size = 4 * _sizes(shapes, "roi_heads.res5.0.conv1", 4)[0]
+        self.rpn = ProposalNetwork(shapes, channels, num_proposals=num_proposals)
         self.roi_pool = RoIPool(14, 1 / STRIDE)
-        num_classes, self.feature_size = shapes["cls_score.weight"]
+        num_classes, _ = _sizes(shapes, f"{_HEADS}.cls_score", 2)
         self.cls_score = nn.Linear(self.feature_size, num_classes)
         self.bbox_pred = nn.Linear(self.feature_size, 4 * (num_classes - 1))
         self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
-        self.has_attributes = "attr_score.weight" in shapes
+        self.has_attributes = f"{_HEADS}.attr_score.weight" in shapes
         if self.has_attributes:
-            self.cls_embedding = nn.Embedding(*shapes["cls_embedding.weight"])
-            self.fc_attr = _linear(shapes["fc_attr.weight"])
-            self.attr_score = _linear(shapes["attr_score.weight"])
+            _, width = _sizes(shapes, f"{_HEADS}.cls_embedding", 2)
+            hidden, _ = _sizes(shapes, f"{_HEADS}.fc_attr", 2)
+            num_attributes, _ = _sizes(shapes, f"{_HEADS}.attr_score", 2)
+            self.cls_embedding = nn.Embedding(num_classes, width)
+            self.fc_attr = nn.Linear(self.feature_size + width, hidden)
+            self.attr_score = nn.Linear(hidden, num_attributes)
 
     @classmethod
     def from_detectron2(cls, weights: Mapping[str, Tensor], *, num_proposals: int) -> "BottomUp":
@@ -74,24 +75,30 @@ class BottomUp(nn.Module):
 
         Raises: ValueError if they are of another architecture.
         """
-        renamed = {_renamed(name): tensor for name, tensor in weights.items() if not left_out(name)}
+        kept = {name: tensor for name, tensor in weights.items() if not left_out(name)}
         try:
-            model = cls({name: tensor.shape for name, tensor in renamed.items()}, num_proposals=num_proposals)
-            model.load_state_dict(renamed)
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            model = cls({name: tensor.shape for name, tensor in kept.items()}, num_proposals=num_proposals)
+            model.load_state_dict({_renamed(name): tensor for name, tensor in kept.items()})
+        except (ValueError, RuntimeError) as error:
             raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {error}") from error
-        return model.eval()
+        return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
+
+    def fold_norms(self) -> None:
+        """Make the norms part of the convolutions: they would turn bfloat16 back to float32."""
+        for parent in list(self.modules()):
+            for (_, convolution), (name, norm) in pairwise(list(parent.named_children())):
+                if isinstance(norm, FrozenBatchNorm2d):
+                    assert isinstance(convolution, nn.Conv2d)
+                    fold(convolution, norm)
+                    setattr(parent, name, nn.Identity())
 
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
         """Boxes of each image, [P, 4] in its pixels, the likeliest first. `image_size` is height, width."""
-        images = ImageList(maps, [image_size] * len(maps))
-        boxes, _ = self.rpn(images, {"res4": maps})
-        return boxes
+        return self.rpn(maps, image_size)
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
-        """Features [all P, D] of the boxes of all images, so many boxes at once that they fit."""
-        pooled = self.roi_pool(maps, boxes)
-        return torch.cat([self.res5(part).mean(dim=(2, 3)) for part in pooled.split(BOXES_AT_ONCE)])
+        """Features [all P, D] of the boxes of all images."""
+        return pool_in_parts(maps, boxes, roi_pool=self.roi_pool, res5=self.res5)
 
     def attribute_logits(self, features: Tensor, logits: Tensor) -> Tensor:
         """[P, A], of the likeliest class of each box."""
@@ -103,43 +110,73 @@ class BottomUp(nn.Module):
         return self.box_coder.decode_single(self.bbox_pred(features), boxes).unflatten(1, (-1, 4))
 
 
-class Anchors(nn.Module):
-    """Boxes about the corner of each cell, not rounded, the sizes before the ratios: detectron2's, with offset 0."""
+class ProposalNetwork(nn.Module):
+    """Where something may be, by each anchor's objectness and shift. Torchvision's own ranks by the sigmoid, in which
+    the objectness of sure boxes is equal, and leaves out boxes narrower than a thousandth of a pixel.
+    """
 
-    def num_anchors_per_location(self) -> list[int]:
-        return [len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)]
-
-    def forward(self, images: ImageList, maps: list[Tensor]) -> list[Tensor]:
-        (features,) = maps
-        widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
-        heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
-        half = torch.tensor([widths, heights], device=features.device).T / 2
-        rows, columns = (STRIDE * torch.arange(n, device=features.device) for n in features.shape[2:])
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        centres = torch.stack([x, y], dim=2).reshape(-1, 1, 2)
-        anchors = torch.cat([centres - half, centres + half], dim=2).reshape(-1, 4)
-        return [anchors] * len(images.image_sizes)
-
-
-class ProposalHead(nn.Module):
-    """What each anchor's objectness and shift are; torchvision's own has no width of its own."""
-
-    def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
+    def __init__(self, shapes: Mapping[str, torch.Size], in_channels: int, *, num_proposals: int) -> None:
         super().__init__()
-        hidden, in_channels = shapes["rpn.head.conv.weight"][:2]
-        num_anchors = shapes["rpn.head.objectness_logits.weight"][0]
+        hidden, *_ = _sizes(shapes, "proposal_generator.rpn_head.conv", 4)
         self.conv = nn.Conv2d(in_channels, hidden, 3, padding=1)
-        self.objectness_logits = nn.Conv2d(hidden, num_anchors, 1)
-        self.anchor_deltas = nn.Conv2d(hidden, 4 * num_anchors, 1)
+        self.objectness_logits = nn.Conv2d(hidden, NUM_ANCHORS, 1)
+        self.anchor_deltas = nn.Conv2d(hidden, 4 * NUM_ANCHORS, 1)
+        self.box_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.num_proposals = num_proposals
 
-    def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        hidden = [self.conv(one).relu() for one in maps]
-        return [self.objectness_logits(one) for one in hidden], [self.anchor_deltas(one) for one in hidden]
+    def forward(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
+        hidden = self.conv(maps).relu()
+        logits = self.objectness_logits(hidden).permute(0, 2, 3, 1).flatten(1)
+        deltas = self.anchor_deltas(hidden).unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+        anchors = anchors_of(maps)
+        return [self._chosen(*of_image, anchors, image_size) for of_image in zip(logits, deltas, strict=True)]
+
+    def _chosen(self, logits: Tensor, deltas: Tensor, anchors: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """The likeliest boxes with an area that do not overlap much, of one image."""
+        logits, likeliest = logits.topk(min(MAX_RANKED, len(logits)))
+        boxes = clip_boxes_to_image(self.box_coder.decode_single(deltas[likeliest], anchors[likeliest]), image_size)
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+        boxes = boxes[has_area]
+        return boxes[nms(boxes, logits[has_area], PROPOSAL_IOU)[: self.num_proposals]]
 
 
-def _stage(shapes: Mapping[str, torch.Size], name: str, *, stride: int, dilation: int = 1) -> nn.Sequential:
+def anchors_of(maps: Tensor) -> Tensor:
+    """Boxes [all cells' anchors, 4] about the corner of each cell, not rounded, the sizes before the ratios: as
+    detectron2 has them with offset 0.
+    """
+    widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+    heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+    half = torch.tensor([widths, heights], device=maps.device).T / 2
+    rows, columns = (STRIDE * torch.arange(count, device=maps.device) for count in maps.shape[2:])
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    centres = torch.stack([x, y], dim=2).reshape(-1, 1, 2)
+    return torch.cat([centres - half, centres + half], dim=2).reshape(-1, 4)
+
+
+def pool_in_parts(maps: Tensor, boxes: list[Tensor], *, roi_pool: nn.Module, res5: nn.Module) -> Tensor:
+    """Features [all P, D] of the boxes [P, 4] of each image, so many boxes at once that they fit the memory."""
+    numbered = torch.cat([nn.functional.pad(of_image, (1, 0), value=index) for index, of_image in enumerate(boxes)])
+    return torch.cat(
+        [res5(roi_pool(maps, part)).mean(dim=(2, 3), dtype=torch.float32) for part in numbered.split(BOXES_AT_ONCE)]
+    )
+
+
+def fold(convolution: nn.Conv2d, norm: nn.Module) -> None:
+    """Make a frozen norm part of the convolution before it, in float64, rounded once."""
+    mean, variance, scale, shift = (
+        getattr(norm, name).double() for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    scale = scale / (variance + norm.eps).sqrt()
+    weight = convolution.weight * scale[:, None, None, None]
+    convolution.weight = nn.Parameter(weight.float(), requires_grad=False)
+    convolution.bias = nn.Parameter((shift - mean * scale).float(), requires_grad=False)
+
+
+def _stage(
+    shapes: Mapping[str, torch.Size], name: str, in_channels: int, *, stride: int, dilation: int = 1
+) -> nn.Sequential:
     """The residual blocks of one resolution; as in the original ResNet, the first 1x1 has the stride."""
-    width, in_channels = shapes[f"{name}.0.conv1.weight"][:2]
+    width, *_ = _sizes(shapes, f"{name}.0.conv1", 4)
     shortcut = nn.Sequential(
         nn.Conv2d(in_channels, 4 * width, 1, stride=stride, bias=False), FrozenBatchNorm2d(4 * width)
     )
@@ -150,9 +187,16 @@ def _stage(shapes: Mapping[str, torch.Size], name: str, *, stride: int, dilation
     return nn.Sequential(*blocks)
 
 
-def _linear(shape: torch.Size) -> nn.Linear:
-    out_features, in_features = shape
-    return nn.Linear(in_features, out_features)
+def _sizes(shapes: Mapping[str, torch.Size], layer: str, num_dimensions: int) -> torch.Size:
+    """Of the weight of a layer.
+
+    Raises: ValueError if it is not there, or of another kind of layer.
+    """
+    shape = shapes.get(f"{layer}.weight")
+    if shape is None or len(shape) != num_dimensions or not all(shape):
+        found = "missing" if shape is None else f"of shape {tuple(shape)}"
+        raise ValueError(f"{layer}.weight is {found}, expected {num_dimensions} sizes")
+    return shape
 
 
 def _renamed(name: str) -> str:

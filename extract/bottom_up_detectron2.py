@@ -6,12 +6,22 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from extract.bottom_up import ANCHOR_RATIOS, ANCHOR_SIZES, BOXES_AT_ONCE, BottomUp, left_out
+from extract.bottom_up import (
+    ANCHOR_RATIOS,
+    ANCHOR_SIZES,
+    MAX_RANKED,
+    PROPOSAL_IOU,
+    BottomUp,
+    fold,
+    left_out,
+    pool_in_parts,
+)
 
 try:
     from detectron2.config import CfgNode, get_cfg
+    from detectron2.layers import Conv2d, FrozenBatchNorm2d
     from detectron2.modeling import build_model
-    from detectron2.structures import Boxes, ImageList
+    from detectron2.structures import ImageList
 except ImportError as error:
     raise ImportError(
         "detector.backend is 'detectron2', which cannot be imported; create the environment envs/detectron2.yaml, "
@@ -35,6 +45,7 @@ class Detectron2Network:
         missing, unexpected = self.model.load_state_dict(tensors, strict=False)
         if missing := [name for name in missing if not left_out(name)] + unexpected:
             raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {missing[:3]}")
+        self.model.to(memory_format=torch.channels_last)
         self.backbone = nn.Sequential(self.model.backbone, _Res4())
         self.cls_score = self.model.roi_heads.box_predictor.cls_score
         self.feature_size = self.cls_score.in_features
@@ -43,15 +54,20 @@ class Detectron2Network:
         self.model.to(device)
         return self
 
+    def fold_norms(self) -> None:
+        for layer in self.model.modules():
+            if isinstance(layer, Conv2d) and isinstance(layer.norm, FrozenBatchNorm2d):
+                fold(layer, layer.norm)
+                layer.norm = None
+
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
         images = ImageList(maps, [image_size] * len(maps))
         proposals, _ = self.model.proposal_generator(images, {"res4": maps})
         return [of_image.proposal_boxes.tensor for of_image in proposals]
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
-        heads = self.model.roi_heads
-        pooled = heads.pooler([maps], [Boxes(of_image) for of_image in boxes])
-        return torch.cat([heads.res5(part).mean(dim=(2, 3)) for part in pooled.split(BOXES_AT_ONCE)])
+        (roi_pool,) = self.model.roi_heads.pooler.level_poolers
+        return pool_in_parts(maps, boxes, roi_pool=roi_pool, res5=self.model.roi_heads.res5)
 
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor:
         predictor = self.model.roi_heads.box_predictor
@@ -92,7 +108,8 @@ def _config(weights: Mapping[str, Tensor], *, num_proposals: int) -> CfgNode:
     config.MODEL.ANCHOR_GENERATOR.SIZES = [list(ANCHOR_SIZES)]
     config.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [list(ANCHOR_RATIOS)]
     config.MODEL.RPN.CONV_DIMS = [shapes["proposal_generator.rpn_head.conv.weight"][0]]
-    config.MODEL.RPN.PRE_NMS_TOPK_TEST = 6000
+    config.MODEL.RPN.PRE_NMS_TOPK_TEST = MAX_RANKED
+    config.MODEL.RPN.NMS_THRESH = PROPOSAL_IOU
     config.MODEL.RPN.POST_NMS_TOPK_TEST = num_proposals
     config.MODEL.ROI_HEADS.NUM_CLASSES = shapes["roi_heads.box_predictor.cls_score.weight"][0] - 1
     config.MODEL.ROI_BOX_HEAD.POOLER_TYPE = "ROIPool"

@@ -1,6 +1,7 @@
 """How every command ends where something is wrong: in one line that its user can act on."""
 
 import errno
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ def errors_in_one_line() -> Iterator[None]:
     """Ends the command with a line in place of a traceback, for what its user can mend."""
     try:
         yield
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, tarfile.TarError) as error:
         raise SystemExit(f"error: {in_words(error)}") from error
 
 

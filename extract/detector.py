@@ -37,7 +37,10 @@ class Detector(Protocol):
         """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device."""
 
     def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
-        """The same for boxes that are given, [P, 4] x1 y1 x2 y2 in pixels of each image, in their order."""
+        """The same for boxes that are given, [P, 4] x1 y1 x2 y2 in pixels of each image, in their order.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
 
 
 def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:
@@ -56,6 +59,12 @@ def load_detector(path: Path, *, settings: DetectorSettings, device: torch.devic
     from extract.detector_torchvision import TorchvisionDetector  # heavy, and one backend need not have the others'
 
     return TorchvisionDetector.load(path, dtype=getattr(torch, settings.dtype), device=device)
+
+
+def check_given(images: Tensor, boxes: Sequence[Tensor]) -> None:
+    """Raises: ValueError if there are not as many sets of boxes as images."""
+    if len(boxes) != len(images):
+        raise ValueError(f"{len(boxes)} sets of boxes for {len(images)} images; give one set an image")
 
 
 def best_device() -> torch.device:

@@ -4,7 +4,6 @@ B images of one size, P boxes of an image, C classes (background first), D featu
 """
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol, Self
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import clip_boxes_to_image
 
-from extract.detector import Proposals
-from extract.restricted_pickle import load_pickle
+from extract.detector import Proposals, check_given
+from extract.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
 
 PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
@@ -26,7 +25,7 @@ MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
 
 
 class Network(Protocol):
-    """The parts of the Faster R-CNN; boxes are in pixels of the resized images."""
+    """The parts of the Faster R-CNN, convolutions channels last; boxes are in pixels of the resized images."""
 
     backbone: nn.Sequential
     cls_score: nn.Linear  # background last
@@ -34,9 +33,11 @@ class Network(Protocol):
 
     def to(self, device: torch.device) -> Self: ...
 
+    def fold_norms(self) -> None: ...
+
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]: ...
 
-    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...
+    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...  # float32
 
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor: ...
 
@@ -45,23 +46,27 @@ class BottomUpDetector:
     """A detector of the family, ready to run."""
 
     def __init__(
-        self, network: Network, settings: BottomUpSettings, *, identity: dict[str, JsonValue], device: torch.device
+        self,
+        network: Network,
+        settings: BottomUpSettings,
+        *,
+        classes: tuple[str, ...],
+        identity: dict[str, JsonValue],
+        device: torch.device,
     ) -> None:
         self.network = network.to(device)
-        self.network.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
         self.settings = settings
         self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
         self.feature_size = network.feature_size
-        # The weights name no class.
-        self.classes = ("background", *(str(index) for index in range(1, len(network.cls_score.weight))))
+        self.classes = classes
         self.device = device
         self.identity = identity
         self.autocasts = identity["dtype"] == "bfloat16"
 
     @classmethod
     def load(cls, path: Path, *, settings: DetectorSettings, device: torch.device) -> Self:
-        """Raises: ValueError if the file is damaged, has another sha256 or is of another architecture; ImportError
-        if detectron2 is asked for and not there.
+        """Raises: ValueError if the file is damaged, has another sha256 or is of another architecture, or names of
+        classes do not fit it; OSError if these cannot be read; ImportError if detectron2 is asked for and not there.
         """
         assert settings.bottom_up is not None
         weights, sha256 = read_weights(path, sha256=settings.bottom_up.sha256)
@@ -69,13 +74,16 @@ class BottomUpDetector:
             network = _network(settings.backend, weights, num_proposals=settings.bottom_up.num_proposals)
         except ValueError as error:
             raise ValueError(f"{path} holds {error}") from error
+        if settings.dtype == "bfloat16":
+            network.fold_norms()
         identity: dict[str, JsonValue] = {
             "backend": settings.backend,
             "sha256": sha256,
             "dtype": settings.dtype,
-            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256"}),
+            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names"}),
         }
-        return cls(network, settings.bottom_up, identity=identity, device=device)
+        classes = read_class_names(settings.bottom_up.class_names, num_classes=len(network.cls_score.weight))
+        return cls(network, settings.bottom_up, classes=classes, identity=identity, device=device)
 
     @torch.inference_mode()
     def detect(self, images: Tensor) -> list[Proposals]:
@@ -94,7 +102,11 @@ class BottomUpDetector:
 
     @torch.inference_mode()
     def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
-        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB."""
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
+        check_given(images, boxes)
         maps, resized = self._maps(images)
         given = [one.to(self.device, torch.float32) for one in boxes]
         return _proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
@@ -114,7 +126,7 @@ class BottomUpDetector:
         """Features [all P, D] and logits [all P, C], background last."""
         with self._autocast():
             features = self.network.pool(maps, boxes)
-        return features.float(), self.network.cls_score(features.float())
+        return features, self.network.cls_score(features)
 
     def _regressed(self, boxes: Tensor, features: Tensor, logits: Tensor, size: tuple[int, int]) -> Tensor:
         """The boxes where the likeliest class would have them, within the image."""
@@ -147,14 +159,39 @@ def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], 
     elif path.suffix == ".pth":
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except DAMAGE as error:
             raise ValueError(f"{path} is damaged or holds more than tensors") from error
     else:
         raise ValueError(f"{path} is of no known kind, expected .pkl or .pth")
     arrays = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(arrays, dict) or not all(isinstance(array, np.ndarray | Tensor) for array in arrays.values()):
-        raise ValueError(f"{path} holds no tensors by name")
-    return {name: torch.as_tensor(array) for name, array in arrays.items()}, digest
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+    return {str(name): _tensor(array, source=f"{path}: {name}") for name, array in arrays.items()}, digest
+
+
+def read_class_names(path: str | None, *, num_classes: int) -> tuple[str, ...]:
+    """The names of `num_classes` classes, background first; weights name none, so without a file they are numbers.
+
+    Raises: OSError; ValueError if there are not as many names.
+    """
+    if path is None:
+        return ("background", *(str(index) for index in range(1, num_classes)))
+    names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    if len(names) != num_classes - 1 or not all(names):
+        raise ValueError(
+            f"{path} has {len(names)} lines, {names.count('')} of them empty, expected the names of the "
+            f"{num_classes - 1} classes of the weights, one a line, without the background"
+        )
+    return ("background", *names)
+
+
+def _tensor(array: object, *, source: str) -> Tensor:
+    if not isinstance(array, np.ndarray | Tensor):
+        raise ValueError(f"{source} is a {type(array).__name__}, expected an array of numbers")
+    try:
+        return torch.as_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source} is an array of {array.dtype}, expected numbers: {error}") from error
 
 
 def _network(backend: str, weights: dict[str, Tensor], *, num_proposals: int) -> Network:

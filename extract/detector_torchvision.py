@@ -21,7 +21,7 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
 
-from extract.detector import Proposals
+from extract.detector import Proposals, check_given
 from extract.tables import whole_file
 
 _METADATA_KEY = "architecture"
@@ -98,7 +98,11 @@ class TorchvisionDetector:
 
     @torch.inference_mode()
     def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
-        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB."""
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
+        check_given(images, boxes)
         batch, maps = self._maps(images)
         size = (images.shape[2], images.shape[3])
         given = [of_image.to(self.device, torch.float32) for of_image in boxes]

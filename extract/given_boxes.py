@@ -5,8 +5,10 @@ A record holds an image's boxes in the order of the file, so that annotations fi
 """
 
 import json
+import math
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,39 +60,40 @@ def main(
 
 
 def read_boxes(box_format: BoxFormat, path: Path, instances: Path | None) -> Boxes:
-    """Raises: ValueError for a file that is cut off, or detections without the names of their images."""
-    if box_format == BoxFormat.VCR:
-        return read_vcr_boxes(path)
-    if box_format == BoxFormat.COCO:
-        return read_coco_boxes(path)
-    if instances is None:
-        raise ValueError(f"{path} numbers its images: give the instances.json that names them with --instances")
-    return read_detections(path, instances)
+    """Raises: ValueError for a file that is cut off or of another format, or detections without their images' names."""
+    try:
+        if box_format == BoxFormat.VCR:
+            return read_vcr_boxes(path)
+        if box_format == BoxFormat.COCO:
+            return read_coco_boxes(path)
+        if instances is None:
+            raise ValueError(f"{path} numbers its images: give the instances.json that names them with --instances")
+        return read_detections(path, instances)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is no file of the format '{box_format}', {type(error).__name__} {error}") from error
 
 
 def read_vcr_boxes(folder: Path) -> Boxes:
     """Of every metadata file below the folder; its name is the image's.
 
-    Raises: ValueError for a file that is cut off, or a folder without one.
+    Raises: ValueError for a file that is cut off, two of one name, or a folder without one.
     """
-    paths = sorted(folder.rglob("*.json"))
+    paths = sorted(folder.rglob("*.json"), key=lambda path: path.stem)
     if not paths:
         raise ValueError(f"no metadata in {folder}, expected a .json an image")
-    return {path.stem: _array([box[:4] for box in _read(path)["boxes"]]) for path in paths}
+    for one, other in pairwise(paths):
+        if one.stem == other.stem:
+            raise ValueError(f"{one} and {other} have one name, so that of an image are two lists of boxes; remove one")
+    return {path.stem: _array([_four(box) for box in _read(path)["boxes"]]) for path in paths}
 
 
 def read_coco_boxes(path: Path) -> Boxes:
     """All annotations of each image of an instances.json, in the order of the file.
 
-    Raises: ValueError for a file that is cut off.
+    Raises: ValueError for a file that is cut off, or boxes of an image that it does not name.
     """
     content = _read(path)
-    names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
-    lists: dict[str, list[list[float]]] = {}
-    for annotation in content["annotations"]:
-        x, y, width, height = annotation["bbox"]
-        lists.setdefault(names[annotation["image_id"]], []).append([x, y, x + width, y + height])
-    return {key: _array(boxes) for key, boxes in lists.items()}
+    return _by_image(content["annotations"], "bbox", path=path, images=content["images"])
 
 
 def read_detections(path: Path, instances: Path) -> Boxes:
@@ -98,13 +101,17 @@ def read_detections(path: Path, instances: Path) -> Boxes:
 
     Raises: ValueError for a file that is cut off, or an image that `instances` does not name.
     """
-    names = {image["id"]: Path(image["file_name"]).stem for image in _read(instances)["images"]}
+    return _by_image(_read(path), "box", path=path, images=_read(instances)["images"])
+
+
+def _by_image(rows: list[dict], field: str, *, path: Path, images: list[dict]) -> Boxes:
+    names = {image["id"]: Path(image["file_name"]).stem for image in images}
     lists: dict[str, list[list[float]]] = {}
-    for detection in _read(path):
-        if detection["image_id"] not in names:
-            raise ValueError(f"{path} has boxes of image {detection['image_id']}, which {instances} does not name")
-        x, y, width, height = detection["box"]
-        lists.setdefault(names[detection["image_id"]], []).append([x, y, x + width, y + height])
+    for row in rows:
+        if row["image_id"] not in names:
+            raise ValueError(f"{path} has boxes of image {row['image_id']}, which instances.json does not name")
+        x, y, width, height = _four(row[field])
+        lists.setdefault(names[row["image_id"]], []).append([x, y, x + width, y + height])
     return {key: _array(boxes) for key, boxes in lists.items()}
 
 
@@ -113,6 +120,12 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
+
+
+def _four(box: Any) -> list[float]:
+    """The numbers of a box; of what is none, such as no image has."""
+    is_box = isinstance(box, list) and len(box) >= 4 and all(isinstance(value, int | float) for value in box[:4])
+    return box[:4] if is_box else [math.nan] * 4
 
 
 def _array(boxes: list) -> np.ndarray:

@@ -55,6 +55,12 @@ def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> Imag
     return ImageFile(stored, width, height, original_width, original_height, _exif_text(exif), sha256)
 
 
+def as_seen(image: Image.Image) -> Image.Image:
+    """Upright, RGB or grey, over white where one could see through; of an animation, the first picture."""
+    upright = image if _exif(image) is None else ImageOps.exif_transpose(image)
+    return _without_transparency(upright)
+
+
 def _opened(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
@@ -78,7 +84,7 @@ def _stored(
         return data, *image.size
     if max_side is not None and not is_small:
         image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
-    flat = _without_transparency(ImageOps.exif_transpose(image) if exif is not None else image)
+    flat = as_seen(image)
     buffer = io.BytesIO()
     flat.save(buffer, "JPEG", quality=QUALITY, exif=b"")
     return buffer.getvalue(), *flat.size

@@ -25,6 +25,7 @@ def main(
     store: Annotated[Path, typer.Argument(help="to write, .lmdb; manifest and table are .json and .parquet beside it")],
     feature_size: Annotated[int, typer.Option(min=1)] = 2048,
     num_classes: Annotated[int, typer.Option(min=2, max=1 << 16, help="with the background")] = 1601,
+    num_attributes: Annotated[int, typer.Option(min=1, max=1 << 16)] = 400,
     box_source: Annotated[
         BoxSource, typer.Option(help="what the boxes are; 'given' keeps their order, as annotations number them")
     ] = "proposal",
@@ -33,7 +34,9 @@ def main(
     ] = None,
 ) -> None:
     """Write the rows of SOURCE that are whole to STORE, and what became of each to the table beside it."""
-    expected = Expected(feature_size=feature_size, num_classes=num_classes, box_source=box_source)
+    expected = Expected(
+        feature_size=feature_size, num_classes=num_classes, num_attributes=num_attributes, box_source=box_source
+    )
     table = store.with_suffix(".parquet")
     if store.suffix != ".lmdb" or store.exists():
         raise ValueError(f"{store} is there already or no .lmdb; name a store that is new")
@@ -65,14 +68,14 @@ def import_features(
                 check_row(key, row, image_key=image_key, latest=latest)
                 fields = source.fields(row)
                 regions = to_regions(fields, expected=expected)
-                imported = Imported(key, row.number, known_classes(fields))
-                if latest is not None and imported.known != latest.known:
-                    raise RowError("other_classes", f"known: {imported.known}, of the images before {latest.known}")
+                imported = Imported(key, row.number, known_classes(fields), regions.attribute_ids is not None)
+                if latest is not None and imported.told != latest.told:
+                    raise RowError("other_classes", f"known: {imported.told}, of the images before {latest.told}")
             except RowError as bad:
                 entry |= {"reason": bad.reason, "detail": bad.detail}
                 continue
             if writer is None:
-                writer = open_writer(store, feature_format, expected=expected, known=imported.known)
+                writer = open_writer(store, feature_format, expected=expected, like=imported)
                 stack.enter_context(writer)
             writer.put(key, regions)
             entry["num_regions"] = len(regions)
@@ -86,6 +89,12 @@ class Imported(NamedTuple):
     key: str
     number: int
     known: KnownClasses
+    has_attributes: bool
+
+    @property
+    def told(self) -> str:
+        """What the row says of its regions' classes and attributes."""
+        return f"{self.known}, attributes" if self.has_attributes else self.known
 
 
 def check_pattern(image_key: str | None) -> None:
@@ -114,18 +123,16 @@ def check_row(key: str, row: Row, *, image_key: str | None, latest: Imported | N
         raise RowError("duplicate", f"row {latest.number} has this image")
 
 
-def open_writer(
-    store: Path, feature_format: FeatureFormat, *, expected: Expected, known: KnownClasses
-) -> RegionStoreWriter:
+def open_writer(store: Path, feature_format: FeatureFormat, *, expected: Expected, like: Imported) -> RegionStoreWriter:
     """The manifest says what the source does not: weights and selection are unknown, classes may be."""
-    has_classes = known != "none"
     return RegionStoreWriter(
         store,
-        classes=("background", *map(str, range(1, expected.num_classes))) if has_classes else (),
+        classes=("background", *map(str, range(1, expected.num_classes))) if like.known != "none" else (),
         feature_size=expected.feature_size,
-        num_classes_kept=1 if known == "likeliest" else None,
+        num_classes_kept=1 if like.known == "likeliest" else None,
+        attributes=tuple(map(str, range(1, expected.num_attributes + 1))) if like.has_attributes else (),
         box_source=expected.box_source,
-        detector={"sha256": None, "imported_from": str(feature_format), "known_classes": known},
+        detector={"sha256": None, "imported_from": str(feature_format), "known_classes": like.known},
         selection={},
     )
 

@@ -29,6 +29,7 @@ class Expected:
 
     feature_size: int
     num_classes: int  # with the background
+    num_attributes: int
     box_source: BoxSource
 
 
@@ -54,6 +55,7 @@ def to_regions(fields: Mapping[str, Any], *, expected: Expected) -> Regions:
     if not np.isfinite(features).all():
         raise RowError("not_finite", f"features of region {int(np.argmin(np.isfinite(features).all(axis=1)))}")
     class_probs, scores = classes_of(fields, count, expected.num_classes)
+    attributes = attributes_of(fields, count, expected.num_attributes)
     is_ranked = expected.box_source != "given" and known_classes(fields) != "none"
     order = np.argsort(-scores, kind="stable") if is_ranked else np.arange(count)
     return Regions(
@@ -64,6 +66,8 @@ def to_regions(fields: Mapping[str, Any], *, expected: Expected) -> Regions:
         image_size=image_size,
         num_confident=count,
         is_short=False,
+        attribute_ids=None if attributes is None else attributes[0][order],
+        attribute_probs=None if attributes is None else attributes[1][order],
     )
 
 
@@ -96,19 +100,33 @@ def classes_of(fields: Mapping[str, Any], count: int, num_classes: int) -> tuple
                 )
             return probs.astype(np.float16), probs[:, 1:].max(axis=1)
         case "likeliest":
-            ids = numbers(fields, "objects_id", (count,), "<i8") + 1  # they leave the background out
-            scores = numbers(fields, "objects_conf", (count,))
-            if not ((ids >= 1) & (ids < num_classes)).all():
-                raise RowError(
-                    "bad_class", f"objects_id from {ids.min() - 1} to {ids.max() - 1}, expected 0 to {num_classes - 2}"
-                )
-            if not ((scores >= 0) & (scores <= 1)).all():
-                raise RowError("bad_probabilities", f"objects_conf from {scores.min():g} to {scores.max():g}")
+            ids, scores = likeliest(fields, "objects", count, num_classes - 1)
             probs = np.repeat((1 - scores[:, None]) / (num_classes - 1), num_classes, axis=1)
-            probs[np.arange(count), ids] = scores
+            probs[np.arange(count), ids + 1] = scores  # they leave the background out
             return probs.astype(np.float16), scores
         case "none":
             return np.zeros((count, 0), np.float16), np.full(count, np.nan, np.float32)
+
+
+def attributes_of(fields: Mapping[str, Any], count: int, num_attributes: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Likeliest attributes [N] uint16 and their probabilities [N] float16; null: the row tells none."""
+    if not {"attrs_id", "attrs_conf"} <= fields.keys():
+        return None
+    ids, probs = likeliest(fields, "attrs", count, num_attributes)
+    return ids.astype(np.uint16), probs.astype(np.float16)
+
+
+def likeliest(fields: Mapping[str, Any], name: str, count: int, num_kinds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers [N] from 0 and probabilities [N] of classes or attributes.
+
+    Raises: RowError.
+    """
+    ids, probs = numbers(fields, f"{name}_id", (count,), "<i8"), numbers(fields, f"{name}_conf", (count,))
+    if not ((ids >= 0) & (ids < num_kinds)).all():
+        raise RowError("bad_class", f"{name}_id from {ids.min()} to {ids.max()}, expected 0 to {num_kinds - 1}")
+    if not ((probs >= 0) & (probs <= 1)).all():
+        raise RowError("bad_probabilities", f"{name}_conf from {probs.min():g} to {probs.max():g}")
+    return ids, probs
 
 
 def numbers(fields: Mapping[str, Any], name: str, shape: tuple[int, ...], dtype: str = "<f4") -> np.ndarray:

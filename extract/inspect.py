@@ -10,6 +10,7 @@ from PIL import Image
 
 from extract.command import run
 from extract.drawing import draw_regions
+from extract.image_file import as_seen
 from extract.images import tar_images
 from extract.store import Regions, RegionStore, read_manifest
 
@@ -33,7 +34,7 @@ def main(
     if image_key not in reader:
         raise ValueError(f"image '{image_key}' is not in {store}; without a key, some of its keys are printed")
     regions = reader[image_key]
-    print("\n".join(describe_record(image_key, regions, classes=reader.classes)))
+    print("\n".join(describe_record(image_key, regions, classes=reader.classes, attributes=reader.attributes)))
     if output is not None:
         image = image_of(image_key, images or images_beside(store))
         draw_regions(image, regions, classes=reader.classes, only_confident=False).save(output)
@@ -48,6 +49,7 @@ def describe_store(path: Path, store: RegionStore) -> list[str]:
     kept = manifest.num_classes_kept or "all"
     classes = f"{manifest.num_classes} with the background, {kept} kept a region" if manifest.classes else "not known"
     lines += [f"  classes    {classes}"]
+    lines += [f"  attributes {len(manifest.attributes)}, the likeliest of each region"] if manifest.attributes else []
     lines += [f"  selection  {', '.join(f'{name} {value}' for name, value in manifest.selection.items())}"]
     lines += [f"  detector   {', '.join(f'{name} {value}' for name, value in manifest.detector.items())}"]
     keys = list(store)
@@ -58,7 +60,9 @@ def describe_store(path: Path, store: RegionStore) -> list[str]:
     return lines
 
 
-def describe_record(key: str, regions: Regions, *, classes: tuple[str, ...]) -> list[str]:
+def describe_record(
+    key: str, regions: Regions, *, classes: tuple[str, ...], attributes: tuple[str, ...] = ()
+) -> list[str]:
     """Lines about one image: a region each."""
     width, height = regions.image_size
     lines = [f"{key}: {width} x {height} pixels, {len(regions)} regions, {regions.num_confident} confident"]
@@ -68,6 +72,8 @@ def describe_record(key: str, regions: Regions, *, classes: tuple[str, ...]) -> 
         probs = regions.class_probs[index].astype(np.float32)
         best = np.argsort(-probs[1:], kind="stable")[:NUM_CLASSES_SHOWN] + 1
         names = ", ".join(f"{classes[label]} {probs[label]:.2f}" for label in best)
+        if regions.attribute_ids is not None and regions.attribute_probs is not None:
+            names += f"; {attributes[regions.attribute_ids[index]]} {regions.attribute_probs[index]:.2f}"
         x1, y1, x2, y2 = regions.boxes[index]
         lines += [f"  {index:2}  {x1:7.1f} {y1:7.1f} {x2:7.1f} {y2:7.1f}  score {regions.scores[index]:.3f}  {names}"]
     return lines
@@ -82,7 +88,7 @@ def image_of(key: str, tar: Path) -> Image.Image:
     """Raises: ValueError if `tar` has no such image."""
     for name, data in tar_images(tar):
         if name == key:
-            return Image.open(io.BytesIO(data)).convert("RGB")
+            return as_seen(Image.open(io.BytesIO(data))).convert("RGB")
     raise ValueError(f"no image '{key}' in {tar}; give its tar with --images")
 
 

@@ -3,9 +3,11 @@
 A record runs no code when read: a header of fixed layout, then arrays, little-endian, each on a multiple of 16 bytes,
 so that readers look at the file itself.
 
-    header          magic, version, how the classes are kept, N, D, C, K, width, height, num_confident, is_short
+    header          magic, version, how the classes are kept, N, D, C, K, width, height, num_confident, is_short,
+                    has_attributes
     boxes           [N, 4] float32    scores  [N] float32    features  [N, D] float16
     class_probs     [N, C] float32 or float16; or class ids [N, K] uint16 and class_probs [N, K] float16
+    attributes      where the detector names them: attribute_ids [N] uint16    attribute_probs [N] float16
 
 N regions, D feature size, C classes (background first), K classes kept.
 """
@@ -17,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ALIGNMENT = 16  # bytes
 _MAGIC = b"VREG"
-_HEADER = struct.Struct("<4sHHIIIIIIII")
+_HEADER = struct.Struct("<4sHHIIIIIIIII")
 _WHOLE_FLOAT32, _WHOLE_FLOAT16, _TOP = range(3)  # how a record keeps the class distribution
 
 
@@ -38,9 +40,13 @@ class Regions:
     image_size: tuple[int, int]  # width, height in pixels
     num_confident: int  # regions with a score at or above the threshold of the selection
     is_short: bool  # the detector proposed fewer regions than the selection asks for
+    attribute_ids: np.ndarray | None = None  # [N] uint16, the likeliest attribute; null: the detector names none
+    attribute_probs: np.ndarray | None = None  # [N] float16, its probability
 
     def __post_init__(self) -> None:
-        lengths = {name: len(getattr(self, name)) for name in ("boxes", "scores", "features", "class_probs")}
+        names = ["boxes", "scores", "features", "class_probs"]
+        names += [] if self.attribute_ids is None else ["attribute_ids", "attribute_probs"]
+        lengths = {name: len(getattr(self, name)) for name in names}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"one row a region, got {lengths}")
 
@@ -69,8 +75,12 @@ def pack(regions: Regions, *, num_classes_kept: int | None) -> bytes:
         height=regions.image_size[1],
         num_confident=regions.num_confident,
         is_short=int(regions.is_short),
+        has_attributes=int(regions.attribute_ids is not None),
     )
     arrays = [regions.boxes, regions.scores, regions.features, *class_arrays]
+    if regions.attribute_ids is not None:
+        assert regions.attribute_probs is not None
+        arrays += [regions.attribute_ids, regions.attribute_probs]
     blocks = [_HEADER.pack(*header)]
     blocks += [array.astype(dtype).tobytes() for array, (dtype, _) in zip(arrays, header.arrays(), strict=True)]
     return b"".join(block.ljust(_aligned(len(block)), b"\0") for block in blocks)
@@ -95,6 +105,7 @@ def unpack(record: np.ndarray, *, source: str) -> Regions:
             raise ValueError(f"{source} has {len(record)} bytes, its header says more")
         arrays.append(np.ndarray(shape, dtype, record, offset))
         offset += _aligned(size)
+    attribute_probs, attribute_ids = (arrays.pop(), arrays.pop()) if header.has_attributes else (None, None)
     boxes, scores, features, *class_arrays = arrays
     return Regions(
         boxes=boxes,
@@ -106,6 +117,8 @@ def unpack(record: np.ndarray, *, source: str) -> Regions:
         image_size=(header.width, header.height),
         num_confident=header.num_confident,
         is_short=bool(header.is_short),
+        attribute_ids=attribute_ids,
+        attribute_probs=attribute_probs,
     )
 
 
@@ -121,14 +134,17 @@ class _Header(NamedTuple):
     height: int
     num_confident: int
     is_short: int
+    has_attributes: int
 
     def arrays(self) -> list[tuple[str, tuple[int, ...]]]:
         """Type and shape of what follows, in order."""
         n, k = self.num_regions, self.num_classes_kept
         arrays: list[tuple[str, tuple[int, ...]]] = [("<f4", (n, 4)), ("<f4", (n,)), ("<f2", (n, self.feature_size))]
         if self.class_layout == _TOP:
-            return [*arrays, ("<u2", (n, k)), ("<f2", (n, k))]
-        return [*arrays, ("<f4" if self.class_layout == _WHOLE_FLOAT32 else "<f2", (n, self.num_classes))]
+            arrays += [("<u2", (n, k)), ("<f2", (n, k))]
+        else:
+            arrays += [("<f4" if self.class_layout == _WHOLE_FLOAT32 else "<f2", (n, self.num_classes))]
+        return [*arrays, *([("<u2", (n,)), ("<f2", (n,))] if self.has_attributes else [])]
 
 
 def _spread(ids: np.ndarray, probs: np.ndarray, *, num_classes: int) -> np.ndarray:

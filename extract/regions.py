@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.detector import Detector, Proposals, best_device, load_detector
+from extract.image_file import FORMATS, as_seen
 from extract.images import decoding_detail, tar_images
 from extract.selection import select_regions
 from extract.settings import DetectorSettings, SelectionSettings, StoreSettings
@@ -115,11 +116,11 @@ def decoded_windows(tar: Path, *, window_size: int) -> Iterator[list[DecodedImag
 
 
 def decode(key: str, data: bytes) -> DecodedImage:
-    """RGB pixels of an image's bytes."""
+    """RGB pixels of an image's bytes, as one sees them."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return DecodedImage(key, np.asarray(image.convert("RGB")))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return DecodedImage(key, np.asarray(as_seen(image).convert("RGB")))
+    except Exception as error:  # a decoder raises whatever a stranger's bytes make it trip over
         return DecodedImage(key, None, decoding_detail(error))
 
 

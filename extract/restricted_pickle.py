@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 from typing import Any
 
 _ALLOWED = {
@@ -12,8 +13,11 @@ _ALLOWED = {
     # What old protocols have no sign of their own for, by its names in Python 2 and 3.
     *((module, name) for module in ("__builtin__", "builtins") for name in ("bytearray", "bytes", "complex", "set")),
 }
-# What a damaged pickle raises: it calls numpy with arguments of any kind.
-_DAMAGE = (EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError)
+# What a damaged pickle raises, torch's too: it calls numpy or torch with arguments of any kind.
+DAMAGE = (
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, AssertionError),
+    *(OverflowError, MemoryError, RuntimeError, struct.error),
+)
 
 
 def load_pickle(data: bytes, *, source: str) -> Any:
@@ -23,7 +27,7 @@ def load_pickle(data: bytes, *, source: str) -> Any:
     """
     try:
         return _Unpickler(io.BytesIO(data), encoding="latin1").load()  # as Python 2 wrote strings
-    except (pickle.UnpicklingError, *_DAMAGE) as error:
+    except DAMAGE as error:
         raise ValueError(f"{source} is no pickle of numbers: {error}") from error
 
 

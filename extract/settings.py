@@ -153,6 +153,10 @@ class BottomUpSettings(Section):
     sha256: str | None = Field(
         description="of the weights; a file with another is refused; null: printed in the log, not checked"
     )
+    class_names: str | None = Field(
+        description="path of a text file, one name a line without the background, 'stop sign,stopsign' being one class "
+        "of two names; null: classes are called by their number, and no caption names any"
+    )
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
     longer_side: PositiveInt = Field(description="pixels, at most, after that")
     num_proposals: PositiveInt = Field(description="boxes of an image, at most, of which regions are selected")

@@ -40,6 +40,7 @@ class StoreManifest(BaseModel):
     num_classes: int  # with the background
     classes: tuple[str, ...]  # background first
     num_classes_kept: int | None  # null: the whole distribution
+    attributes: tuple[str, ...]  # names; (): the detector names none
     box_source: Literal[
         "proposal", "regressed", "repooled", "given"
     ]  # the boxes; only of "regressed" features are others'
@@ -70,10 +71,12 @@ class RegionStoreWriter:
         box_source: Literal["proposal", "regressed", "repooled", "given"],
         detector: dict[str, JsonValue],
         selection: dict[str, JsonValue],
+        attributes: tuple[str, ...] = (),
         map_size: int = 1 << 28,
     ) -> None:
         """Args:
         classes: names, background first.
+        attributes: names, where the detector tells the likeliest of each region.
         map_size: bytes that the file may take at first; doubled whenever it is full.
         """
         if num_classes_kept is not None and not 1 <= num_classes_kept < len(classes) <= 1 << 16:
@@ -89,6 +92,7 @@ class RegionStoreWriter:
             num_classes=len(classes),
             classes=classes,
             num_classes_kept=num_classes_kept,
+            attributes=attributes,
             box_source=box_source,
             detector=detector,
             selection=selection,
@@ -144,6 +148,9 @@ class RegionStoreWriter:
                 raise ValueError(f"{name} of image '{key}' are {array.shape}, expected {(len(regions), width)}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} of image '{key}' hold values that are no numbers of {array.dtype}")
+        if (regions.attribute_ids is not None) != bool(self._manifest.attributes):
+            found = "no attributes" if regions.attribute_ids is None else "attributes"
+            raise ValueError(f"image '{key}' has {found}, the store names {len(self._manifest.attributes)}")
         if regions.features.dtype != np.float16:
             raise ValueError(f"features of image '{key}' are {regions.features.dtype}, expected float16")
 
@@ -228,6 +235,11 @@ class RegionStore(Mapping[str, Regions]):
     def classes(self) -> tuple[str, ...]:
         """Names, background first."""
         return self.manifest.classes
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names; () where the detector names none."""
+        return self.manifest.attributes
 
     @property
     def feature_size(self) -> int:

@@ -20,7 +20,7 @@ from vilbert.model_directory import read_processor, sha256_of, write_model
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
-from vilbert.tasks.vqa import demand_answers
+from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training import train
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
@@ -46,6 +46,8 @@ def main(
     OUT_PREDICTIONS is a folder of predictions for the held-out and the test splits. What does not fit ends the command
     with what it is; the last good checkpoint stays.
     """
+    if runtime.fsdp and task == TaskName.RETRIEVAL:
+        raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
     set_seed(settings.seed)
     checkpoints.mkdir(parents=True, exist_ok=True)
     processor, detected = read_processor(model), RegionStore([store])
@@ -53,12 +55,19 @@ def main(
         annotations=annotations,
         store=detected,
         given=None if given is None else RegionStore([given]),
-        tokenizer=processor.tokenizer,
+        processor=processor,
         settings=settings,
         cache=checkpoints,
     )
     data, of_task = TASKS[task](source), getattr(settings.of(task), task)
-    network = build_task_model(task, model, answers=data.answers, has_new_weights=has_new_weights)
+    network = build_task_model(
+        task,
+        model,
+        answers=data.answers,
+        are_answers_given=getattr(of_task, "answers", None) is not None,
+        has_new_weights=has_new_weights,
+    )
+    demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
     stores = [path for path in (store, given) if path is not None]
     identity = {
         "task": str(task),
@@ -108,23 +117,33 @@ def write_predictions(model: PreTrainedModel, data: TaskData, folder: Path) -> N
 
 
 def build_task_model(
-    task: TaskName, path: Path, *, answers: list[str] | None, has_new_weights: bool
+    task: TaskName, path: Path, *, answers: list[str] | None, are_answers_given: bool, has_new_weights: bool
 ) -> PreTrainedModel:
     """The task's model on the trunk of a model directory, with a new head unless the directory has this very one.
 
-    Raises: ValueError if the directory's head was trained on other answers.
+    Args:
+        are_answers_given: by a file, not found in the annotations.
+    Raises: ValueError if the directory's head was, or may have been, trained on other answers.
     """
     config = AutoConfig.from_pretrained(path)
     kind = MODELS[task.value][0 if isinstance(config, VilbertConfig) else 1]
     if answers is not None:
-        is_named = not str(next(iter(config.id2label.values()))).startswith(UNNAMED)
-        if is_named and not has_new_weights:
+        has_head = kind.__name__ in (config.architectures or []) and not has_new_weights
+        if has_head and str(config.id2label[0]).startswith(UNNAMED):
+            demand_own_list(config.num_labels, answers, is_given=are_answers_given)
+        elif has_head:
             demand_answers(config.id2label, answers)
         config.id2label = dict(enumerate(answers))
         config.label2id = {answer: index for index, answer in enumerate(answers)}
     if has_new_weights:
         return kind(config)
     return kind.from_pretrained(path, config=config)
+
+
+def demand_room(max_tokens: int, *, num_positions: int) -> None:
+    """Raises: ValueError if texts may be longer than the model takes: one of them would end a training half-way."""
+    if max_tokens > num_positions:
+        raise ValueError(f"max_tokens is {max_tokens}, the model takes {num_positions} at most")
 
 
 def count_examples(batch: Batch) -> Batch:

@@ -85,9 +85,12 @@ def retrieval_metrics(scores: np.ndarray, image_of_caption: Sequence[int], texts
 
 
 def best_ranks(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
-    """Of each row, the rank of the best right column, 1 for the first; of equal scores the wrong ones stand first."""
+    """Of each row, the rank of the best right column, 1 for the first.
+
+    Of equal scores the wrong ones stand first; so they do where a score is no number, or a broken model were perfect.
+    """
     best = np.where(is_right, scores, -np.inf).max(axis=1, keepdims=True)
-    return 1 + ((scores >= best) & ~is_right).sum(axis=1)
+    return 1 + (~(scores < best) & ~is_right).sum(axis=1)
 
 
 def _recalls(what: str, ranks: np.ndarray) -> dict[str, float]:

@@ -38,13 +38,16 @@ def pad_texts(texts: Sequence[Tokens], *, pad_token_id: int) -> Batch:
     }
 
 
-def pad_images(images: Sequence[Regions], masks: Sequence[RegionMask] | None = None) -> Batch:
+def pad_images(
+    images: Sequence[Regions], masks: Sequence[RegionMask] | None = None, *, has_whole_image: bool = True
+) -> Batch:
     """visual_features float16 [B, R, D] as stored, visual_boxes float32 [B, R, 5], visual_attention_mask int64 [B, R].
 
     Each feature is copied once, from the store into the batch.
 
     Args:
         masks: what is hidden of each image; None: nothing is.
+        has_whole_image: of the model's processor; False: region 0 is the first one detected.
     """
     num_regions = 1 + max(len(image) for image in images)
     features = np.zeros((len(images), num_regions, images[0].features.shape[1]), np.float16)
@@ -55,10 +58,11 @@ def pad_images(images: Sequence[Regions], masks: Sequence[RegionMask] | None = N
         write_visible(image.features, masks[row] if masks else nothing_hidden(image), features[row, :count])
         boxes[row, :count] = encode_boxes(image.boxes, image.image_size)
         mask[row, :count] = 1
+    first = 0 if has_whole_image else 1
     return {
-        "visual_features": torch.from_numpy(features),
-        "visual_boxes": torch.from_numpy(boxes),
-        "visual_attention_mask": torch.from_numpy(mask),
+        "visual_features": torch.from_numpy(features[:, first:]),
+        "visual_boxes": torch.from_numpy(boxes[:, first:]),
+        "visual_attention_mask": torch.from_numpy(mask[:, first:]),
     }
 
 

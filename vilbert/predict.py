@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import torch
 import typer
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from transformers import AutoConfig, PreTrainedModel
 
 from extract.command import run
@@ -42,16 +43,24 @@ def main(
     detector_settings: Annotated[str, typer.Option(help="section `detector` of the settings, as JSON")] = DETECTOR,
     pictures: Annotated[Path | None, typer.Option(help="folder for the images with what is meant in a box")] = None,
 ) -> None:
-    """Print what MODEL says of each image, as JSON, the best fitting image first."""
+    """Print what MODEL says of each image, as JSON, the best fitting image first.
+
+    An image of which nothing can be said stands at the end with the `reason`.
+    """
+    if not text.strip():
+        raise ValueError("the text is empty, expected a question, a caption or an expression")
+    if pictures is not None and images.suffix == ".lmdb":
+        raise ValueError(f"{images} holds no pixels: give the folder of the images to draw boxes into")
     trained, processor = load(model)
     with tempfile.TemporaryDirectory() as folder:
         is_store = images.suffix == ".lmdb"
         path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
         store = RegionStore([path])
         rows = predict(trained, processor, store, text)
-    print(json.dumps(rows, indent=1))
+        rows += [] if is_store else left_out(path)
     if pictures is not None:
         draw_boxes(rows, images, pictures)
+    print(json.dumps(rows, indent=1))
 
 
 def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:
@@ -85,8 +94,19 @@ def extract(images: Path, detector: Path | None, settings: str, *, folder: Path)
     ):
         done = subprocess.run([sys.executable, "-m", *map(str, command)], stderr=subprocess.PIPE, text=True)
         if done.returncode:
-            raise ValueError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1].removeprefix('error: ')}")
+            last = [f"exit status {done.returncode}", *done.stderr.strip().splitlines()][-1]
+            raise ValueError(f"{command[0]} failed: {last.removeprefix('error: ')}")
     return store
+
+
+def left_out(store: Path) -> list[dict]:
+    """The images beside whose store `extract` says why they are not in it."""
+    images, counts = (pd.read_parquet(store.with_name(name)) for name in ("images.parquet", "counts.parquet"))
+    reasons = [
+        *images.loc[images["image_key"].isna(), ["key", "error_message"]].itertuples(index=False),
+        *counts.loc[counts["reason"].notna(), ["key", "reason"]].itertuples(index=False),
+    ]
+    return [{"image": key, "reason": reason} for key, reason in reasons]
 
 
 @torch.inference_mode()
@@ -116,7 +136,7 @@ def answer(model: PreTrainedModel, processor: VilbertProcessor, store: RegionSto
 
 def point(model: PreTrainedModel, processor: VilbertProcessor, store: RegionStore, key: str, text: str) -> dict:
     regions = store[key]
-    logits = model(**processor([text], [regions])).logits[0, 1:]
+    logits = model(**processor([text], [regions])).logits[0, int(processor.has_whole_image) :]
     best = int(logits.argmax())
     box = [round(float(value), 1) for value in regions.boxes[best]]
     return {"image": key, "box": box, "score": round(float(logits[best].sigmoid()), 4)}
@@ -127,7 +147,7 @@ def rank(
 ) -> list[dict]:
     images = []
     for key in keys:
-        batch = pad_images([store[key]])
+        batch = pad_images([store[key]], has_whole_image=processor.has_whole_image)
         images.append(ScoredImage(batch["visual_features"][0], batch["visual_boxes"][0]))
     scores = score_pairs(model, [processor.encode_text([text])["input_ids"][0]], images)[0]
     return [{"image": key, "score": round(float(score), 4)} for key, score in zip(keys, scores, strict=True)]
@@ -141,7 +161,7 @@ def draw_boxes(rows: Sequence[dict], images: Path, output: Path) -> None:
     for row in rows:
         if "box" in row:
             with Image.open(paths[row["image"]]) as image:
-                drawn = image.convert("RGB")
+                drawn = ImageOps.exif_transpose(image).convert("RGB")  # upright, as its boxes were found
             ImageDraw.Draw(drawn).rectangle(row["box"], outline=MARK, width=max(2, min(drawn.size) // 100))
             drawn.save(output / f"{row['image']}.png")
 

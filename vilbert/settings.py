@@ -5,7 +5,7 @@ Imported while Snakemake parses, so nothing heavy is imported here. No field has
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
 from extract.section import Count, Fraction, Section
 
@@ -93,12 +93,25 @@ class PretrainingSettings(Section):
     evaluation: EvaluationSettings
 
 
+def demand_pattern(image_key: str) -> str:
+    """Raises: ValueError for a pattern that names all images alike, or asks for more than their number."""
+    try:
+        is_pattern = image_key.format(image_id=1) != image_key.format(image_id=2)
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"asks for {error}, expected {{image_id}} alone") from error
+    if not is_pattern:
+        raise ValueError("has no {image_id} in it, expected a pattern such as COCO_val2014_{image_id:012d}")
+    return image_key
+
+
 class VqaSplitSettings(Section):
     """Files of one split of VQA v2, below `finetuning.annotations`."""
 
     questions: str
     annotations: str | None = Field(description="null for a test set")
-    image_key: str = Field(description="name of an image's file without suffix, such as COCO_val2014_{image_id:012d}")
+    image_key: Annotated[str, AfterValidator(demand_pattern)] = Field(
+        description="name of an image's file without suffix, such as COCO_val2014_{image_id:012d}"
+    )
 
 
 class VqaSettings(Section):
@@ -136,7 +149,7 @@ class RefCocoSettings(Section):
     detections: str | None = Field(
         description="boxes to choose from, such as MAttNet's; null: those that this run's detector finds"
     )
-    validation_splits: tuple[str, ...] = Field(description="that are measured at the end; the first one meanwhile too")
+    validation_splits: tuple[str, ...] = Field(description="that are measured at the end")
     max_tokens: Annotated[int, Field(ge=3)]
     optimizer: OptimizerSettings
 
@@ -157,6 +170,9 @@ class FinetuningSettings(Section):
     start_from: str | None = Field(description="model directory, such as an imported checkpoint; null: this run's own")
     annotations: str | None = Field(description="folder of the annotation files; null: the drawn world's")
     images: str | None = Field(description="folder of the images that they speak of; null: the drawn world's")
+    features: str | None = Field(
+        description="feature store of these images, such as an imported one; null: their regions are extracted"
+    )
     vqa: VqaSettings | None = Field(description="null: this task has no files")
     vcr: VcrSettings | None = Field(description="null: this task has no files")
     refcoco: RefCocoSettings | None = Field(description="null: this task has no files")

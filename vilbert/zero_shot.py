@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
-from transformers import AutoModelForPreTraining
+from transformers import AutoModelForPreTraining, PreTrainedModel
 
 import vilbert.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
 from extract.command import run
@@ -14,7 +15,7 @@ from extract.store import RegionStore
 from vilbert.model_directory import read_processor
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.reading import write_dropped
-from vilbert.tasks.table import TaskSource, retrieval_split
+from vilbert.tasks.table import TaskSource, retrieval_splits
 
 
 def main(
@@ -30,16 +31,27 @@ def main(
         annotations=annotations,
         store=RegionStore([store]),
         given=None,
-        tokenizer=read_processor(model).tokenizer,
+        processor=read_processor(model),
         settings=settings,
         cache=metrics_output.parent,
     )
     of_task = settings.of("retrieval").retrieval
     assert of_task is not None
-    dataset, dropped = retrieval_split(source, of_task.validation_split)
-    metrics = dataset.evaluate(AutoModelForPreTraining.from_pretrained(model).eval())
+    (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
+    metrics = dataset.evaluate(load(model))
     metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
     write_dropped(dropped_output, dropped)
+
+
+def load(path: Path) -> PreTrainedModel:
+    """A model with a trained alignment head, on the GPU if there is one.
+
+    Raises: ValueError for a model without that head: a new one would rank by chance.
+    """
+    model, loading = AutoModelForPreTraining.from_pretrained(path, output_loading_info=True)
+    if any(name.startswith("alignment_head.") for name in loading["missing_keys"]):
+        raise ValueError(f"{path} holds no alignment head, expected a pretrained model, not one of another task")
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def named_paths(settings: Settings) -> dict[str, str | None]:
         "source.pictures": source.pictures,
         "finetuning.annotations": finetuning.annotations,
         "finetuning.images": finetuning.images,
+        "finetuning.features": finetuning.features,
         "finetuning.start_from": finetuning.start_from,
     }
     if source.kind == "folder":

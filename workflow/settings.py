@@ -47,6 +47,12 @@ class Settings(ExtractSettings, VilbertSettings):
         for name in ("train_split", "validation_split"):
             if (split := getattr(self.pretraining, name)) not in source.splits:
                 raise ValueError(f"pretraining.{name} is '{split}', expected one of {', '.join(source.splits)}")
+        for task in ("vcr", "refcoco"):
+            if self.finetuning.features is not None and getattr(self.finetuning, task) is not None:
+                raise ValueError(
+                    f"finetuning.features is set, and {task} needs features of given boxes by the same detector; "
+                    f"set finetuning.{task} to null"
+                )
         if source.kind == "urls" and not (self.download.contact or self.download.mirror):
             raise ValueError(
                 "download.contact is null: give a url or an e-mail address, the servers' owners want to know who asks"
@@ -62,10 +68,10 @@ class Settings(ExtractSettings, VilbertSettings):
         """The settings of one fine-tune alone, so that it re-runs for nothing else, with some values changed."""
         return self.finetuning.of(task).model_copy(update=changed).model_dump_json()
 
-    def candidates(self, task: str) -> str:
-        """Name of the store of the regions that a task chooses among."""
+    def chooses_among_detections(self, task: str) -> bool:
+        """Whether a file names the boxes that the task chooses among."""
         settings = self.finetuning.of(task).refcoco
-        return "detected" if settings is None or settings.detections is None else "refcoco_detections"
+        return settings is not None and settings.detections is not None
 
     def box_file(self, boxes: str) -> str:
         """The file that names boxes of this kind, below the annotations' folder."""
@@ -102,6 +108,11 @@ def check(config: dict[str, Any]) -> Settings:
             _describe(problem["loc"], problem["msg"], problem["type"], problem["input"]) for problem in error.errors()
         ]
     raise ValueError("config.yaml or an overlay of it is wrong:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def digest_option(sha256: str | None) -> str:
+    """What a command is told of the sha256 that a published file must have: nothing where none is known."""
+    return "" if sha256 is None else f"--sha256 {sha256}"
 
 
 def scaled(amount: int) -> Callable[[Any, int], int]:

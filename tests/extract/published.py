@@ -11,7 +11,10 @@ from extract.imported_regions import Expected
 
 NUM_CLASSES = 5
 FEATURE_SIZE = 7
-EXPECTED = Expected(feature_size=FEATURE_SIZE, num_classes=NUM_CLASSES, box_source="proposal")
+NUM_ATTRIBUTES = 11
+EXPECTED = Expected(
+    feature_size=FEATURE_SIZE, num_classes=NUM_CLASSES, num_attributes=NUM_ATTRIBUTES, box_source="proposal"
+)
 BOTTOM_UP = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 LXMERT = (
     *("img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf"),
@@ -34,8 +37,8 @@ def make_row(image_id: str, *, num_boxes: int = 3) -> dict:
         "cls_prob": probs,
         "objects_id": probs[:, 1:].argmax(axis=1),
         "objects_conf": probs[:, 1:].max(axis=1),
-        "attrs_id": np.zeros(num_boxes, np.int64),
-        "attrs_conf": np.zeros(num_boxes, np.float32),
+        "attrs_id": generator.integers(0, NUM_ATTRIBUTES, num_boxes),
+        "attrs_conf": generator.uniform(size=num_boxes).astype(np.float32),
     }
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bottom_up_weights import tiny_weights
 
 from extract.bottom_up import BottomUp
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared" / "data")).parent / "detector"
 MEAN = torch.tensor([102.9801, 115.9465, 122.7717])  # blue, green, red
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no numbers of the reference at {GOLDEN}")
+needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no numbers of the reference at {GOLDEN}")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,7 @@ def close(actual, expected):
     torch.testing.assert_close(actual, torch.from_numpy(expected), rtol=1e-4, atol=1e-4)
 
 
+@needs_golden
 def test_every_tensor_is_the_reference_s(golden, weights):
     model = BottomUp.from_detectron2(weights, num_proposals=60)
     with torch.inference_mode():
@@ -49,7 +51,35 @@ def test_every_tensor_is_the_reference_s(golden, weights):
         torch.testing.assert_close(regressed, torch.from_numpy(golden["boxes"]), rtol=1e-5, atol=1e-3)
 
 
+@needs_golden
 def test_equal_shifts_of_equal_boxes_give_equal_boxes(golden, weights):
     model = BottomUp.from_detectron2(weights, num_proposals=60)
     deltas, proposals = torch.from_numpy(golden["deltas"]), torch.from_numpy(golden["proposals"])
     close(model.box_coder.decode_single(deltas, proposals), golden["boxes"])
+
+
+def test_folding_the_norms_changes_nothing_and_leaves_none():
+    tensors = {name: torch.from_numpy(array) for name, array in tiny_weights().items()}
+    model, folded = (BottomUp.from_detectron2(tensors, num_proposals=60) for _ in range(2))
+    folded.fold_norms()
+    assert not any("Norm" in type(module).__name__ for module in folded.modules())
+    images = 60 * torch.randn(2, 3, 131, 97, generator=torch.Generator().manual_seed(1))
+    boxes = [torch.tensor([[2.0, 3, 71, 43]]), torch.tensor([[5.0, 7, 89, 67], [0, 0, 97, 131]])]
+    with torch.inference_mode():
+        maps, same = model.backbone(images), folded.backbone(images)
+        torch.testing.assert_close(same, maps, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(folded.pool(maps, boxes), model.pool(maps, boxes), rtol=1e-4, atol=1e-4)
+    assert maps.std() > 1
+
+
+def test_boxes_that_are_all_sure_are_ranked_too():
+    """The sigmoid of these logits is 1 in float32."""
+    tensors = {name: torch.from_numpy(array) for name, array in tiny_weights().items()}
+    maps = torch.randn(1, 32, 23, 17, generator=torch.Generator().manual_seed(1))
+    proposals = []
+    for bias in (0.0, 32.0):
+        tensors["proposal_generator.rpn_head.objectness_logits.bias"] = torch.full((12,), bias)
+        with torch.inference_mode():
+            proposals += BottomUp.from_detectron2(tensors, num_proposals=23).propose(maps, (368, 272))
+    assert len(proposals[0]) == 23
+    torch.testing.assert_close(*proposals)

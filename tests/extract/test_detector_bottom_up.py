@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bottom_up_weights import save_weights, tiny_weights
 
+from extract.bottom_up import BOXES_AT_ONCE
 from extract.detector import load_detector
 from extract.detector_bottom_up import resized_size
 from extract.settings import BottomUpSettings, DetectorSettings
@@ -29,7 +31,7 @@ DETECTRON2 = pytest.param(
 )
 BACKENDS = ["torchvision", DETECTRON2]
 BOTTOM_UP = BottomUpSettings(
-    url=None, sha256=None, shorter_side=160, longer_side=240, num_proposals=60, box_source="proposal"
+    url=None, sha256=None, class_names=None, shorter_side=160, longer_side=240, num_proposals=60, box_source="proposal"
 )
 SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
 
@@ -47,10 +49,19 @@ def golden():
     return dict(np.load(GOLDEN / "golden_tiny.npz"))
 
 
-def load(path, *, backend="torchvision", **changes):
+@pytest.fixture
+def random_weights(tmp_path):
+    return save_weights(tmp_path / "random.pkl", tiny_weights())
+
+
+def load(path, *, backend="torchvision", dtype="float32", **changes):
     bottom_up = BOTTOM_UP.model_copy(update=changes)
-    settings = SETTINGS.model_copy(update={"backend": backend, "bottom_up": bottom_up})
+    settings = SETTINGS.model_copy(update={"backend": backend, "dtype": dtype, "bottom_up": bottom_up})
     return load_detector(path, settings=settings, device=torch.device("cpu"))
+
+
+def images(count, height, width):
+    return torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(1)).byte()
 
 
 def as_batch(image):
@@ -97,10 +108,66 @@ def test_a_batch_of_any_size_gives_what_single_images_give(weights, height, widt
             close(getattr(together, name), getattr(alone, name), atol=1e-3)
 
 
-@needs_golden
-def test_no_boxes_have_no_features(weights):
-    (found,) = load(weights).pool(torch.zeros(1, 3, 67, 89, dtype=torch.uint8), [torch.zeros(0, 4)])
-    assert (found.features.shape, found.class_probs.shape) == ((0, 128), (0, 21))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_image_may_bring_another_number_of_boxes_and_none_too(random_weights, backend):
+    detector = load(random_weights, backend=backend)
+    boxes = [torch.tensor([[2.0, 3, 31, 43], [5, 7, 89, 67], [2, 3, 31, 43]]), torch.zeros(0, 4)]
+    some, none = detector.pool(images(2, 67, 89), boxes)
+    assert torch.equal(some.boxes, boxes[0])
+    close(some.features[0], some.features[2], atol=1e-6)
+    assert not torch.allclose(some.features[0], some.features[1], atol=1e-2)
+    assert (none.boxes.shape, none.class_probs.shape, none.features.shape) == ((0, 4), (0, 12), (0, 64))
+    assert [len(of_image.boxes) for of_image in detector.pool(images(2, 67, 89), [boxes[1]] * 2)] == [0, 0]
+    with pytest.raises(ValueError, match="1 sets of boxes for 2 images"):
+        detector.pool(images(2, 67, 89), boxes[:1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_more_boxes_than_are_pooled_at_once_give_what_single_images_give(random_weights, backend):
+    detector = load(random_weights, backend=backend)
+    corners = torch.rand(2 * BOXES_AT_ONCE + 3, 2, 2, generator=torch.Generator().manual_seed(2)).sort(dim=1).values
+    boxes = (corners * torch.tensor([89, 67])).flatten(1)
+    given = [boxes[: BOXES_AT_ONCE - 5], boxes[:0], boxes[BOXES_AT_ONCE - 5 :]]
+    batch = images(3, 67, 89)
+    for index, together in enumerate(detector.pool(batch, given)):
+        (alone,) = detector.pool(batch[index : index + 1], given[index : index + 1])
+        close(together.features, alone.features)
+        close(together.class_probs, alone.class_probs)
+
+
+@needs_detectron2
+@pytest.mark.detectron2
+@pytest.mark.filterwarnings("ignore:.*(torch.jit.script|torch.meshgrid)")
+@pytest.mark.parametrize("box_source", ["proposal", "regressed", "repooled"])
+def test_both_backends_find_the_same(random_weights, box_source):
+    batch = images(2, 203, 151)
+    ours, theirs = (
+        load(random_weights, backend=backend, box_source=box_source).detect(batch)
+        for backend in ("torchvision", "detectron2")
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        assert len(one.boxes) > 7
+        close(one.boxes, other.boxes, atol=1e-3)
+        close(one.features, other.features)
+        close(one.class_probs, other.class_probs)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bfloat16_stays_bfloat16_between_the_convolutions_and_finds_nearly_the_same(random_weights, backend):
+    boxes = [torch.tensor([[2.0, 3, 31, 43], [5, 7, 89, 67], [40, 3, 71, 43]])]
+    detectors = {dtype: load(random_weights, backend=backend, dtype=dtype) for dtype in ("float32", "bfloat16")}
+    exact, rounded = (detector.pool(images(1, 67, 89), boxes)[0] for detector in detectors.values())
+    assert rounded.features.dtype == rounded.class_probs.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(exact.features, rounded.features).min() > 0.99
+    assert not torch.equal(exact.features, rounded.features)
+    seen = set()
+    network = detectors["bfloat16"].network
+    blocks = network.res5 if backend == "torchvision" else network.model.roi_heads.res5
+    for layer in (*network.backbone.modules(), *blocks.modules()):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ReLU | torch.nn.Identity | torch.nn.MaxPool2d):
+            layer.register_forward_hook(lambda layer, inputs, output: seen.add((type(layer).__name__, output.dtype)))
+    detectors["bfloat16"].pool(images(1, 67, 89), boxes)
+    assert {dtype for _, dtype in seen} == {torch.bfloat16}
 
 
 @needs_golden
@@ -112,6 +179,89 @@ def test_weights_with_another_digest_or_architecture_are_refused(weights, tmp_pa
     (tmp_path / "other.pkl").write_bytes(pickle.dumps({"fc.weight": np.zeros(3, np.float32)}))
     with pytest.raises(ValueError, match=r"other\.pkl holds no Faster R-CNN on ResNet-C4"):
         load(tmp_path / "other.pkl")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("backbone.stem.conv1.weight", (), r"backbone\.stem\.conv1\.weight is of shape \(\), expected 4 sizes"),
+        ("backbone.res4.0.conv1.weight", (7,), r"backbone\.res4\.0\.conv1\.weight is of shape \(7,\)"),
+        ("backbone.res3.1.conv2.weight", (), r"size mismatch for backbone\.res3\.1\.conv2\.weight"),
+        ("backbone.res3.0.conv1.weight", (4, 11, 1, 1), r"size mismatch for backbone\.res3\.0\.conv1\.weight"),
+        ("roi_heads.res5.0.conv1.weight", (0, 32, 1, 1), r"res5\.0\.conv1\.weight is of shape \(0, 32, 1, 1\)"),
+        (
+            "proposal_generator.rpn_head.objectness_logits.weight",
+            (15, 13, 1, 1),
+            r"rpn\.objectness_logits\.weight",
+        ),
+        ("roi_heads.box_predictor.cls_score.weight", (12,), r"cls_score\.weight is of shape \(12,\), expected 2 sizes"),
+        ("roi_heads.box_predictor.cls_score.weight", (12, 67), "size mismatch for cls_score\\.weight"),
+        ("roi_heads.box_predictor.cls_embedding.weight", (11, 3), "size mismatch for cls_embedding\\.weight"),
+    ],
+)
+def test_a_weight_of_another_shape_is_named(tmp_path, name, shape, message):
+    path = save_weights(tmp_path / "model.pkl", tiny_weights() | {name: np.zeros(shape, np.float32)})
+    with pytest.raises(ValueError, match=rf"model\.pkl holds no Faster R-CNN on ResNet-C4 .*(?s:.*){message}"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("backbone.stem.conv1.weight", r"backbone\.stem\.conv1\.weight is missing, expected 4 sizes"),
+        ("roi_heads.box_predictor.cls_score.bias", r'Missing key\(s\) in state_dict: "cls_score\.bias"'),
+    ],
+)
+def test_a_missing_weight_is_named(tmp_path, name, message):
+    weights = tiny_weights()
+    del weights[name]
+    with pytest.raises(ValueError, match=message):
+        load(save_weights(tmp_path / "model.pkl", weights))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([1, None], object), "is an array of object, expected numbers"),
+        (np.array(["a"]), "is an array of <U1, expected numbers"),
+        ([1.0, 2.0], "is a list, expected an array of numbers"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_named(tmp_path, array, message):
+    name = "backbone.stem.conv1.weight"
+    with pytest.raises(ValueError, match=rf"model\.pkl: {name} {message}"):
+        load(save_weights(tmp_path / "model.pkl", tiny_weights() | {name: array}))
+
+
+def test_classes_have_the_names_of_the_file_or_numbers(random_weights, tmp_path):
+    assert load(random_weights).classes == ("background", *map(str, range(1, 12)))
+    names = [f"thing {letter},{letter}" for letter in "abcdefghijk"]
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(names) + "\n")
+    named = load(random_weights, class_names=str(path))
+    assert named.classes == ("background", *names)
+    assert named.identity == load(random_weights).identity
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [("a\n" * 12, "12 lines, 0 of"), ("a\n" * 10, "10 lines, 0 of"), ("a\n\n" + "a\n" * 9, "11 lines, 1 of")],
+)
+def test_names_of_other_classes_are_refused(random_weights, tmp_path, names, found):
+    (tmp_path / "names.txt").write_text(names)
+    with pytest.raises(ValueError, match=rf"names\.txt has {found} them empty, expected the names of the 11 classes"):
+        load(random_weights, class_names=str(tmp_path / "names.txt"))
+
+
+def test_a_checkpoint_is_read_and_a_damaged_one_is_named(tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({"model": {name: torch.from_numpy(array) for name, array in tiny_weights().items()}}, path)
+    assert load(path).classes[-1] == "11"
+    pickled = path.read_bytes()
+    for damaged in (pickled[:-1000], pickled.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_vX")):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.pth is damaged or holds more than tensors"):
+            load(path)
 
 
 @needs_golden

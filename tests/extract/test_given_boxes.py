@@ -1,15 +1,20 @@
 import io
 import json
+import os
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from extract.boxes import box_objection
 from extract.detector import Proposals
 from extract.given_boxes import BoxFormat, extract_given, read_boxes, read_coco_boxes, read_vcr_boxes
 from extract.store import RegionStore
+
+REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[3] / "shared/data")) / "coco"
 
 
 class BoxCorners:
@@ -80,6 +85,19 @@ def test_what_has_no_record_is_a_row_that_says_why(tar, tmp_path):
     assert rows[0]["detail"] == "box 0: 5 5 9 99, the image is 31 x 37"
 
 
+def test_what_is_no_box_keeps_its_image_out_and_its_number(tar, tmp_path):
+    (tmp_path / "metadata").mkdir()
+    for key, content in {"a": [[1, 2, 3, 4, 0.9], [1, 2, 3]], "b": [[1, 2, 3, 4], "box"], "c": [[1, 2, 3, 4]]}.items():
+        (tmp_path / f"metadata/{key}.json").write_text(json.dumps({"boxes": content}))
+    given = read_vcr_boxes(tmp_path / "metadata")
+    rows = extract_given(tar, tmp_path / "s.lmdb", given, detector=BoxCorners(), batch_size=5)
+    assert list(RegionStore([tmp_path / "s.lmdb"])) == ["c"]
+    assert [(row["image_key"], row["reason"], row["detail"]) for row in rows[:2]] == [
+        ("a", "bad_box", "box 1: nan nan nan nan, the image is 31 x 37"),
+        ("b", "bad_box", "box 1: nan nan nan nan, the image is 31 x 37"),
+    ]
+
+
 def test_a_pixel_beyond_the_image_is_cut_off(tar, tmp_path):
     extract_given(tar, tmp_path / "s.lmdb", {"a": boxes([-1, 0, 31.5, 37])}, detector=BoxCorners(), batch_size=1)
     assert RegionStore([tmp_path / "s.lmdb"])["a"].boxes.tolist() == [[0, 0, 31, 37]]
@@ -91,6 +109,44 @@ def test_vcr_metadata_have_a_score_behind_each_box(tmp_path):
     assert read_vcr_boxes(tmp_path)["x@0"].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
+def test_two_lists_of_boxes_of_one_image_are_an_error(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x@0.json").write_text('{"boxes": []}')
+    with pytest.raises(ValueError, match=r"one/x@0\.json and .*two/x@0\.json have one name"):
+        read_vcr_boxes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("box_format", "content"),
+    [
+        ("vcr", {"names": []}),
+        ("coco", {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7}]}),
+        ("coco", [{"image_id": 7, "box": [1, 2, 10, 20]}]),
+        ("detections", {"7": [1, 2, 10, 20]}),
+        ("detections", [{"image_id": 7, "bbox": [1, 2, 10, 20]}]),
+    ],
+)
+def test_a_file_of_another_format_is_named(tmp_path, box_format, content):
+    (tmp_path / "boxes").mkdir()
+    path = tmp_path / "boxes/x.json"
+    path.write_text(json.dumps(content))
+    (tmp_path / "instances.json").write_text('{"images": [{"id": 7, "file_name": "COCO_7.jpg"}]}')
+    given = path.parent if box_format == "vcr" else path
+    with pytest.raises(ValueError, match=rf"{given.name} is no file of the format '{box_format}', (Key|Type)Error"):
+        read_boxes(BoxFormat(box_format), given, tmp_path / "instances.json")
+
+
+def test_real_boxes_are_in_their_real_images():
+    if not REAL.is_dir():
+        pytest.skip(f"no real boxes at {REAL}")
+    found = read_boxes(BoxFormat.COCO, REAL / "instances.json", None)
+    assert sum(map(len, found.values())) == 308
+    for key, of_image in found.items():
+        with Image.open(REAL / f"images/{key}.jpg") as image:
+            assert box_objection(of_image, image.size) is None, key
+
+
 def test_coco_boxes_are_x_y_width_height_by_the_name_of_their_image(tmp_path):
     content = {
         "images": [{"id": 7, "file_name": "COCO_7.jpg"}],
@@ -98,6 +154,10 @@ def test_coco_boxes_are_x_y_width_height_by_the_name_of_their_image(tmp_path):
     }
     (tmp_path / "instances.json").write_text(json.dumps(content))
     assert read_coco_boxes(tmp_path / "instances.json")["COCO_7"].tolist() == [[1, 2, 11, 22], [3, 4, 8, 10]]
+    content["annotations"].append({"image_id": 8, "bbox": [1, 2, 10, 20]})
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"has boxes of image 8, which instances\.json does not name"):
+        read_coco_boxes(tmp_path / "instances.json")
 
 
 def test_a_file_that_is_cut_off_is_named(tmp_path):

@@ -120,6 +120,26 @@ def test_a_store_without_classes_can_be_looked_at(tmp_path):
     assert np.asarray(drawn).any()
 
 
+def test_attributes_stand_with_their_regions(tmp_path):
+    _, store = imported(write_source("lxmert", tmp_path), tmp_path)
+    assert store.attributes == tuple(str(number) for number in range(1, 12))
+    for key in IDS:
+        row = make_row(key)
+        order = np.argsort(-row["objects_conf"])
+        np.testing.assert_array_equal(store[key].attribute_ids, row["attrs_id"][order])
+        np.testing.assert_array_equal(store[key].attribute_probs, row["attrs_conf"][order].astype(np.float16))
+    first = np.argmax(make_row("9")["objects_conf"])
+    attribute, prob = make_row("9")["attrs_id"][first] + 1, make_row("9")["attrs_conf"][first]
+    line = describe_record("9", store["9"], classes=store.classes, attributes=store.attributes)[1]
+    assert line.endswith(f"; {attribute} {np.float16(prob):.2f}")
+    assert "  attributes 11, the likeliest of each region" in describe_store(tmp_path / "store.lmdb", store)
+    path = tmp_path / "other"
+    path.mkdir()
+    _, store = imported(write_source("milvlg", path), path)
+    assert store.attributes == ()
+    assert store["9"].attribute_ids is None
+
+
 def test_boxes_that_annotations_number_keep_their_order(tmp_path):
     _, store = imported(write_source("bottom_up with cls_prob", tmp_path), tmp_path, box_source="given")
     rows = {key: make_row(key) for key in IDS}
@@ -281,6 +301,8 @@ def test_real_features_of_bottom_up_attention_are_all_imported(tmp_path):
     assert regions.boxes.max() == 499.5
     assert (np.diff(regions.scores) <= 0).all()
     assert regions.scores[0] == pytest.approx(0.8533651)
+    assert len(store.attributes) == 400
+    assert regions.attribute_ids.max() < 400
     assert regions.class_probs[0].argmax() == 72 + 1  # 'tree' is line 73 of the 1600 names, the background before it
     sums = regions.class_probs.sum(axis=1, dtype=np.float32)
     np.testing.assert_allclose(sums, 1, atol=1e-2)

@@ -59,6 +59,8 @@ def test_a_bad_field_is_named_with_its_value(field, value, reason, detail, as_te
         ("objects_id", np.array([0, 4, 1]), "bad_class", "objects_id from 0 to 4, expected 0 to 3"),
         ("objects_id", np.array([0, -1, 1]), "bad_class", "objects_id from -1 to 1"),
         ("objects_id", np.array([0.0, 1.0, 1.0]), "no_numbers", "objects_id is float64"),
+        ("attrs_id", np.array([0, 11, 1]), "bad_class", "attrs_id from 0 to 11, expected 0 to 10"),
+        ("attrs_conf", np.array([0.5, -0.5, 0.5], np.float32), "bad_probabilities", "attrs_conf from -0.5 to 0.5"),
         ("objects_conf", np.array([0.5, 1.5, 0.5], np.float32), "bad_probabilities", "objects_conf from 0.5 to 1.5"),
         ("objects_conf", np.array([0.5, NAN, 0.5], np.float32), "bad_probabilities", "objects_conf from nan"),
         ("objects_conf", np.array(["a", "b", "c"]), "no_numbers", "objects_conf is <U1"),

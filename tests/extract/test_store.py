@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import pickle
+from dataclasses import replace
 
 import lmdb
 import numpy as np
@@ -27,7 +28,7 @@ def make_regions(*, num_regions=7, feature_size=11, seed=0, dtype=np.float16):
     )
 
 
-def open_writer(path, *, num_classes_kept=None, feature_size=11, detector="a", map_size=1 << 20):
+def open_writer(path, *, num_classes_kept=None, feature_size=11, detector="a", attributes=(), map_size=1 << 20):
     return RegionStoreWriter(
         path,
         classes=CLASSES,
@@ -36,6 +37,7 @@ def open_writer(path, *, num_classes_kept=None, feature_size=11, detector="a", m
         box_source="proposal",
         detector={"sha256": detector},
         selection={"threshold": 0.2},
+        attributes=attributes,
         map_size=map_size,
     )
 
@@ -61,6 +63,31 @@ def test_a_record_comes_back_as_it_was_written(tmp_path, num_regions, dtype):
     store = RegionStore([write(tmp_path / "0.lmdb", {"a": regions})])
     assert_equal(store["a"], regions)
     assert (store.classes, store.feature_size) == (CLASSES, 11)
+
+
+@pytest.mark.parametrize("num_classes_kept", [None, 2])
+def test_attributes_come_back_where_the_detector_names_them(tmp_path, num_classes_kept):
+    ids, probs = np.array([4, 0, 2, 1, 1, 3, 0], np.uint16), np.linspace(0.25, 1, 7).astype(np.float16)
+    regions = replace(make_regions(), attribute_ids=ids, attribute_probs=probs)
+    names = ("red", "blue", "tall", "old", "wet")
+    path = write(tmp_path / "0.lmdb", {"a": regions}, attributes=names, num_classes_kept=num_classes_kept)
+    store = RegionStore([path])
+    assert store.attributes == names
+    np.testing.assert_array_equal(store["a"].attribute_ids, ids, strict=True)
+    np.testing.assert_array_equal(store["a"].attribute_probs, probs, strict=True)
+    np.testing.assert_array_equal(store["a"].features, regions.features, strict=True)
+
+
+def test_attributes_that_the_store_does_not_name_are_refused_and_so_are_missing_ones(tmp_path):
+    regions = make_regions()
+    ids = np.zeros(7, np.uint16)
+    named = replace(regions, attribute_ids=ids, attribute_probs=ids.astype(np.float16))
+    with pytest.raises(ValueError, match="image 'a' has attributes, the store names 0"):
+        write(tmp_path / "0.lmdb", {"a": named})
+    with pytest.raises(ValueError, match="image 'a' has no attributes, the store names 1"):
+        write(tmp_path / "1.lmdb", {"a": regions}, attributes=("red",))
+    with pytest.raises(ValueError, match="one row a region"):
+        replace(named, attribute_probs=np.zeros(6, np.float16))
 
 
 def test_the_most_probable_classes_are_kept_and_the_rest_is_spread_evenly(tmp_path):
@@ -203,8 +230,8 @@ def test_a_store_without_its_manifest_is_missing(tmp_path):
 def test_another_schema_version_is_refused(tmp_path):
     path = write(tmp_path / "0.lmdb", {"a": make_regions()})
     manifest = json.loads((tmp_path / "0.json").read_text())
-    (tmp_path / "0.json").write_text(json.dumps(manifest | {"schema_version": 2}))
-    with pytest.raises(ValueError, match=r"schema version 2, expected 1; make it anew with"):
+    (tmp_path / "0.json").write_text(json.dumps(manifest | {"schema_version": 1}))
+    with pytest.raises(ValueError, match=r"schema version 1, expected 2; make it anew with"):
         RegionStore([path])
 
 
@@ -228,7 +255,7 @@ def test_a_store_and_a_manifest_of_different_runs_are_refused(tmp_path):
 
 def test_a_record_of_something_else_is_refused(tmp_path):
     path = write(tmp_path / "0.lmdb", {"a": make_regions()})
-    for value, message in ((b"?", "has 1 bytes, expected at least 40"), (b"x" * 99, "starts with b'xxxx'")):
+    for value, message in ((b"?", "has 1 bytes, expected at least 44"), (b"x" * 99, "starts with b'xxxx'")):
         with (
             lmdb.open(str(path), subdir=False, lock=False) as environment,
             environment.begin(write=True) as transaction,

@@ -57,12 +57,26 @@ def test_recalls_by_hand():
 
 
 def test_all_images_of_one_text_are_right():
-    scores = np.array([[1, 5, 3], [1, 5, 3]], float)
+    scores = np.array([[1, 3, 5], [1, 3, 5]], float)
     apart = retrieval_metrics(scores, [1, 2], ["a dog", "a cat"])
     together = retrieval_metrics(scores, [1, 2], ["a dog", "a dog"])
     assert apart["image_recall_at_1"] == 0.5
     assert together["image_recall_at_1"] == 1
+    assert together["text_recall_at_1"] == 1
+
+
+def test_an_image_without_a_caption_is_a_wrong_one_and_asks_for_none():
+    scores = np.array([[9, 5, 3], [9, 5, 7]], float)
+    metrics = retrieval_metrics(scores, [1, 2], ["a dog", "a cat"])
+    assert metrics["image_recall_at_1"] == 0
+    assert metrics["image_median_rank"] == 2
+    assert metrics["text_median_rank"] == 1.5
 
 
 def test_of_equal_scores_the_wrong_ones_stand_first():
     assert best_ranks(np.zeros((1, 7)), np.eye(1, 7, 3, dtype=bool)).tolist() == [7]
+
+
+def test_a_score_that_is_no_number_is_never_a_hit():
+    scores = np.array([[np.nan] * 7, [5, np.nan, 3, 2, 1, 0, -1]])
+    assert best_ranks(scores, np.eye(2, 7, dtype=bool)[[0, 0]]).tolist() == [7, 2]

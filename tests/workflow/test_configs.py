@@ -42,6 +42,24 @@ def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
 
 
 @pytest.mark.slow
+def test_features_that_are_there_are_not_extracted(tmp_path):
+    overlay = tmp_path / "mine.yaml"
+    owned = {"features": str(overlay), "start_from": str(overlay), "annotations": str(overlay), "vcr": None}
+    overlay.write_text(yaml.safe_dump({"finetuning": {**owned, "refcoco": None}}))
+    plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
+    targets = ["finetune", "zero_shot_retrieval"]
+    printed = subprocess.check_output(
+        [sys.executable, "-m", "snakemake", *plan, "--configfile", str(overlay), "--", *targets],
+        text=True,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE))
+    tasks = {"finetune_task": "2", "describe_finetuning": "1", "finetune": "1", "zero_shot_retrieval": "1"}
+    assert planned == {**tasks, "total": "5"}
+
+
+@pytest.mark.slow
 def test_a_folder_of_pictures_and_a_csv_make_a_run(tmp_path):
     (tmp_path / "pictures").mkdir()
     for number in range(11):

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests/workflow/tiny.yaml"
-ALL_THAT_FOLLOWS_TOKENS = {"pretrain", "show_retrieval", "all"}
+ALL_THAT_FOLLOWS_TOKENS = {"pretrain", "show_retrieval", "make_page", "all"}
 ALL_THAT_FOLLOWS_PAIRS = ALL_THAT_FOLLOWS_TOKENS | {
     "collect_pairs",
     "describe_features",

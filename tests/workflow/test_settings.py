@@ -15,6 +15,7 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 BOTTOM_UP = {
     "url": None,
     "sha256": None,
+    "class_names": None,
     "shorter_side": 600,
     "longer_side": 1000,
     "num_proposals": 300,
@@ -79,6 +80,20 @@ def test_a_section_without_its_keys_is_named():
 
 
 @pytest.mark.parametrize(
+    ("image_key", "message"),
+    [
+        ("COCO_val2014", r"has no \{image_id\} in it"),
+        ("COCO_{image}", r"asks for 'image', expected \{image_id\} alone"),
+        ("COCO_{}", r"expected \{image_id\} alone"),
+        ("COCO_{image_id", "expected '}'"),
+    ],
+)
+def test_a_pattern_that_names_no_image_fails_before_the_first_job(image_key, message):
+    with pytest.raises(ValueError, match=rf"(?s)finetuning\.vqa\.validation\.image_key.*{message}"):
+        check(with_changes(finetuning__vqa__validation__image_key=image_key))
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"world": None}, "needs the section world"),
@@ -88,6 +103,7 @@ def test_a_section_without_its_keys_is_named():
         ({"detector_training": None}, r"detector\.weights is null"),
         ({"detector__bottom_up": BOTTOM_UP}, r"detector\.bottom_up needs the path of its weights"),
         ({"detector__backend": "detectron2"}, r"detector\.bottom_up is null"),
+        ({"finetuning__features": "mine.lmdb"}, r"vcr needs features of given boxes .* set finetuning\.vcr to null"),
         ({"source__splits": {"train/x": {"url": None, "sha256": None, "num_rows": 1}}}, "letters and digits"),
     ],
 )
@@ -126,8 +142,9 @@ def test_boxes_stand_in_the_files_of_their_task():
     assert settings.box_file("refcoco") == "refcoco+/instances.json"
     assert settings.box_file("refcoco_detections") == "dets.json"
     assert settings.box_names("refcoco_detections", "data") == "--instances data/refcoco+/instances.json"
-    assert settings.candidates("refcoco") == "refcoco_detections"
-    assert check(DEFAULT).candidates("refcoco") == "detected"
+    assert settings.chooses_among_detections("refcoco")
+    assert not settings.chooses_among_detections("vcr")
+    assert not check(DEFAULT).chooses_among_detections("refcoco")
 
 
 def test_the_last_shard_holds_what_is_left():

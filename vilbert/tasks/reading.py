@@ -49,6 +49,40 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Raises: FileNotFoundError; ValueError for a file that is no text."""
+    try:
+        return path.read_text().removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text ({error}); fetch it again") from error
+
+
+def demand_fields(rows: Any, fields: Sequence[str], *, source: str) -> list[dict]:
+    """The rows of a list, each of which has these fields.
+
+    Raises: ValueError that names the first row that has not.
+    """
+    if not isinstance(rows, list):
+        raise ValueError(f"{source} are no list")
+    for number, row in enumerate(rows):
+        missing = [field for field in fields if not isinstance(row, dict) or field not in row]
+        if missing:
+            raise ValueError(f"{source}: row {number} has no '{missing[0]}', expected {', '.join(fields)}")
+    return rows
+
+
+def by_id(rows: Sequence[dict], *, source: str) -> dict[Any, dict]:
+    """Rows by their `id`.
+
+    Raises: ValueError if two have one.
+    """
+    found: dict[Any, dict] = {}
+    for row in rows:
+        if found.setdefault(row["id"], row) is not row:
+            raise ValueError(f"{source}: id {row['id']} stands twice")
+    return found
+
+
 def with_features(reading: Reading[ExampleT], store: RegionStore) -> Reading[ExampleT]:
     """Examples whose image is in the store; the others are dropped. An annotation that stands twice is kept once.
 

@@ -10,22 +10,27 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from extract.store import Regions, RegionStore
 from vilbert.inputs import Batch
 from vilbert.masking import overlaps
 from vilbert.padding import pad_images, pad_texts, together
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.sampling import Draw
-from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
+from vilbert.tasks.reading import Dropped, Reading, by_id, demand_fields, encode_texts, read_json
 
 HIT = 0.5  # intersection over union from which a region is what is meant
 EVALUATION_BATCH = 128
+# What a damaged pickle raises.
+DAMAGE = (EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError)
+REF = ("ref_id", "ann_id", "image_id", "split", "sentences")
+SENTENCE = ("sent_id", "sent")
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ def read_refs(path: Path) -> list[dict]:
     """
     try:
         refs = _BuiltinsOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError) as error:
+    except (pickle.UnpicklingError, *DAMAGE) as error:
         raise ValueError(f"{path} is no pickle of lists and texts alone, refused: {error}") from error
-    if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs):
+    if not isinstance(refs, list):
         raise ValueError(f"{path} holds no list of refs")
     return refs
 
@@ -68,22 +73,31 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
     content = read_json(instances)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise ValueError(f"{instances} holds no images and annotations, expected COCO's instances.json")
-    names = {image["id"]: Path(image["file_name"]).stem for image in content["images"]}
-    boxes = {row["id"]: corners(row["bbox"]) for row in content["annotations"]}
+    of_images = demand_fields(content["images"], ("id", "file_name"), source=f"{instances}, images")
+    of_boxes = demand_fields(content["annotations"], ("id", "bbox"), source=f"{instances}, annotations")
+    images = by_id(of_images, source=f"{instances}, images")
+    boxes = by_id(of_boxes, source=f"{instances}, annotations")
     kept, dropped = [], []
-    for ref in read_refs(refs):
-        for sentence in ref["sentences"]:
+    for ref in demand_fields(read_refs(refs), REF, source=f"{refs}, refs"):
+        for sentence in demand_fields(ref["sentences"], SENTENCE, source=f"{refs}, sentences of {ref['ref_id']}"):
             annotation, text = f"{ref['ref_id']}-{sentence['sent_id']}", str(sentence["sent"]).strip()
             if ref["ann_id"] not in boxes:
                 dropped.append(Dropped(annotation, "no_box", f"ann_id {ref['ann_id']}"))
-            elif ref["image_id"] not in names:
+            elif not is_box(boxes[ref["ann_id"]]["bbox"]):
+                dropped.append(Dropped(annotation, "bad_box", str(boxes[ref["ann_id"]]["bbox"])))
+            elif ref["image_id"] not in images:
                 dropped.append(Dropped(annotation, "no_image", f"image_id {ref['image_id']}"))
             elif not text:
                 dropped.append(Dropped(annotation, "empty_expression", repr(sentence["sent"])))
             else:
-                key, box = names[ref["image_id"]], boxes[ref["ann_id"]]
+                key, box = Path(images[ref["image_id"]]["file_name"]).stem, corners(boxes[ref["ann_id"]]["bbox"])
                 kept.append(Expression(annotation, key, ref["split"], text, box))
     return Reading(kept, dropped)
+
+
+def is_box(box: Any) -> bool:
+    """Whether this is x, y, width, height with an area."""
+    return isinstance(box, list) and len(box) == 4 and box[2] > 0 and box[3] > 0
 
 
 def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
@@ -105,14 +119,15 @@ class RefCocoDataset(Dataset):
         self,
         expressions: Sequence[Expression],
         store: RegionStore,
-        tokenizer: PreTrainedTokenizerBase,
+        processor: VilbertProcessor,
         *,
         truth: RegionStore | None,
         max_tokens: int,
     ):
         self.expressions, self.store, self.truth = expressions, store, truth
-        self.pad_token_id = tokenizer.pad_token_id
-        self.texts = encode_texts(tokenizer, [expression.text for expression in expressions], max_tokens=max_tokens)
+        self.processor = processor
+        self.num_before = int(processor.has_whole_image)  # regions before the candidates
+        self.texts = encode_texts(processor.tokenizer, [one.text for one in expressions], max_tokens=max_tokens)
 
     def __len__(self) -> int:
         return len(self.expressions)
@@ -135,12 +150,13 @@ class RefCocoDataset(Dataset):
     def batch(self, examples: Sequence[int]) -> Batch:
         """What VilbertForRegionGrounding.forward takes."""
         images = [self.candidates(example) for example in examples]
-        batch = pad_texts([self.texts[example] for example in examples], pad_token_id=self.pad_token_id)
-        batch |= pad_images(images)
+        texts = [self.texts[example] for example in examples]
+        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id)
+        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image)
         labels = np.zeros(tuple(batch["visual_attention_mask"].shape), np.float32)
         for row, (example, image) in enumerate(zip(examples, images, strict=True)):
             overlap = self.overlap(example, image)
-            labels[row, 1 : 1 + len(image)] = np.where(overlap >= HIT, overlap, 0)
+            labels[row, self.num_before : self.num_before + len(image)] = np.where(overlap >= HIT, overlap, 0)
         return batch | {"labels": torch.from_numpy(labels)}
 
     def overlap(self, example: int, image: Regions) -> np.ndarray:
@@ -157,7 +173,7 @@ class RefCocoDataset(Dataset):
             batch = self.batch(examples)
             del batch["labels"]
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
-            for example, best in zip(examples, logits[:, 1:].argmax(-1).tolist(), strict=True):
+            for example, best in zip(examples, logits[:, self.num_before :].argmax(-1).tolist(), strict=True):
                 image = self.candidates(example)
                 found[example] = {
                     "annotation": self.expressions[example].annotation,

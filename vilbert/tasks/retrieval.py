@@ -8,25 +8,28 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from extract.store import RegionStore
 from vilbert.inputs import Batch
 from vilbert.masking import example_generator
 from vilbert.metrics import retrieval_metrics
 from vilbert.padding import Tokens, pad_images, pad_texts
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.retrieval_scoring import Image, score_pairs
 from vilbert.sampling import Draw
-from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
+from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
 
 NUM_NEIGHBOURS = 100
 NUM_WRITTEN = 10  # images a caption
 ROWS_A_CHUNK = 1_024  # of the distances between images
+IMAGE = ("filename", "imgid", "split", "sentences")
+SENTENCE = ("sentid", "raw")
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,11 @@ def read_captions(path: Path) -> Reading[Caption]:
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise ValueError(f"{path} holds no list 'images', expected Karpathy's dataset_flickr30k.json or its like")
     kept, dropped = [], []
-    for image in content["images"]:
+    for image in demand_fields(content["images"], IMAGE, source=f"{path}, images"):
         key, split = Path(image["filename"]).stem, "train" if image["split"] == "restval" else image["split"]
         if not image["sentences"]:
             dropped.append(Dropped(f"image {image['imgid']}", "no_caption", image["filename"]))
-        for sentence in image["sentences"]:
+        for sentence in demand_fields(image["sentences"], SENTENCE, source=f"{path}, sentences of {image['filename']}"):
             annotation, text = str(sentence["sentid"]), " ".join(sentence["raw"].split())
             if not text:
                 dropped.append(Dropped(annotation, "empty_caption", repr(sentence["raw"])))
@@ -80,9 +83,10 @@ def nearest_images(store: RegionStore, keys: Sequence[str], *, cache: Path) -> n
         distances = squares[rows, None] + squares - 2 * means[rows] @ means.T
         distances[np.arange(len(rows)), rows] = np.inf
         nearest[rows] = np.argsort(distances, axis=1, kind="stable")[:, :count]
-    partial = cache.with_suffix(".partial.npz")
-    np.savez(partial, means=means, nearest=nearest)
-    partial.replace(cache)
+    with TemporaryDirectory(dir=cache.parent) as folder:  # every process of a training finds them
+        partial = Path(folder) / cache.name
+        np.savez(partial, means=means, nearest=nearest)
+        partial.replace(cache)
     return nearest
 
 
@@ -97,7 +101,7 @@ class RetrievalDataset(Dataset):
         self,
         captions: Sequence[Caption],
         store: RegionStore,
-        tokenizer: PreTrainedTokenizerBase,
+        processor: VilbertProcessor,
         *,
         max_tokens: int,
         seed: int,
@@ -108,8 +112,8 @@ class RetrievalDataset(Dataset):
         Raises: ValueError if there is but one image to learn from.
         """
         self.captions, self.store, self.seed = captions, store, seed
-        self.pad_token_id = tokenizer.pad_token_id
-        self.texts = encode_texts(tokenizer, [caption.text for caption in captions], max_tokens=max_tokens)
+        self.processor = processor
+        self.texts = encode_texts(processor.tokenizer, [caption.text for caption in captions], max_tokens=max_tokens)
         self.keys = list(dict.fromkeys(caption.image_key for caption in captions))
         columns = {key: column for column, key in enumerate(self.keys)}
         self.image_of = [columns[caption.image_key] for caption in captions]
@@ -131,8 +135,9 @@ class RetrievalDataset(Dataset):
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         """What VilbertForImageTextRetrieval.forward takes: texts [B, M, T], images [B, M, R, ...], labels [B]."""
         pairs = [pair for draw in draws for pair in self.competing(draw)]
-        batch = pad_texts([self.texts[text] for text, _ in pairs], pad_token_id=self.pad_token_id)
-        batch |= pad_images([self.store[self.keys[image]] for _, image in pairs])
+        texts, images = [self.texts[text] for text, _ in pairs], [self.store[self.keys[image]] for _, image in pairs]
+        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id)
+        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image)
         batch = {name: value.unflatten(0, (len(draws), -1)) for name, value in batch.items()}
         return batch | {"labels": torch.zeros(len(draws), dtype=torch.long)}
 
@@ -160,7 +165,7 @@ class RetrievalDataset(Dataset):
         """How well each caption fits each image, [captions, images]; of a pretraining model by its alignment head."""
         images = []
         for key in self.keys:
-            batch = pad_images([self.store[key]])
+            batch = pad_images([self.store[key]], has_whole_image=self.processor.has_whole_image)
             images.append(Image(batch["visual_features"][0], batch["visual_boxes"][0]))
         return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
 

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import nn
-from transformers import PreTrainedTokenizerBase
 
 from extract.store import RegionStore
 from vilbert.inputs import Batch
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.sampling import Draw
 from vilbert.settings import FinetuningSettings, VqaSplitSettings
 from vilbert.tasks.reading import Dropped, Reading, with_features
@@ -36,7 +36,7 @@ class TaskSource(NamedTuple):
     annotations: Path  # folder
     store: RegionStore  # the detector's regions
     given: RegionStore | None  # of the boxes that the annotations name
-    tokenizer: PreTrainedTokenizerBase
+    processor: VilbertProcessor
     settings: FinetuningSettings
     cache: Path  # folder for what is found once
 
@@ -79,11 +79,8 @@ def vqa_data(source: TaskSource) -> TaskData:
     assert settings is not None
     splits = [*settings.train, settings.validation]
     annotations = [folder / split.annotations for split in splits if split.annotations is not None]
-    answers = (
-        read_answer_list(folder / settings.answers)
-        if settings.answers is not None
-        else answer_list(annotations, min_count=settings.min_answer_count)
-    )
+    given = [] if settings.answers is None else [folder / settings.answers]
+    answers = read_answer_list(given[0]) if given else answer_list(annotations, min_count=settings.min_answer_count)
     readings = [_read_vqa(split, source) for split in splits]
     training = [question for reading in readings[:-1] for question in reading.examples]
     validation = readings[-1].examples
@@ -92,7 +89,7 @@ def vqa_data(source: TaskSource) -> TaskData:
         training += more
 
     def make(questions: Sequence[Question]) -> VqaDataset:
-        return VqaDataset(questions, source.store, source.tokenizer, answers=answers, max_tokens=settings.max_tokens)
+        return VqaDataset(questions, source.store, source.processor, answers=answers, max_tokens=settings.max_tokens)
 
     test = [] if settings.test is None else [_read_vqa(settings.test, source)]
     return TaskData(
@@ -101,7 +98,7 @@ def vqa_data(source: TaskSource) -> TaskData:
         dropped=[row for reading in readings + test for row in reading.dropped],
         unlabelled={"test": make(test[0].examples)} if test else {},
         answers=answers,
-        files=[*annotations, *(folder / split.questions for split in splits)],
+        files=[*annotations, *(folder / split.questions for split in splits), *given],
     )
 
 
@@ -117,9 +114,12 @@ def vcr_data(source: TaskSource) -> TaskData:
     assert settings is not None
     names = [settings.train, settings.validation, *([settings.test] if settings.test is not None else [])]
     files = [source.annotations / name for name in names]
-    readings = [with_features(read_vcr(path, seed=source.settings.seed), source.store) for path in files]
+    readings = [
+        with_features(read_vcr(path, seed=source.settings.seed, has_labels=path not in files[2:]), source.store)
+        for path in files
+    ]
     training, validation, *test = (
-        VcrDataset(reading.examples, source.store, source.tokenizer, given=source.given, max_tokens=settings.max_tokens)
+        VcrDataset(reading.examples, source.store, source.processor, given=source.given, max_tokens=settings.max_tokens)
         for reading in readings
     )
     dropped = [row for reading in readings for row in reading.dropped]
@@ -143,7 +143,7 @@ def refcoco_data(source: TaskSource) -> TaskData:
         expressions = [one for one in reading.examples if one.split == split]
         if not expressions:
             raise ValueError(f"{files[0]} holds no expression of the split '{split}' whose image has features")
-        return RefCocoDataset(expressions, source.store, source.tokenizer, truth=truth, max_tokens=settings.max_tokens)
+        return RefCocoDataset(expressions, source.store, source.processor, truth=truth, max_tokens=settings.max_tokens)
 
     return TaskData(
         training=make("train", truth=source.given),
@@ -158,38 +158,40 @@ def retrieval_data(source: TaskSource) -> TaskData:
     """Captions, and for training each image's neighbours."""
     settings = source.settings.retrieval
     assert settings is not None
-    training, training_dropped = retrieval_split(source, "train")
-    validation, dropped = retrieval_split(source, settings.validation_split)
+    (training, validation), dropped = retrieval_splits(source, "train", settings.validation_split)
     return TaskData(
         training=training,
         evaluation={"validation": validation},
-        dropped=[*training_dropped, *dropped],
+        dropped=dropped,
         files=[source.annotations / settings.captions],
     )
 
 
-def retrieval_split(source: TaskSource, split: str) -> tuple[RetrievalDataset, list[Dropped]]:
-    """The captions of one split.
+def retrieval_splits(source: TaskSource, *splits: str) -> tuple[list[RetrievalDataset], list[Dropped]]:
+    """The captions of some splits, and what of them cannot be used.
 
-    Raises: ValueError if it has none.
+    Raises: ValueError if a split has none.
     """
     settings = source.settings.retrieval
     assert settings is not None
     path = source.annotations / settings.captions
-    reading = read_captions(path)
-    of_split = Reading([one for one in reading.examples if one.split == split], reading.dropped)
-    if not of_split.examples:
-        raise ValueError(f"{path} holds no caption of the split '{split}'")
-    reading = with_features(of_split, source.store)
-    dataset = RetrievalDataset(
-        reading.examples,
-        source.store,
-        source.tokenizer,
-        max_tokens=settings.max_tokens,
-        seed=source.settings.seed,
-        neighbours=source.cache / "nearest_images.npz" if split == "train" else None,
-    )
-    return dataset, reading.dropped
+    captions, dropped = read_captions(path)
+    reading = with_features(Reading([one for one in captions if one.split in splits], dropped), source.store)
+
+    def make(split: str) -> RetrievalDataset:
+        of_split = [one for one in reading.examples if one.split == split]
+        if not of_split:
+            raise ValueError(f"{path} holds no caption of the split '{split}' whose image has features")
+        return RetrievalDataset(
+            of_split,
+            source.store,
+            source.processor,
+            max_tokens=settings.max_tokens,
+            seed=source.settings.seed,
+            neighbours=source.cache / "nearest_images.npz" if split == "train" else None,
+        )
+
+    return [make(split) for split in splits], reading.dropped
 
 
 TASKS: dict[TaskName, Callable[[TaskSource], TaskData]] = {

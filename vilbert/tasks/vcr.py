@@ -16,18 +16,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from extract.store import RegionStore
 from vilbert.inputs import Batch
 from vilbert.padding import Tokens, pad_images, pad_texts, together
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.sampling import Draw
-from vilbert.tasks.reading import Dropped, Reading, encode_texts
+from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_lines
 
 Words = list[str | list[int]]  # a list is objects of the image, by their number
 Step = Literal["answer", "rationale"]
 
 NUM_CHOICES = 4
+FIELDS = {"annot_id", "img_fn", "objects", "question", "answer_choices", "rationale_choices"}
+LABELS = ("answer_label", "rationale_label")
 EVALUATION_BATCH = 32  # questions
 # For persons, as the data set's authors do: names that say nothing of sex.
 NAMES = (
@@ -60,7 +62,6 @@ class VcrQuestion:
 
     annotation: str  # annot_id
     image_key: str  # stem of the image's file name
-    num_objects: int
     question: str
     answers: tuple[str, ...]  # 4
     rationales: tuple[str, ...]  # 4
@@ -68,32 +69,37 @@ class VcrQuestion:
     rationale_label: int | None
 
 
-def read_vcr(path: Path, *, seed: int) -> Reading[VcrQuestion]:
+def read_vcr(path: Path, *, seed: int, has_labels: bool = True) -> Reading[VcrQuestion]:
     """One split's jsonl. Persons get names by `seed` and their image, the same in every text and every run.
 
+    Args:
+        has_labels: False for the test set.
     Raises: FileNotFoundError; ValueError for a file of another format.
     """
     kept, dropped = [], []
-    lines = path.read_text().splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         try:
             row = json.loads(line)
         except ValueError as error:
             dropped.append(Dropped(f"line {number}", "no_json", str(error)))
             continue
-        if (
-            not isinstance(row, dict)
-            or not {"question", "answer_choices", "rationale_choices", "objects"} <= row.keys()
-        ):
+        if not isinstance(row, dict) or not row.keys() >= FIELDS:
             raise ValueError(f"{path}, line {number}, holds no question with choices and objects, expected VCR's jsonl")
+        wrong = [f"{name} is {row.get(name)}" for name in LABELS if row.get(name) not in range(NUM_CHOICES)]
+        if has_labels and wrong:
+            dropped.append(Dropped(row["annot_id"], "bad_label", f"{wrong[0]}, expected 0 to {NUM_CHOICES - 1}"))
+            continue
         try:
-            kept.append(_question(row, seed=seed))
+            kept.append(_question(row, seed=seed, has_labels=has_labels))
         except ValueError as error:
             dropped.append(Dropped(row["annot_id"], "bad_text", str(error)))
     return Reading(kept, dropped)
 
 
-def _question(row: dict, *, seed: int) -> VcrQuestion:
+def _question(row: dict, *, seed: int, has_labels: bool) -> VcrQuestion:
+    for field in ("objects", "answer_choices", "rationale_choices"):
+        if not isinstance(row[field], list):
+            raise ValueError(f"{field} is {row[field]!r}, expected a list")
     image_key = Path(row["img_fn"]).stem
     names = object_names(row["objects"], seed=seed, image_key=image_key)
     choices = {}
@@ -104,12 +110,11 @@ def _question(row: dict, *, seed: int) -> VcrQuestion:
     return VcrQuestion(
         annotation=row["annot_id"],
         image_key=image_key,
-        num_objects=len(row["objects"]),
         question=in_words(row["question"], names),
         answers=choices["answer_choices"],
         rationales=choices["rationale_choices"],
-        answer_label=row.get("answer_label"),
-        rationale_label=row.get("rationale_label"),
+        answer_label=row["answer_label"] if has_labels else None,
+        rationale_label=row["rationale_label"] if has_labels else None,
     )
 
 
@@ -122,14 +127,16 @@ def object_names(objects: Sequence[str], *, seed: int, image_key: str) -> list[s
 def in_words(words: Words, names: Sequence[str]) -> str:
     """Text with names for objects; empty tokens are left out.
 
-    Raises: ValueError for a number that is no object, or a text without a word.
+    Raises: ValueError for a number that is no object, something else than words, or a text without one.
     """
+    if not isinstance(words, list):
+        raise ValueError(f"a text is {words!r}, expected a list of words")
     parts = []
     for word in words:
         if isinstance(word, str):
             parts.append(word)
             continue
-        if any(not 0 <= index < len(names) for index in word):
+        if not isinstance(word, list) or any(index not in range(len(names)) for index in word):
             raise ValueError(f"objects {word} are named, the image has {len(names)}")
         parts.append(" and ".join(names[index] for index in word))
     text = " ".join(part for part in parts if part.strip())
@@ -152,18 +159,17 @@ class VcrDataset(Dataset):
         self,
         questions: Sequence[VcrQuestion],
         store: RegionStore,
-        tokenizer: PreTrainedTokenizerBase,
+        processor: VilbertProcessor,
         *,
         given: RegionStore | None,
         max_tokens: int,
     ):
-        self.questions, self.store, self.given, self.tokenizer = questions, store, given, tokenizer
+        self.questions, self.store, self.given, self.processor = questions, store, given, processor
         self.max_tokens = max_tokens
         self.answers = self._encode([(one.question, one.answers) for one in questions])
         labelled = [one for one in questions if one.answer_label is not None]
-        self.rationales = self._encode([(asked_for_reason(one, one.answer_label), one.rationales) for one in labelled])
-        if labelled and len(labelled) != len(questions):
-            raise ValueError(f"{len(questions) - len(labelled)} of {len(questions)} questions have no label")
+        self.rationales = self._for_reasons(labelled, [one.answer_label for one in labelled])
+        assert len(labelled) in (0, len(questions))
 
     def __len__(self) -> int:
         return len(self.answers) + len(self.rationales)
@@ -185,21 +191,32 @@ class VcrDataset(Dataset):
 
     def batch(self, choices: Sequence[Sequence[Tokens]], questions: Sequence[VcrQuestion]) -> Batch:
         """What VilbertForMultipleChoice.forward takes: texts [B, M, T], images [B, R, ...]."""
-        texts = pad_texts([text for four in choices for text in four], pad_token_id=self.tokenizer.pad_token_id)
+        texts = pad_texts(
+            [text for four in choices for text in four], pad_token_id=self.processor.tokenizer.pad_token_id
+        )
         texts = {name: value.unflatten(0, (len(choices), -1)) for name, value in texts.items()}
         images = []
         for question in questions:
             found = self.store[question.image_key]
             has_given = self.given is not None and question.image_key in self.given
             images.append(together(found, self.given[question.image_key]) if has_given else found)  # type: ignore[index]
-        return texts | pad_images(images)
+        return texts | pad_images(images, has_whole_image=self.processor.has_whole_image)
+
+    def _for_reasons(self, questions: Sequence[VcrQuestion], answers: Sequence[int | None]) -> list[list[Tokens]]:
+        """The reasons for an answer to each question."""
+        separator = self.processor.tokenizer.sep_token
+        asked = [
+            (asked_for_reason(one, answer, separator=separator), one.rationales)
+            for one, answer in zip(questions, answers, strict=True)
+        ]
+        return self._encode(asked)
 
     def _encode(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[list[Tokens]]:
         """Of each question and its four choices, the pairs as ids."""
         if not asked:
             return []
         texts = encode_texts(
-            self.tokenizer,
+            self.processor.tokenizer,
             [question for question, choices in asked for _ in choices],
             [choice for _, choices in asked for choice in choices],
             max_tokens=self.max_tokens,
@@ -237,8 +254,8 @@ class VcrDataset(Dataset):
         columns = {"annot_id": [one.annotation for one in self.questions]}
         parts = [("answer", self.probabilities(model, self.answers))]
         for answer in range(NUM_CHOICES):
-            asked = [(asked_for_reason(one, answer), one.rationales) for one in self.questions]
-            parts.append((f"rationale_conditioned_on_a{answer}", self.probabilities(model, self._encode(asked))))
+            reasons = self._for_reasons(self.questions, [answer] * len(self.questions))
+            parts.append((f"rationale_conditioned_on_a{answer}", self.probabilities(model, reasons)))
         table = pd.DataFrame(columns)
         for name, values in parts:
             for choice in range(NUM_CHOICES):
@@ -246,7 +263,10 @@ class VcrDataset(Dataset):
         return table
 
 
-def asked_for_reason(question: VcrQuestion, answer: int | None) -> str:
-    """The question as QA -> R asks it."""
+def asked_for_reason(question: VcrQuestion, answer: int | None, *, separator: str) -> str:
+    """The question as QA -> R asks it, with a separator as between any two texts.
+
+    Source: vilbert_beta.
+    """
     assert answer is not None
-    return f"{question.question} {question.answers[answer]}"
+    return f"{question.question} {separator} {question.answers[answer]}"

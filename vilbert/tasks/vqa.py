@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from extract.store import RegionStore
 from vilbert.inputs import Batch
 from vilbert.metrics import normalised_answer, vqa_accuracy
 from vilbert.padding import pad_images, pad_texts
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.sampling import Draw
-from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_json
+from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
 
 MIN_COUNT = 9  # times that an answer has to be the most frequent one of a question
 SCORE_A_PERSON = 0.3
@@ -47,10 +47,10 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
         image_key: how images are called, such as 'COCO_val2014_{image_id:012d}'.
     Raises: FileNotFoundError; ValueError for a file that is cut off or of another format.
     """
-    answers = {} if annotations is None else answers_of(annotations)
-    kept, dropped = [], []
+    kept: list[Question] = []
+    answers, dropped = ({}, []) if annotations is None else read_answers(annotations)
     asked: set[str] = set()
-    for row in rows_of(questions, "questions"):
+    for row in rows_of(questions, "questions", fields=("question_id", "image_id", "question")):
         annotation = str(row["question_id"])
         asked.add(annotation)
         text = str(row["question"]).strip()
@@ -58,6 +58,8 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
             dropped.append(Dropped(annotation, "empty_question", repr(row["question"])))
         elif annotations is not None and annotation not in answers:
             dropped.append(Dropped(annotation, "no_annotation", annotations.name))
+        elif annotations is not None and not answers[annotation]:
+            dropped.append(Dropped(annotation, "no_answer", annotations.name))
         else:
             key = image_key.format(image_id=row["image_id"])
             kept.append(Question(annotation, key, text, answers.get(annotation, ())))
@@ -65,26 +67,36 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
     return Reading(kept, dropped)
 
 
-def answers_of(annotations: Path) -> dict[str, tuple[str, ...]]:
-    """By question_id."""
-    return {
-        str(row["question_id"]): tuple(one["answer"] for one in row["answers"])
-        for row in rows_of(annotations, "annotations")
-    }
+def read_answers(annotations: Path) -> tuple[dict[str, tuple[str, ...]], list[Dropped]]:
+    """What people answered, by question_id; of a question that stands twice, the first."""
+    answers: dict[str, tuple[str, ...]] = {}
+    dropped = []
+    for row in rows_of(annotations, "annotations", fields=("question_id", "answers")):
+        annotation = str(row["question_id"])
+        if annotation in answers:
+            dropped.append(Dropped(annotation, "duplicate_annotation", annotations.name))
+            continue
+        given = demand_fields(row["answers"], ("answer",), source=f"{annotations}, answers to question {annotation}")
+        answers[annotation] = tuple(one["answer"] for one in given)
+    return answers, dropped
 
 
-def rows_of(path: Path, name: str) -> list[dict]:
+def rows_of(path: Path, name: str, *, fields: Sequence[str]) -> list[dict]:
+    """Raises: ValueError for a file of another format."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get(name), list):
         raise ValueError(f"{path} holds no list '{name}', expected VQA v2's {name} file")
-    return content[name]
+    return demand_fields(content[name], fields, source=f"{path}, {name}")
 
 
 def minival(questions: Sequence[Question], *, size: int) -> tuple[list[Question], list[Question]]:
     """What is trained on and what is kept back of the validation set: the `size` highest question ids.
 
+    Raises: ValueError if nothing would be left to train on.
     Source: vilbert_beta and vilbert-multi-task keep back 3,000.
     """
+    if size >= len(questions):
+        raise ValueError(f"minival_size is {size}, expected less than the {len(questions)} questions of the split")
     ordered = sorted(questions, key=lambda question: int(question.annotation))
     return ordered[: len(ordered) - size], ordered[len(ordered) - size :]
 
@@ -95,7 +107,9 @@ def answer_list(annotations: Iterable[Path], *, min_count: int = MIN_COUNT) -> l
     Raises: ValueError if there is none.
     """
     counts = Counter(
-        normalised_answer(row["multiple_choice_answer"]) for path in annotations for row in rows_of(path, "annotations")
+        normalised_answer(row["multiple_choice_answer"])
+        for path in annotations
+        for row in rows_of(path, "annotations", fields=("multiple_choice_answer",))
     )
     answers = [
         answer for answer, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= min_count
@@ -133,6 +147,18 @@ def demand_answers(id2label: dict[int, str], answers: Sequence[str]) -> None:
         )
 
 
+def demand_own_list(num_known: int, answers: Sequence[str], *, is_given: bool) -> None:
+    """Of a head that knows its answers by number alone, as published ones do.
+
+    Raises: ValueError for a list that was found in the annotations, whose order is another, or is of another length.
+    """
+    if not is_given or len(answers) != num_known:
+        raise ValueError(
+            f"the model knows {num_known} answers, but not their names, the list has {len(answers)}; give the list "
+            "that came with its weights as finetuning.vqa.answers"
+        )
+
+
 def soft_scores(answers: Sequence[str], index: dict[str, int]) -> dict[int, float]:
     """Score of each answer that somebody gave and the list has: 0.3, 0.6, 0.9, 1 for one, two, three, more people.
 
@@ -149,14 +175,14 @@ class VqaDataset(Dataset):
         self,
         questions: Sequence[Question],
         store: RegionStore,
-        tokenizer: PreTrainedTokenizerBase,
+        processor: VilbertProcessor,
         *,
         answers: Sequence[str],
         max_tokens: int,
     ):
         self.questions, self.store, self.answers = questions, store, answers
-        self.pad_token_id = tokenizer.pad_token_id
-        self.texts = encode_texts(tokenizer, [question.text for question in questions], max_tokens=max_tokens)
+        self.processor = processor
+        self.texts = encode_texts(processor.tokenizer, [one.text for one in questions], max_tokens=max_tokens)
         index = {answer: number for number, answer in enumerate(answers)}
         self.scores = [soft_scores(question.answers, index) for question in questions]
 
@@ -177,9 +203,11 @@ class VqaDataset(Dataset):
         for row, example in enumerate(examples):
             for answer, score in self.scores[example].items():
                 labels[row, answer] = score
-        texts = pad_texts([self.texts[example] for example in examples], pad_token_id=self.pad_token_id)
-        images = pad_images([self.store[self.questions[example].image_key] for example in examples])
-        return texts | images | {"labels": labels}
+        texts = pad_texts(
+            [self.texts[example] for example in examples], pad_token_id=self.processor.tokenizer.pad_token_id
+        )
+        images = [self.store[self.questions[example].image_key] for example in examples]
+        return texts | pad_images(images, has_whole_image=self.processor.has_whole_image) | {"labels": labels}
 
     def predict(self, model: nn.Module) -> list[dict]:
         """What the challenge's server takes: question_id and answer."""

@@ -47,6 +47,6 @@ if SETTINGS.detector.bottom_up is not None and SETTINGS.detector.bottom_up.url i
             runtime=scaled(60),
         params:
             url=SETTINGS.detector.bottom_up.url,
-            digest=f"--sha256 {SETTINGS.detector.bottom_up.sha256}" if SETTINGS.detector.bottom_up.sha256 else "",
+            digest=digest_option(SETTINGS.detector.bottom_up.sha256),
         shell:
             "python -m extract.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

@@ -4,6 +4,7 @@ GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  #
 # What the drawn world's come from is the whole folder: Snakemake knows no part of it.
 ANNOTATIONS = SETTINGS.finetuning.annotations or "<results>/tasks"
 IMAGES = SETTINGS.finetuning.images or "<results>/tasks"
+DETECTED = SETTINGS.finetuning.features or "<results>/tasks_features/detected.lmdb"
 START = SETTINGS.finetuning.start_from or "<results>/pretrain/model"
 
 
@@ -98,7 +99,11 @@ rule finetune_task:
     """One task. Started again, it goes on from the last checkpoint."""
     input:
         model=START,
-        store=lambda wildcards: f"<results>/tasks_features/{SETTINGS.candidates(wildcards.task)}.lmdb",
+        store=lambda wildcards: (
+            "<results>/tasks_features/refcoco_detections.lmdb"
+            if SETTINGS.chooses_among_detections(wildcards.task)
+            else DETECTED
+        ),
         annotations=ANNOTATIONS,
         given=lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
     output:
@@ -134,7 +139,7 @@ rule zero_shot_retrieval:
     """Retrieval by the pretrained alignment head, without training."""
     input:
         model=START,
-        store="<results>/tasks_features/detected.lmdb",
+        store=DETECTED,
         annotations=ANNOTATIONS,
     output:
         metrics="<results>/zero_shot_retrieval/metrics.json",

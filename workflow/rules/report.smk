@@ -1,4 +1,18 @@
-# What the run did, for `snakemake --report`.
+# What the run did: a page of its own, and for `snakemake --report`.
+PAGE = [  # heading, file, caption
+    ("What the model learnt", "<results>/report/retrieved.png", "retrieved"),
+    ("What the model learnt", "<results>/pretrain/learning_curves.svg", "pretraining"),
+    ("What the model learnt", "<results>/pretrain/metrics.jsonl", "last_evaluation"),
+    ("Regions", "<results>/report/regions.png", "regions"),
+    ("Regions", "<results>/report/region_counts.svg", "region_counts"),
+    ("Cleaning", "<results>/report/dropped.svg", "dropped"),
+    ("Cleaning", "<results>/report/dropped.csv", "dropped_table"),
+    ("Cleaning", "<results>/report/relatedness.svg", "relatedness"),
+    ("Cleaning", "<results>/report/caption_lengths.svg", "captions"),
+    ("Times and sizes", "<results>/report/stages.csv", "stages"),
+]
+if SETTINGS.source.kind == "drawn":
+    PAGE.insert(-1, ("Cleaning", "<results>/report/cleaning_score.csv", "cleaning_score"))
 
 
 rule describe_features:
@@ -34,3 +48,29 @@ rule describe_features:
         directory=subpath(output.stages, parent=True),
     shell:
         "python -m extract.report {params.run} {params.directory} > {log} 2>&1"
+
+
+rule make_page:
+    """All of it on one page, to look at without Snakemake."""
+    input:
+        files=[file for _, file, _ in PAGE],
+        captions=[f"{workflow.basedir}/workflow/report/{caption}.rst" for _, _, caption in PAGE],
+    output:
+        "<results>/report/index.html",
+    log:
+        "<logs>/make_page.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    params:
+        title=f"ViLBERT: the run '{SETTINGS.run}'",
+        parts=lambda wildcards, input: json.dumps(
+            [
+                {"section": section, "file": file, "caption": caption}
+                for (section, _, _), file, caption in zip(PAGE, input.files, input.captions, strict=True)
+            ]
+        ),
+    shell:
+        "python -m extract.page {output} --title {params.title:q} --parts {params.parts:q} > {log} 2>&1"

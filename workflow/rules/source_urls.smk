@@ -21,6 +21,6 @@ rule fetch_caption_list:
         runtime=scaled(60),
     params:
         url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,
-        sha256=lambda wildcards: SETTINGS.source.splits[wildcards.split].sha256 or "",
+        digest=lambda wildcards: digest_option(SETTINGS.source.splits[wildcards.split].sha256),
     shell:
-        "python -m extract.published_file {params.url:q} {output} --sha256 {params.sha256:q} > {log} 2>&1"
+        "python -m extract.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

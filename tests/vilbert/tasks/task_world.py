@@ -9,6 +9,7 @@ import numpy as np
 from extract.drawn.tasks import draw_tasks
 from extract.settings import WorldSettings
 from extract.store import Regions, RegionStore, RegionStoreWriter
+from vilbert.processing_vilbert import VilbertProcessor
 from vilbert.tokens import train_tokenizer
 
 CLASSES = ("background", "thing", "other")
@@ -27,7 +28,12 @@ class TaskWorld(NamedTuple):
     annotations: Path
     detected: RegionStore
     given: RegionStore  # of the objects of VCR
-    tokenizer: object
+    processor: VilbertProcessor
+
+    @property
+    def processor_of_mmf(self) -> VilbertProcessor:
+        """That of models without a whole-image region."""
+        return VilbertProcessor(self.processor.tokenizer, has_whole_image=False)
 
 
 def make_task_world(folder: Path) -> TaskWorld:
@@ -53,7 +59,7 @@ def make_task_world(folder: Path) -> TaskWorld:
         annotations=folder / "tasks",
         detected=write_store(folder / "detected.lmdb", jittered),
         given=write_store(folder / "given.lmdb", boxes),
-        tokenizer=tokenizer,
+        processor=VilbertProcessor(tokenizer),
     )
 
 

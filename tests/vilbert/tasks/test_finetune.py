@@ -12,11 +12,12 @@ import torch
 import yaml
 from small_configs import make_single_stream, make_two_stream
 
-from vilbert.finetune import build_task_model
+from vilbert.finetune import build_task_model, demand_room, main
 from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.modeling_tasks import VilbertForQuestionAnswering
 from vilbert.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
-from vilbert.processing_vilbert import VilbertProcessor
+from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.table import TaskName
 from vilbert.trainer import read_metrics
 
@@ -53,7 +54,7 @@ def pretrained(request, drawn, tmp_path_factory) -> Path:
     is_two = request.param == "two_stream"
     config = (make_two_stream if is_two else make_single_stream)(**SIZES)
     (VilbertForPreTraining if is_two else VilbertSingleStreamForPreTraining)(config).save_pretrained(path)
-    VilbertProcessor(drawn.tokenizer).save_pretrained(path)
+    drawn.processor.save_pretrained(path)
     return path
 
 
@@ -95,6 +96,24 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
+    (tmp_path / "start").mkdir()
+    VilbertForPreTraining(make_two_stream(**SIZES)).save_pretrained(tmp_path / "start")
+    drawn.processor_of_mmf.save_pretrained(tmp_path / "start")
+    done = finetune("refcoco", tmp_path / "start", drawn, tmp_path)
+    assert done.returncode == 0, done.stderr
+    model, processor = load(tmp_path / "model")
+    assert not processor.has_whole_image
+    rows = {row["image"]: row for row in predict(model, processor, drawn.detected, "red circle")}
+    pointed = json.loads((tmp_path / "predictions/val.json").read_text())
+    assert len(rows) == 15
+    assert all(len(one["box"]) == 4 for one in pointed)
+    key = next(iter(rows))
+    logits = model(**processor(["red circle"], [drawn.detected[key]])).logits[0]
+    assert rows[key]["box"] == pytest.approx(drawn.detected[key].boxes[int(logits.argmax())].tolist(), abs=0.05)
+
+
+@pytest.mark.slow
 def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv"]
     store = drawn.detected._paths[0]
@@ -129,8 +148,8 @@ def test_annotations_without_any_features_end_in_one_sentence(pretrained, drawn,
 
 def test_new_weights_are_those_of_no_pretraining(pretrained):
     torch.manual_seed(1)
-    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, has_new_weights=False)
-    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, has_new_weights=True)
+    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=False)
+    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=True)
     assert type(kept) is type(new)
     name = "text_embeddings.word.weight"
     saved = load(pretrained)[0].base_model.state_dict()[name]
@@ -138,8 +157,45 @@ def test_new_weights_are_those_of_no_pretraining(pretrained):
     assert not torch.equal(new.base_model.state_dict()[name], saved)
 
 
+def test_texts_that_are_longer_than_the_model_takes_are_refused_before_training():
+    demand_room(101, num_positions=101)
+    with pytest.raises(ValueError, match="max_tokens is 102, the model takes 101 at most"):
+        demand_room(102, num_positions=101)
+
+
+def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
+    with pytest.raises(ValueError, match="fsdp is true, but retrieval is scored by layers"):
+        main(
+            TaskName.RETRIEVAL,
+            *[tmp_path] * 7,
+            checkpoints=tmp_path,
+            settings=FinetuningSettings.model_validate(settings()),
+            runtime=RuntimeSettings.model_validate(runtime() | {"fsdp": True}),
+        )
+
+
+def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):
+    """It knows its answers by number."""
+    saved = VilbertForQuestionAnswering(make_two_stream(**SIZES, num_labels=3))
+    saved.save_pretrained(tmp_path)
+    for answers, are_given in ((["yes", "no", ""], False), (["yes", "no"], True)):
+        with pytest.raises(ValueError, match="give the list that came with its weights"):
+            build_task_model(
+                TaskName.VQA, tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
+            )
+    model = build_task_model(
+        TaskName.VQA, tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
+    )
+    assert torch.equal(model.answer_head.decoder.weight, saved.answer_head.decoder.weight)
+    assert model.config.id2label[2] == ""
+    new = build_task_model(TaskName.VQA, tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
+    assert new.config.num_labels == 1
+
+
 def test_the_answers_travel_with_the_model(pretrained):
-    model = build_task_model(TaskName.VQA, pretrained, answers=["yes", "no", ""], has_new_weights=False)
+    model = build_task_model(
+        TaskName.VQA, pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
+    )
     assert model.config.num_labels == 3
     assert model.config.id2label == {0: "yes", 1: "no", 2: ""}
     assert model.answer_head.decoder.out_features == 3

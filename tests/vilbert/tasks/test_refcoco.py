@@ -1,5 +1,8 @@
+import itertools
+import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +12,16 @@ from vilbert.modeling_tasks import VilbertTaskOutput
 from vilbert.sampling import Draw
 from vilbert.tasks.refcoco import RefCocoDataset, corners, read_expressions, read_refs
 
+REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
+
 
 def files(drawn):
     return drawn.annotations / "refcoco+/refs(unc).p", drawn.annotations / "refcoco+/instances.json"
 
 
-def dataset(drawn, split, *, truth=None):
+def dataset(drawn, split, *, truth=None, processor=None):
     expressions = [one for one in read_expressions(*files(drawn)).examples if one.split == split]
-    return RefCocoDataset(expressions, drawn.detected, drawn.tokenizer, truth=truth, max_tokens=13)
+    return RefCocoDataset(expressions, drawn.detected, processor or drawn.processor, truth=truth, max_tokens=13)
 
 
 class Runs:
@@ -53,24 +58,93 @@ def test_a_pickle_that_is_cut_off_or_holds_something_else_is_named(tmp_path):
         read_refs(path)
 
 
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_every_cut_of_a_pickle_is_a_damaged_file(tmp_path, protocol):
+    path, whole = tmp_path / "refs.p", pickle.dumps([{"sent": "caf\xe9", "id": 2**70, "box": [1.5]}], protocol=protocol)
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"refs\.p is no pickle of lists"):
+            read_refs(path)
+
+
+@pytest.mark.parametrize("data", [b"\x80\x02}]]s.", b"\x80\x02K\x01K\x01a.", b"no pickle"])
+def test_what_unpickling_trips_over_is_a_damaged_file(tmp_path, data):
+    """A key that is a list; a number that something is appended to."""
+    (tmp_path / "refs.p").write_bytes(data)
+    with pytest.raises(ValueError, match=r"refs\.p is no pickle of lists"):
+        read_refs(tmp_path / "refs.p")
+
+
 def test_refs_without_box_image_or_words_are_dropped(tmp_path):
     refs = [
         {"ref_id": 1, "ann_id": 5, "image_id": 7, "split": "val", "sentences": [{"sent_id": 0, "sent": "left dog"}]},
         {"ref_id": 2, "ann_id": 6, "image_id": 7, "split": "val", "sentences": [{"sent_id": 1, "sent": "dog"}]},
         {"ref_id": 3, "ann_id": 5, "image_id": 8, "split": "val", "sentences": [{"sent_id": 2, "sent": "dog"}]},
         {"ref_id": 4, "ann_id": 5, "image_id": 7, "split": "val", "sentences": [{"sent_id": 3, "sent": " "}]},
+        {"ref_id": 5, "ann_id": 8, "image_id": 7, "split": "val", "sentences": [{"sent_id": 4, "sent": "dog"}]},
+        {"ref_id": 6, "ann_id": 9, "image_id": 7, "split": "val", "sentences": [{"sent_id": 5, "sent": "dog"}]},
     ]
+    boxes = [{"id": 5, "bbox": [1, 2, 3, 4]}, {"id": 8, "bbox": [1, 2, 0, 4]}, {"id": 9, "bbox": [1, 2, 3]}]
     (tmp_path / "refs.p").write_bytes(pickle.dumps(refs, protocol=2))
-    (tmp_path / "instances.json").write_text(
-        '{"images": [{"id": 7, "file_name": "COCO_7.jpg"}], "annotations": [{"id": 5, "bbox": [1, 2, 3, 4]}]}'
-    )
+    instances = {"images": [{"id": 7, "file_name": "COCO_7.jpg"}], "annotations": boxes}
+    (tmp_path / "instances.json").write_text(json.dumps(instances))
     reading = read_expressions(tmp_path / "refs.p", tmp_path / "instances.json")
     assert [(one.annotation, one.image_key, one.box) for one in reading.examples] == [("1-0", "COCO_7", (1, 2, 4, 6))]
-    assert [(row.annotation, row.reason) for row in reading.dropped] == [
-        ("2-1", "no_box"),
-        ("3-2", "no_image"),
-        ("4-3", "empty_expression"),
+    assert [(row.annotation, row.reason, row.detail) for row in reading.dropped] == [
+        ("2-1", "no_box", "ann_id 6"),
+        ("3-2", "no_image", "image_id 8"),
+        ("4-3", "empty_expression", "' '"),
+        ("5-4", "bad_box", "[1, 2, 0, 4]"),
+        ("6-5", "bad_box", "[1, 2, 3]"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("refs", "instances", "message"),
+    [
+        ([{"ref_id": 1}], {"images": [], "annotations": []}, r"refs\.p, refs: row 0 has no 'ann_id'"),
+        ([1], {"images": [], "annotations": []}, r"refs\.p, refs: row 0 has no 'ref_id'"),
+        ([], {"images": [{"id": 7}], "annotations": []}, r"images: row 0 has no 'file_name'"),
+        ([], {"images": [], "annotations": [{"id": 7}]}, r"annotations: row 0 has no 'bbox'"),
+        ([], {"images": [], "annotations": [{"id": 7, "bbox": []}] * 2}, r"annotations: id 7 stands twice"),
+        ([], [], r"holds no images and annotations"),
+    ],
+)
+def test_files_of_another_format_are_named(tmp_path, refs, instances, message):
+    (tmp_path / "refs.p").write_bytes(pickle.dumps(refs, protocol=2))
+    (tmp_path / "instances.json").write_text(json.dumps(instances))
+    with pytest.raises(ValueError, match=message):
+        read_expressions(tmp_path / "refs.p", tmp_path / "instances.json")
+
+
+def test_real_expressions_and_boxes_are_read_whole(tmp_path):
+    """What the published pickle is not there for: real words of RefCOCO of real boxes of COCO, in its layout."""
+    words, instances = REAL / "refcoco/sample_expressions_testA.json", REAL / "coco/instances.json"
+    if not words.is_file() or not instances.is_file():
+        pytest.skip(f"no real expressions at {words}, or no boxes at {instances}")
+    rows, content = json.loads(words.read_text())["predictions"], json.loads(instances.read_text())
+    refs = [
+        {
+            "ref_id": row["ref_id"],
+            "ann_id": box["id"],
+            "image_id": box["image_id"],
+            "split": "testA",
+            "sentences": [{"sent_id": place, "sent": row["sent"]}],
+        }
+        for place, (row, box) in enumerate(zip(rows, itertools.cycle(content["annotations"]), strict=False))
+    ]
+    (tmp_path / "refs.p").write_bytes(pickle.dumps(refs, protocol=0))
+    reading = read_expressions(tmp_path / "refs.p", instances)
+    assert len(reading.examples) == 1984
+    assert not reading.dropped
+    first = reading.examples[0]
+    x, y, width, height = content["annotations"][0]["bbox"]
+    assert (first.annotation, first.text, first.box) == ("47-0", "man in black", (x, y, x + width, y + height))
+    sizes = {Path(image["file_name"]).stem: (image["width"], image["height"]) for image in content["images"]}
+    for one in reading.examples:
+        width, height = sizes[one.image_key]
+        assert 0 <= one.box[0] < one.box[2] <= width + 1
+        assert 0 <= one.box[1] < one.box[3] <= height + 1
 
 
 def test_a_box_of_width_and_height_becomes_corners():
@@ -95,6 +169,14 @@ def test_annotated_boxes_are_candidates_in_training_alone(drawn):
     assert with_truth.overlap(0, with_truth.candidates(0)).max() == pytest.approx(1, abs=1e-3)
 
 
+def test_a_model_without_a_whole_image_gets_none(drawn):
+    whole = dataset(drawn, "train").batch([0, 5])
+    bare = dataset(drawn, "train", processor=drawn.processor_of_mmf).batch([0, 5])
+    for name in ("visual_features", "visual_boxes", "visual_attention_mask", "labels"):
+        assert torch.equal(bare[name], whole[name][:, 1:])
+    assert bare["labels"].any()
+
+
 class Oracle(torch.nn.Module):
     """Knows the overlaps, or points at what overlaps least."""
 
@@ -109,12 +191,13 @@ class Oracle(torch.nn.Module):
         logits = torch.full(tuple(inputs["visual_attention_mask"].shape), -10000.0)
         for row, example in enumerate(rows):
             overlap = self.data.overlap(example, self.data.candidates(example))
-            logits[row, 1 : 1 + len(overlap)] = self.sign * torch.from_numpy(overlap).float()
+            logits[row, self.data.num_before :][: len(overlap)] = self.sign * torch.from_numpy(overlap).float()
         return VilbertTaskOutput(logits=logits)
 
 
-def test_accuracy_reaches_the_upper_bound_and_falls_to_nothing(drawn):
-    data = dataset(drawn, "val")
+@pytest.mark.parametrize("has_whole_image", [True, False])
+def test_accuracy_reaches_the_upper_bound_and_falls_to_nothing(drawn, has_whole_image):
+    data = dataset(drawn, "val", processor=None if has_whole_image else drawn.processor_of_mmf)
     best = data.evaluate(Oracle(data, 1))
     assert best["accuracy"] == best["upper_bound"] > 0.5
     assert data.evaluate(Oracle(data, -1))["accuracy"] == 0

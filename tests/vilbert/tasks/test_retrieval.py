@@ -1,5 +1,6 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def captions(drawn, split):
 def dataset(drawn, tmp_path, split="train"):
     neighbours = tmp_path / "nearest.npz" if split == "train" else None
     return RetrievalDataset(
-        captions(drawn, split), drawn.detected, drawn.tokenizer, max_tokens=17, seed=3, neighbours=neighbours
+        captions(drawn, split), drawn.detected, drawn.processor, max_tokens=17, seed=3, neighbours=neighbours
     )
 
 
@@ -87,6 +88,15 @@ def test_the_nearest_images_are_found_once(drawn, tmp_path):
     assert nearest_images(drawn.detected, keys[:5], cache=cache).shape == (5, 4)
 
 
+def test_processes_that_find_them_at_the_same_time_are_not_in_each_others_way(drawn, tmp_path):
+    keys, cache = list(drawn.detected)[:7], tmp_path / "nearest.npz"
+    with ThreadPoolExecutor(5) as pool:
+        found = list(pool.map(lambda _: nearest_images(drawn.detected, keys, cache=cache), range(50)))
+    for one in found:
+        np.testing.assert_array_equal(one, found[0])
+    assert list(tmp_path.iterdir()) == [cache]
+
+
 def test_of_four_pairs_the_first_is_right_and_the_others_are_wrong(drawn, tmp_path):
     data = dataset(drawn, tmp_path)
     for example in range(35):
@@ -117,6 +127,28 @@ def test_a_batch_is_what_the_model_takes(drawn, tmp_path):
     output.loss.backward()
 
 
+def test_a_model_without_a_whole_image_gets_none(drawn, tmp_path):
+    data = dataset(drawn, tmp_path)
+    bare = RetrievalDataset(
+        data.captions,
+        drawn.detected,
+        drawn.processor_of_mmf,
+        max_tokens=17,
+        seed=3,
+        neighbours=tmp_path / "nearest.npz",
+    )
+    (batch, whole) = (one.__getitems__([Draw(0, 3), Draw(0, 11)]) for one in (bare, data))
+    for name in ("visual_features", "visual_boxes", "visual_attention_mask"):
+        assert torch.equal(batch[name], whole[name][:, :, 1:])
+    torch.manual_seed(0)
+    model = VilbertForImageTextRetrieval(make_two_stream(vocab_size=199, visual_feature_size=11)).eval()
+    with torch.no_grad():
+        expected = model(**{name: value[:, :1] for name, value in batch.items() if name != "labels"}).logits
+    scores = bare.score(model)
+    assert scores[3, bare.image_of[3]] == pytest.approx(float(expected[0, 0]), abs=1e-5)
+    assert scores[11, bare.image_of[11]] == pytest.approx(float(expected[1, 0]), abs=1e-5)
+
+
 def test_scores_stand_by_caption_and_image(drawn, tmp_path):
     torch.manual_seed(0)
     data = dataset(drawn, tmp_path, "val")
@@ -127,9 +159,17 @@ def test_scores_stand_by_caption_and_image(drawn, tmp_path):
     assert 1 <= metrics["image_median_rank"] <= 5
 
 
+def test_a_row_that_lacks_something_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.json, images: row 0 has no 'imgid'"):
+        read_captions(karpathy(tmp_path / "x.json", [{"filename": "a.jpg", "split": "val", "sentences": []}]))
+    image = {"filename": "a.jpg", "imgid": 1, "split": "val", "sentences": [{"sentid": 5, "tokens": ["a"]}]}
+    with pytest.raises(ValueError, match=r"sentences of a\.jpg: row 0 has no 'raw'"):
+        read_captions(karpathy(tmp_path / "x.json", [image]))
+
+
 def test_one_image_alone_cannot_be_told_apart(drawn, tmp_path):
     alone = [one for one in captions(drawn, "train") if one.image_key == "000000000001"]
     with pytest.raises(ValueError, match="all captions are of one image"):
         RetrievalDataset(
-            alone, drawn.detected, drawn.tokenizer, max_tokens=9, seed=0, neighbours=tmp_path / "nearest.npz"
+            alone, drawn.detected, drawn.processor, max_tokens=9, seed=0, neighbours=tmp_path / "nearest.npz"
         )

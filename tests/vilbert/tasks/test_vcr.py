@@ -9,14 +9,14 @@ from small_configs import make_two_stream
 
 from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertTaskOutput
 from vilbert.sampling import Draw
-from vilbert.tasks.vcr import NAMES, VcrDataset, in_words, object_names, read_vcr
+from vilbert.tasks.vcr import FIELDS, LABELS, NAMES, VcrDataset, in_words, object_names, read_vcr
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "gd_vcr/first_500.jsonl"
 
 
 def dataset(drawn, split="val", *, given=True):
-    questions = read_vcr(drawn.annotations / f"vcr/{split}.jsonl", seed=1).examples
-    return VcrDataset(questions, drawn.detected, drawn.tokenizer, given=drawn.given if given else None, max_tokens=101)
+    questions = read_vcr(drawn.annotations / f"vcr/{split}.jsonl", seed=1, has_labels=split != "test").examples
+    return VcrDataset(questions, drawn.detected, drawn.processor, given=drawn.given if given else None, max_tokens=101)
 
 
 def row(**changed) -> dict:
@@ -74,28 +74,65 @@ def test_what_cannot_be_read_is_dropped_by_its_id(tmp_path):
         row(annot_id="c", answer_choices=[["one"]]),
         '{"cut": \n',
         row(annot_id="e"),
+        row(annot_id="f", question="Why?"),
+        row(annot_id="g", question=[0, "runs"]),
+        row(annot_id="h", objects=None),
     )
     assert [one.annotation for one in reading.examples] == ["e"]
     assert [(one.annotation, one.reason, one.detail) for one in reading.dropped if one.reason == "bad_text"] == [
         ("a", "bad_text", "objects [2] are named, the image has 2"),
         ("b", "bad_text", "a text has no word"),
         ("c", "bad_text", "answer_choices are 1, expected 4"),
+        ("f", "bad_text", "a text is 'Why?', expected a list of words"),
+        ("g", "bad_text", "objects 0 are named, the image has 2"),
+        ("h", "bad_text", "objects is None, expected a list"),
     ]
     assert ("line 4", "no_json") in [(one.annotation, one.reason) for one in reading.dropped]
 
 
-def test_another_file_is_named(tmp_path):
+def test_a_label_that_is_none_of_the_choices_is_dropped(tmp_path):
+    unlabelled = row(annot_id="c")
+    del unlabelled["rationale_label"]
+    reading = read(tmp_path, row(annot_id="a"), row(annot_id="b", answer_label=4), unlabelled)
+    assert [one.annotation for one in reading.examples] == ["a"]
+    assert reading.dropped == [
+        ("b", "bad_label", "answer_label is 4, expected 0 to 3"),
+        ("c", "bad_label", "rationale_label is None, expected 0 to 3"),
+    ]
+
+
+def test_a_test_set_needs_no_labels_and_shows_none(tmp_path):
+    (tmp_path / "test.jsonl").write_text(json.dumps(row(answer_label=4)))
+    ((question,), dropped) = read_vcr(tmp_path / "test.jsonl", seed=1, has_labels=False)
+    assert (question.answer_label, question.rationale_label, dropped) == (None, None, [])
+
+
+def test_only_newlines_part_rows(tmp_path):
+    """A row may hold a line separator of Unicode."""
+    (tmp_path / "val.jsonl").write_text(json.dumps(row(question=["Why\u2028?"]), ensure_ascii=False) + "\n")
+    reading = read_vcr(tmp_path / "val.jsonl", seed=1)
+    assert (len(reading.examples), reading.dropped) == (1, [])
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS))
+def test_another_file_is_named(tmp_path, field):
+    other = row()
+    del other[field]
     with pytest.raises(ValueError, match="line 1, holds no question with choices and objects"):
-        read(tmp_path, {"question": "?"})
+        read(tmp_path, other)
 
 
-def test_every_real_row_is_read_or_dropped():
+def test_every_real_row_is_read():
     if not REAL.is_file():
         pytest.skip(f"no real questions at {REAL}")
     reading = read_vcr(REAL, seed=1)
-    assert len(reading.examples) + len(reading.dropped) == 500
-    assert len(reading.examples) > 450
-    assert all(one.reason == "bad_text" for one in reading.dropped)
+    assert (len(reading.examples), reading.dropped) == (500, [])
+    first = reading.examples[0]
+    name = first.question.split()[2]
+    assert (first.annotation, first.image_key, first.answer_label) == ("val-0", "0", 3)
+    assert first.question == f"What is {name} doing ?"
+    assert name in NAMES
+    assert first.answers[1] == f"Talking with {name} ."
 
 
 def test_answers_come_first_then_reasons_with_the_right_answer_in_the_question(drawn):
@@ -107,6 +144,8 @@ def test_answers_come_first_then_reasons_with_the_right_answer_in_the_question(d
     assert batch["input_ids"].shape[:2] == (2, 4)
     lengths = batch["token_type_ids"].eq(0).logical_and(batch["attention_mask"].bool()).sum(-1)
     assert (lengths[1] > lengths[0]).all()
+    separators = batch["input_ids"].eq(drawn.processor.tokenizer.sep_token_id).sum(-1)
+    assert separators.tolist() == [[2] * 4, [3] * 4]
     output = VilbertForMultipleChoice(
         make_two_stream(vocab_size=199, visual_feature_size=11, max_position_embeddings=101)
     )(**batch)
@@ -122,6 +161,14 @@ def test_given_boxes_stand_behind_the_detected_ones(drawn):
     assert batch["visual_features"].shape[1] == 1 + detected + len(drawn.given[key])
     np.testing.assert_allclose(batch["visual_boxes"][0, 1 + detected :, :4], drawn.given[key].boxes / 64, atol=1e-6)
     assert without.__getitems__([Draw(0, 0)])["visual_features"].shape[1] == 1 + detected
+
+
+def test_a_model_without_a_whole_image_gets_none(drawn):
+    data = dataset(drawn)
+    bare = VcrDataset(data.questions, drawn.detected, drawn.processor_of_mmf, given=drawn.given, max_tokens=101)
+    (batch, whole) = (one.__getitems__([Draw(0, 0), Draw(0, 1)]) for one in (bare, data))
+    for name in ("visual_features", "visual_boxes", "visual_attention_mask"):
+        assert torch.equal(batch[name], whole[name][:, 1:])
 
 
 class AlwaysFirst(torch.nn.Module):
@@ -142,6 +189,43 @@ def test_both_right_is_what_counts(drawn):
     assert metrics == pytest.approx(
         {"answer": answers.mean(), "rationale": reasons.mean(), "both": (answers & reasons).mean()}
     )
+
+
+class ByLength(torch.nn.Module):
+    """Its choice follows from the number of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, **inputs):
+        return VilbertTaskOutput(logits=torch.eye(4)[inputs["attention_mask"].sum(-1).amax(-1) % 4])
+
+
+def test_each_question_gets_its_own_probabilities(drawn):
+    data = dataset(drawn)
+    lengths = data.lengths % 4
+    assert len(set(lengths)) > 1
+    found = [data.probabilities(ByLength(), choices).argmax(-1) for choices in (data.answers, data.rationales)]
+    assert torch.cat(found).tolist() == lengths.tolist()
+    right = [lengths == [getattr(one, name) for one in data.questions] * 2 for name in LABELS]
+    count = len(data.questions)
+    metrics = data.evaluate(ByLength())
+    assert metrics["answer"] == pytest.approx(right[0][:count].mean())
+    assert metrics["rationale"] == pytest.approx(right[1][count:].mean())
+    assert metrics["both"] == pytest.approx((right[0][:count] & right[1][count:]).mean())
+
+
+def test_reasons_are_asked_for_with_each_answer_in_turn(drawn):
+    data, tokenizer = dataset(drawn, "test"), drawn.processor.tokenizer
+    table = data.leaderboard(ByLength())
+    for answer in range(4):
+        columns = [f"rationale_conditioned_on_a{answer}_{choice}" for choice in range(4)]
+        chosen = table[columns].to_numpy().argmax(axis=1)
+        for row, one in enumerate(data.questions):
+            asked = [f"{one.question} [SEP] {one.answers[answer]}"] * 4
+            texts = tokenizer(asked, list(one.rationales), truncation=True, max_length=101).input_ids
+            assert chosen[row] == max(map(len, texts)) % 4
 
 
 def test_the_leaderboard_has_the_reasons_for_each_of_four_answers(drawn):

@@ -14,6 +14,7 @@ from vilbert.tasks.vqa import (
     VqaDataset,
     answer_list,
     demand_answers,
+    demand_own_list,
     minival,
     read_answer_list,
     read_questions,
@@ -67,18 +68,22 @@ def test_questions_and_annotations_that_miss_each_other_are_dropped(tmp_path):
         {"question_id": 1, "image_id": 7, "question": "Why?"},
         {"question_id": 2, "image_id": 7, "question": "Who?"},
         {"question_id": 3, "image_id": 7, "question": "  "},
+        {"question_id": 4, "image_id": 7, "question": "How?"},
     ]
     annotations = [{"question_id": number, "answers": [{"answer": "yes"}]} for number in (1, 9)]
+    annotations += [{"question_id": 1, "answers": [{"answer": "no"}]}, {"question_id": 4, "answers": []}]
     reading = read_questions(
         write(tmp_path / "q.json", "questions", questions),
         write(tmp_path / "a.json", "annotations", annotations),
         image_key=KEY,
     )
-    assert [question.annotation for question in reading.examples] == ["1"]
+    assert [(question.annotation, question.answers) for question in reading.examples] == [("1", ("yes",))]
     assert {(row.annotation, row.reason) for row in reading.dropped} == {
         ("2", "no_annotation"),
         ("3", "empty_question"),
         ("9", "no_question"),
+        ("1", "duplicate_annotation"),
+        ("4", "no_answer"),
     }
 
 
@@ -98,6 +103,13 @@ def test_a_question_that_stands_twice_is_asked_once(drawn, tmp_path):
 def test_another_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="holds no list 'questions'"):
         read_questions(write(tmp_path / "q.json", "images", []), None, image_key=KEY)
+    with pytest.raises(ValueError, match=r"q\.json, questions: row 0 has no 'image_id'"):
+        read_questions(write(tmp_path / "q.json", "questions", [{"question_id": 5}]), None, image_key=KEY)
+    path = write(tmp_path / "a.json", "annotations", [{"question_id": 5, "answers": ["yes"]}])
+    with pytest.raises(ValueError, match=r"a\.json, answers to question 5: row 0 has no 'answer'"):
+        read_questions(write(tmp_path / "q.json", "questions", []), path, image_key=KEY)
+    with pytest.raises(ValueError, match="row 0 has no 'multiple_choice_answer'"):
+        answer_list([path], min_count=1)
 
 
 def test_the_answer_list_has_what_is_common_the_commonest_first(tmp_path):
@@ -120,6 +132,8 @@ def test_minival_keeps_the_highest_ids_back():
     training, held_out = minival(questions, size=2)
     assert [one.annotation for one in held_out] == ["30", "100"]
     assert [one.annotation for one in training] == ["5", "7"]
+    with pytest.raises(ValueError, match="minival_size is 4, expected less than the 4 questions"):
+        minival(questions, size=4)
 
 
 def test_the_answers_of_another_checkpoint_are_refused():
@@ -128,6 +142,13 @@ def test_the_answers_of_another_checkpoint_are_refused():
         demand_answers({0: "yes", 1: "no"}, ["no", "yes"])
     with pytest.raises(ValueError, match="knows 2 answers, the list has 3"):
         demand_answers({0: "yes", 1: "no"}, ["yes", "no", "two"])
+
+
+def test_a_head_without_names_takes_the_list_that_is_given_with_it_alone():
+    demand_own_list(2, ["yes", "no"], is_given=True)
+    for answers, is_given in ((["yes", "no"], False), (["yes", "no", "two"], True)):
+        with pytest.raises(ValueError, match=rf"knows 2 answers, but not their names, the list has {len(answers)}"):
+            demand_own_list(2, answers, is_given=is_given)
 
 
 def test_an_answer_that_stands_twice_is_an_error(tmp_path):
@@ -152,7 +173,7 @@ class SecondAnswer(torch.nn.Module):
 
 def dataset(drawn, answers):
     questions = read_questions(*files(drawn, "val"), image_key=KEY).examples
-    return VqaDataset(questions, drawn.detected, drawn.tokenizer, answers=answers, max_tokens=13)
+    return VqaDataset(questions, drawn.detected, drawn.processor, answers=answers, max_tokens=13)
 
 
 def test_a_batch_has_a_score_for_every_answer(drawn):
@@ -165,6 +186,13 @@ def test_a_batch_has_a_score_for_every_answer(drawn):
     np.testing.assert_allclose(batch["labels"][3], [expected.get(index, 0) for index in range(3)])
 
 
+def test_a_model_without_a_whole_image_gets_none(drawn):
+    data = dataset(drawn, ["yes"])
+    bare = VqaDataset(data.questions, drawn.detected, drawn.processor_of_mmf, answers=["yes"], max_tokens=13)
+    for name in ("visual_features", "visual_boxes", "visual_attention_mask"):
+        assert torch.equal(bare.batch([0, 7])[name], data.batch([0, 7])[name][:, 1:])
+
+
 def test_predictions_and_accuracy_by_hand(drawn):
     data = dataset(drawn, ["yes", "no", "red"])
     model = SecondAnswer(3)
@@ -175,3 +203,25 @@ def test_predictions_and_accuracy_by_hand(drawn):
     at_least = 100 * np.mean([count == 10 for count in unanimous])
     at_most = 100 * np.mean([count > 0 for count in unanimous])
     assert at_least <= data.evaluate(model)["accuracy"] <= at_most
+
+
+class ByLength(torch.nn.Module):
+    """Its answer's number is the number of tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, **inputs):
+        return VilbertTaskOutput(logits=torch.eye(14)[inputs["attention_mask"].sum(-1)])
+
+
+def test_each_question_gets_its_own_answer(drawn, tmp_path):
+    data = dataset(drawn, [str(number) for number in range(14)])
+    assert len(set(data.lengths)) > 1
+    data.write_predictions(ByLength(), tmp_path, "test")
+    rows = json.loads((tmp_path / "test.json").read_text())
+    assert rows == [
+        {"question_id": int(question.annotation), "answer": str(length)}
+        for question, length in zip(data.questions, data.lengths, strict=True)
+    ]

@@ -1,0 +1,128 @@
+"""The kinds of images that the web holds, through the stage that extracts regions, with bottom-up attention."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, save_weights, tiny_weights
+from PIL import ExifTags, Image
+
+from extract.detector import Detector, load_detector
+from extract.regions import extract_regions
+from extract.settings import BottomUpSettings, DetectorSettings, SelectionSettings
+from extract.store import RegionStore
+
+BOTTOM_UP = BottomUpSettings(
+    url=None, sha256=None, class_names=None, shorter_side=160, longer_side=240, num_proposals=23, box_source="proposal"
+)
+SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
+SELECTION = SelectionSettings(threshold=0.2, min_regions=3, max_regions=7, nms_iou=0.3)
+NOISE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (97, 61, 3), np.uint8))
+PROPOSALS = "proposal_generator.rpn_head.anchor_deltas.bias"
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def turned(kind: str) -> bytes:
+    """It looks like NOISE after a quarter turn to the right."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return encoded(NOISE, kind, exif=exif)
+
+
+def extract(folder, images: dict[str, bytes], *, weights=None, **changes) -> tuple[dict[str, dict], RegionStore]:
+    """Rows by key, and the store."""
+    with tarfile.open(folder / "0.tar", "w") as tar:
+        for key, data in sorted(images.items()):
+            member = tarfile.TarInfo(f"{key}.jpg")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    rows = extract_regions(
+        folder / "0.tar",
+        folder / "0.lmdb",
+        detector=load(folder, tiny_weights() if weights is None else weights, **changes),
+        batch_size=SETTINGS.batch_size,
+        selection=SELECTION,
+        num_classes_kept=None,
+        num_images=len(images),
+    )
+    assert [row["key"] for row in rows] == sorted(images)
+    return {row["key"]: row for row in rows}, RegionStore([folder / "0.lmdb"])
+
+
+def load(folder, weights: dict[str, np.ndarray], **changes) -> Detector:
+    settings = SETTINGS.model_copy(update={"bottom_up": BOTTOM_UP.model_copy(update=changes)})
+    return load_detector(save_weights(folder / "model.pkl", weights), settings=settings, device=torch.device("cpu"))
+
+
+def test_every_kind_of_image_has_a_record_or_a_reason(tmp_path):
+    frames = [Image.new("RGB", (61, 97), colour) for colour in ("red", "blue")]
+    images = {
+        "alpha": encoded(NOISE.convert("RGBA"), "PNG"),
+        "animated": encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]),
+        "cmyk": encoded(NOISE.convert("CMYK"), "JPEG", quality=95),
+        "deep": encoded(Image.fromarray(np.full((97, 61), 40_000, np.uint16)), "PNG"),
+        "empty": b"",
+        "html": b"<html>no picture</html>",
+        "large": encoded(NOISE.resize((20_000, 10)), "PNG"),
+        "one": encoded(NOISE.resize((1, 1)), "PNG"),
+        "palette": encoded(NOISE.quantize(7), "PNG"),
+        "tall": encoded(NOISE.resize((10, 20_000)), "PNG"),
+        "truncated": encoded(NOISE, "JPEG")[:700],
+        "turned": turned("JPEG"),
+    }
+    rows, store = extract(tmp_path, images)
+    assert {key for key, row in rows.items() if row.get("reason")} == {"empty", "html", "truncated"}
+    assert {rows[key]["reason"] for key in ("empty", "html", "truncated")} == {"undecodable"}
+    sizes = {"large": (20_000, 10), "tall": (10, 20_000), "one": (1, 1), "turned": (97, 61)}
+    for key in set(images) - {"empty", "html", "truncated"}:
+        regions = store[key]
+        assert regions.image_size == sizes.get(key, (61, 97))
+        assert rows[key]["num_regions"] == len(regions) >= SELECTION.min_regions
+        assert regions.features.shape == (len(regions), FEATURE_SIZE)
+        np.testing.assert_allclose(regions.class_probs.sum(axis=1, dtype=float), 1, atol=1e-2)
+        assert (regions.boxes >= 0).all()
+        assert (regions.boxes <= np.float32([*regions.image_size] * 2) * (1 + 1e-6)).all()
+        assert (regions.boxes[:, 2:] > regions.boxes[:, :2]).all()
+
+
+@pytest.mark.parametrize(
+    ("strange", "plain"),
+    [
+        (turned("PNG"), NOISE.transpose(Image.Transpose.ROTATE_270)),
+        (encoded(Image.fromarray(np.full((97, 61), 40_000, np.uint16)), "PNG"), Image.new("RGB", (61, 97), (155,) * 3)),
+        (encoded(Image.new("RGBA", (61, 97), (255, 0, 0, 0)), "PNG"), Image.new("RGB", (61, 97), "white")),
+        (encoded(NOISE.quantize(7), "PNG"), NOISE.quantize(7).convert("RGB")),
+        (
+            encoded(NOISE, "GIF", save_all=True, append_images=[Image.new("RGB", (61, 97))]),
+            NOISE.quantize().convert("RGB"),
+        ),
+    ],
+    ids=["turned", "16 bits", "see-through", "palette", "animated"],
+)
+def test_an_image_has_the_regions_of_what_one_sees(tmp_path, strange, plain):
+    _, store = extract(tmp_path, {"strange": strange, "plain": encoded(plain, "PNG")})
+    assert store["strange"].image_size == store["plain"].image_size == plain.size
+    for name in ("boxes", "features", "class_probs"):
+        np.testing.assert_array_equal(getattr(store["strange"], name), getattr(store["plain"], name))
+
+
+@pytest.mark.parametrize("box_source", ["proposal", "regressed", "repooled"])
+def test_a_detector_that_proposes_nothing_gives_a_reason_an_image(tmp_path, box_source):
+    weights = tiny_weights()
+    weights[PROPOSALS] = np.full_like(weights[PROPOSALS], 1e4)  # every box is moved out of the image
+    images = {"a": encoded(NOISE, "PNG"), "b": encoded(NOISE, "PNG"), "c": turned("JPEG")}
+    rows, store = extract(tmp_path, images, weights=weights, box_source=box_source)
+    assert [(row["reason"], row["detail"]) for row in rows.values()] == [
+        ("no_proposals", "61 x 97"),
+        ("no_proposals", "61 x 97"),
+        ("no_proposals", "97 x 61"),
+    ]
+    assert len(store) == 0
+    assert len(store.classes) == NUM_CLASSES + 1

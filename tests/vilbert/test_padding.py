@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import torch
+
+from extract.store import Regions
+from vilbert.padding import pad_images, together
+from vilbert.processing_vilbert import VilbertProcessor
+from vilbert.tokens import train_tokenizer
+
+
+def regions(count: int, *, seed: int) -> Regions:
+    """In an image of 31 x 37."""
+    generator = np.random.default_rng(seed)
+    corners = np.sort(generator.uniform(0, 31, (count, 2, 2)), axis=1).reshape(count, 4)
+    return Regions(
+        boxes=corners.astype(np.float32),
+        scores=np.ones(count, np.float32),
+        features=generator.normal(size=(count, 7)).astype(np.float16),
+        class_probs=np.ones((count, 3), np.float16),
+        image_size=(31, 37),
+        num_confident=count,
+        is_short=False,
+    )
+
+
+@pytest.mark.parametrize("has_whole_image", [True, False])
+def test_images_are_padded_as_by_the_processor(has_whole_image):
+    images = [regions(5, seed=1), regions(2, seed=2), regions(3, seed=3)]
+    processor = VilbertProcessor(train_tokenizer(["a dog"], vocab_size=40), has_whole_image)
+    expected, padded = processor.encode_regions(images), pad_images(images, has_whole_image=has_whole_image)
+    assert padded["visual_features"].shape == (3, 5 + has_whole_image, 7)
+    assert padded.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(padded[name].float(), value.float(), atol=1e-3, rtol=1e-3)
+
+
+def test_regions_of_two_stores_stand_one_after_another():
+    one, other = regions(5, seed=1), regions(2, seed=2)
+    both = together(one, other)
+    assert len(both) == 7
+    np.testing.assert_array_equal(both.features[5:], other.features)
+    np.testing.assert_array_equal(both.boxes[:5], one.boxes)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from extract.folder import main as pack
+from extract.tables import REGION_COUNTS, write_table
+from vilbert.predict import MARK, draw_boxes, extract, left_out, main
+
+
+def test_an_image_that_is_left_out_is_named_with_its_reason(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name in ("a", "c"):
+        Image.new("RGB", (23, 29)).save(tmp_path / f"images/{name}.jpg")
+    (tmp_path / "images/b.jpg").write_bytes(b"\xff\xd8\xff no image")
+    pack(tmp_path / "images", tmp_path / "images.tar", tmp_path / "images.parquet")
+    counts = [
+        {"key": "a", "num_regions": 5, "num_confident": 3},
+        {"key": "c", "num_regions": 0, "num_confident": 0, "reason": "no_proposals", "detail": "23 x 29"},
+    ]
+    write_table(tmp_path / "counts.parquet", counts, REGION_COUNTS)
+    assert left_out(tmp_path / "images.lmdb") == [
+        {"image": "b", "reason": "truncated_image"},
+        {"image": "c", "reason": "no_proposals"},
+    ]
+
+
+def test_boxes_are_drawn_into_the_image_as_it_is_looked_at(tmp_path):
+    """A camera that is held upright stores pixels that lie on their side."""
+    turned = Image.Exif()
+    turned[0x0112] = 8
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (41, 73)).save(tmp_path / "images/a.jpg", exif=turned)
+    Image.new("RGB", (41, 73)).save(tmp_path / "images/b.jpg")
+    rows = [
+        {"image": "a", "box": [50, 10, 70, 30]},
+        {"image": "b", "box": [5, 7, 30, 60]},
+        {"image": "c", "reason": "x"},
+    ]
+    draw_boxes(rows, tmp_path / "images", tmp_path / "drawn")
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png"]
+    for name, size, box in (("a", (73, 41), (50, 10, 71, 31)), ("b", (41, 73), (5, 7, 31, 61))):
+        with Image.open(tmp_path / f"drawn/{name}.png") as image:
+            is_marked = (np.asarray(image) == [int(MARK[place : place + 2], 16) for place in (1, 3, 5)]).all(-1)
+            assert image.size == size
+            assert Image.fromarray(is_marked).getbbox() == box
+
+
+@pytest.mark.parametrize(
+    ("images", "text", "message"),
+    [
+        ("images", "  ", "the text is empty, expected a question, a caption or an expression"),
+        ("x.lmdb", "a dog", "holds no pixels: give the folder of the images to draw boxes into"),
+    ],
+)
+def test_what_makes_no_sense_ends_before_anything_is_loaded(tmp_path, images, text, message):
+    with pytest.raises(ValueError, match=message):
+        main(tmp_path / "no model", tmp_path / images, text, pictures=tmp_path / "drawn")
+
+
+def test_a_folder_without_images_ends_in_one_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"^extract\.folder failed: no image in "):
+        extract(tmp_path, tmp_path / "weights", "{}", folder=tmp_path)
+
+
+def test_a_folder_needs_a_detector(tmp_path):
+    with pytest.raises(ValueError, match="give the detector's weights with --detector"):
+        extract(tmp_path, None, "{}", folder=tmp_path)
