@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
+
+from extract.tables import IMAGES, read_rows
 
 ROOT = Path(__file__).parents[2]
 REAL = (ROOT / "workflow/configs/conceptual_captions.yaml", ROOT / "tests/workflow/real.yaml")
@@ -57,10 +60,10 @@ def test_features_that_are_there_are_not_extracted(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_of_pictures_and_a_csv_plan_a_whole_run(tmp_path):
+def test_a_folder_of_pictures_and_a_csv_make_a_run(tmp_path):
     (tmp_path / "pictures").mkdir()
     for number in range(11):
-        (tmp_path / f"pictures/{number}.jpg").write_bytes(b"looked at by the job, not by the plan")
+        Image.new("RGB", (83, 97), (20 * number, 7, 7)).save(tmp_path / f"pictures/{number}.jpg")
     captions = "".join(f"{number}.jpg,picture {number}\n" for number in range(11))
     (tmp_path / "captions.csv").write_text(f"file,caption\n{captions}")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -69,11 +72,20 @@ def test_a_folder_of_pictures_and_a_csv_plan_a_whole_run(tmp_path):
     assert "train: 10 pictures, 10 captions" in printed
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")
     (_, command) = printed.splitlines()[-1].split("next: snakemake ")
-    plan = ["--snakefile", str(ROOT / "Snakefile"), "--dry-run", "--quiet", "rules", *command.split()]
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     printed = subprocess.check_output(
-        [sys.executable, "-m", "snakemake", *plan], text=True, stderr=subprocess.STDOUT, cwd=tmp_path, env=environment
+        [*snakemake, "--dry-run", "--quiet", "rules", *command.split()],
+        text=True,
+        stderr=subprocess.STDOUT,
+        cwd=tmp_path,
+        env=environment,
     )
     planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE))
+    import_validation = [*command.removesuffix("all").split(), "results/own/images/val/00000.tar"]
+    subprocess.run([*snakemake, "--cores", "1", *import_validation], check=True, cwd=tmp_path, env=environment)
+    (row,) = read_rows(tmp_path / "results/own/images/val/00000.parquet", IMAGES)
+    assert (row["key"], row["status"], row["width"], row["height"]) == ("val-00000000", "success", 83, 97)
+    assert row["caption"] == f"picture {row['url'].removesuffix('.jpg')}"
     wanted = {"import_folder": "2", "extract_regions": "2", "fetch_detector": "1", "pretrain": "1"}
     assert {name: planned.get(name) for name in wanted} == wanted
 
