@@ -189,12 +189,13 @@ def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], 
 
 
 def read_class_names(path: str | None, *, num_classes: int) -> tuple[str, ...]:
-    """The names of `num_classes` classes, background first; weights name none, so without a file they are numbers.
+    """The names of `num_classes` classes, background first. Weights name none; without a file they are called what
+    no caption says.
 
     Raises: OSError; ValueError if there are not as many names.
     """
     if path is None:
-        return ("background", *(str(index) for index in range(1, num_classes)))
+        return ("background", *(f"unnamed {index}" for index in range(1, num_classes)))
     names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     if len(names) != num_classes - 1 or not all(names):
         raise ValueError(

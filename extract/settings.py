@@ -155,7 +155,7 @@ class BottomUpSettings(Section):
     )
     class_names: str | None = Field(
         description="path of a text file, one name a line without the background, 'stop sign,stopsign' being one class "
-        "of two names; null: classes are called by their number, and no caption names any"
+        "of two names; null: classes are unnamed, and no caption is judged"
     )
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
     longer_side: PositiveInt = Field(description="pixels, at most, after that")
