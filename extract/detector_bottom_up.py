@@ -84,11 +84,12 @@ class BottomUpDetector:
             "backend": settings.backend,
             "sha256": sha256,
             "dtype": settings.dtype,
-            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names"}),
+            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names", "attribute_names"}),
         }
-        classes = read_class_names(settings.bottom_up.class_names, num_classes=len(network.cls_score.weight))
+        names = settings.bottom_up
+        classes = ("background", *read_names(names.class_names, count=len(network.cls_score.weight) - 1))
         head = network.attribute_head
-        attributes = () if head is None else tuple(str(number) for number in range(1, head.num_attributes + 1))
+        attributes = () if head is None else read_names(names.attribute_names, count=head.num_attributes)
         return cls(
             network, settings.bottom_up, classes=classes, attributes=attributes, identity=identity, device=device
         )
@@ -188,21 +189,20 @@ def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], 
     return {str(name): _tensor(array, source=f"{path}: {name}") for name, array in arrays.items()}, digest
 
 
-def read_class_names(path: str | None, *, num_classes: int) -> tuple[str, ...]:
-    """The names of `num_classes` classes, background first. Weights name none; without a file they are called what
-    no caption says.
+def read_names(path: str | None, *, count: int) -> tuple[str, ...]:
+    """Of classes or attributes. Weights name none; without a file they are called what no caption says.
 
-    Raises: OSError; ValueError if there are not as many names.
+    Raises: OSError; ValueError if there are not `count` names.
     """
     if path is None:
-        return ("background", *(f"unnamed {index}" for index in range(1, num_classes)))
-    names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    if len(names) != num_classes - 1 or not all(names):
+        return tuple(f"unnamed {number}" for number in range(1, count + 1))
+    names = tuple(line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    if len(names) != count or not all(names):
         raise ValueError(
-            f"{path} has {len(names)} lines, {names.count('')} of them empty, expected the names of the "
-            f"{num_classes - 1} classes of the weights, one a line, without the background"
+            f"{path} has {len(names)} lines, {names.count('')} of them empty, expected the {count} names of the "
+            "weights, one a line, without the background"
         )
-    return ("background", *names)
+    return names
 
 
 def _tensor(array: object, *, source: str) -> Tensor:

@@ -157,6 +157,7 @@ class BottomUpSettings(Section):
         description="path of a text file, one name a line without the background, 'stop sign,stopsign' being one class "
         "of two names; null: classes are unnamed, and no caption is judged"
     )
+    attribute_names: str | None = Field(description="the same for attributes; null: they are unnamed")
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
     longer_side: PositiveInt = Field(description="pixels, at most, after that")
     num_proposals: PositiveInt = Field(description="boxes of an image, at most, of which regions are selected")

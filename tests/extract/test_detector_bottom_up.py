@@ -32,7 +32,14 @@ DETECTRON2 = pytest.param(
 )
 BACKENDS = ["torchvision", DETECTRON2]
 BOTTOM_UP = BottomUpSettings(
-    url=None, sha256=None, class_names=None, shorter_side=160, longer_side=240, num_proposals=60, box_source="proposal"
+    url=None,
+    sha256=None,
+    class_names=None,
+    attribute_names=None,
+    shorter_side=160,
+    longer_side=240,
+    num_proposals=60,
+    box_source="proposal",
 )
 SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
 
@@ -112,7 +119,7 @@ def test_a_batch_of_any_size_gives_what_single_images_give(weights, height, widt
 
 
 def test_weights_without_attributes_tell_none(tmp_path, random_weights):
-    assert load(random_weights).attributes == tuple("1234567")
+    assert load(random_weights).attributes == tuple(f"unnamed {number}" for number in range(1, 8))
     parts = ("cls_embedding", "fc_attr", "attr_score")
     kept = {name: array for name, array in tiny_weights().items() if not any(part in name for part in parts)}
     detector = load(save_weights(tmp_path / "bare.pkl", kept))
@@ -251,7 +258,7 @@ def test_what_is_no_array_of_numbers_is_named(tmp_path, array, message):
         load(save_weights(tmp_path / "model.pkl", tiny_weights() | {name: array}))
 
 
-def test_classes_have_the_names_of_the_file_or_what_no_caption_says(random_weights, tmp_path):
+def test_classes_and_attributes_have_the_names_of_the_file_or_what_no_caption_says(random_weights, tmp_path):
     unnamed = load(random_weights).classes
     assert len(set(unnamed)) == 12
     assert not ClassNames(unnamed, word_counts={}).mentions("2 dogs and 11 cats, 1 of them in class 3")
@@ -260,6 +267,8 @@ def test_classes_have_the_names_of_the_file_or_what_no_caption_says(random_weigh
     path.write_text("\n".join(names) + "\n")
     named = load(random_weights, class_names=str(path))
     assert named.classes == ("background", *names)
+    path.write_text("red\nold\nwet\ntall\nblue\nthin\nwooden\n")
+    assert load(random_weights, attribute_names=str(path)).attributes[:3] == ("red", "old", "wet")
     assert named.identity == load(random_weights).identity
 
 
@@ -269,7 +278,7 @@ def test_classes_have_the_names_of_the_file_or_what_no_caption_says(random_weigh
 )
 def test_names_of_other_classes_are_refused(random_weights, tmp_path, names, found):
     (tmp_path / "names.txt").write_text(names)
-    with pytest.raises(ValueError, match=rf"names\.txt has {found} them empty, expected the names of the 11 classes"):
+    with pytest.raises(ValueError, match=rf"names\.txt has {found} them empty, expected the 11 names"):
         load(random_weights, class_names=str(tmp_path / "names.txt"))
 
 

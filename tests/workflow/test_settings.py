@@ -16,6 +16,7 @@ BOTTOM_UP = {
     "url": None,
     "sha256": None,
     "class_names": None,
+    "attribute_names": None,
     "shorter_side": 600,
     "longer_side": 1000,
     "num_proposals": 300,
