@@ -112,3 +112,16 @@ def test_given_boxes_have_the_features_and_classes_of_the_same_proposals(weights
         torch.testing.assert_close(other.boxes, one.boxes[order])
         torch.testing.assert_close(other.features, one.features[order], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(other.class_probs, one.class_probs[order], atol=1e-5, rtol=1e-4)
+
+
+def test_every_image_may_bring_another_number_of_boxes_and_none_too(weights):
+    detector = load(weights)
+    boxes = [torch.tensor([[2.0, 3, 31, 43], [5, 7, 89, 67], [2, 3, 31, 43]]), torch.zeros(0, 4)]
+    some, none = detector.pool(images(2, 67, 89), boxes)
+    assert torch.equal(some.boxes, boxes[0])
+    torch.testing.assert_close(some.features[0], some.features[2])
+    assert not torch.allclose(some.features[0], some.features[1])
+    assert (none.boxes.shape, none.class_probs.shape, none.features.shape) == ((0, 4), (0, 5), (0, 17))
+    assert [len(of_image.boxes) for of_image in detector.pool(images(2, 67, 89), [boxes[1]] * 2)] == [0, 0]
+    with pytest.raises(ValueError, match="1 sets of boxes for 2 images"):
+        detector.pool(images(2, 67, 89), boxes[:1])
