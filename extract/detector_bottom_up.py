@@ -5,6 +5,7 @@ B images of one size, P boxes of an image, C classes (background first), D featu
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -22,6 +23,7 @@ from extract.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
 
 PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
+NUM_RESIZERS = 8  # threads, one an image of a batch, so that a GPU waits for the slowest alone
 MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
 
 
@@ -66,6 +68,7 @@ class BottomUpDetector:
         self.device = device
         self.identity = identity
         self.autocasts = identity["dtype"] == "bfloat16"
+        self.resizers = ThreadPoolExecutor(NUM_RESIZERS)
 
     @classmethod
     def load(cls, path: Path, *, settings: DetectorSettings, device: torch.device) -> Self:
@@ -124,8 +127,8 @@ class BottomUpDetector:
         """The feature maps [B, c, h, w] and the height and width to which the images were resized."""
         height, width = resized_size(*_size(images), settings=self.settings)
         arrays = images.permute(0, 2, 3, 1).cpu().numpy()
-        resized = [Image.fromarray(array).resize((width, height), Image.Resampling.BILINEAR) for array in arrays]
-        pixels = torch.from_numpy(np.stack([np.asarray(one)[:, :, ::-1] for one in resized])).to(self.device)
+        resized = self.resizers.map(lambda array: _resized(array, (width, height)), arrays)
+        pixels = torch.from_numpy(np.stack(list(resized))).to(self.device)
         inputs = (pixels.float() - torch.tensor(PIXEL_MEAN, device=self.device)).permute(0, 3, 1, 2)
         with self._autocast():
             maps = self.network.backbone(inputs.contiguous(memory_format=torch.channels_last))
@@ -156,6 +159,11 @@ class BottomUpDetector:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocasts)
+
+
+def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels [H, W, 3] RGB at another width and height, blue first."""
+    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))[:, :, ::-1]
 
 
 def resized_size(height: int, width: int, *, settings: BottomUpSettings) -> tuple[int, int]:

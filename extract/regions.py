@@ -79,7 +79,10 @@ def extract_regions(
     num_classes_kept: int | None,
     num_images: int,
 ) -> list[dict]:
-    """Write the store of a tar; give one row of tables.REGION_COUNTS an image."""
+    """Write the store of a tar; give one row of tables.REGION_COUNTS an image.
+
+    Images are decoded before the detector and regions are chosen and written behind it, so that it waits for neither.
+    """
     rows: list[dict] = []
     writer = RegionStoreWriter(
         store,
@@ -94,10 +97,10 @@ def extract_regions(
     with writer, ThreadPoolExecutor(1) as writing, tqdm(total=num_images, desc="regions", unit="image") as bar:
         pending: Future | None = None
         for window in decoded_windows(tar, window_size=batch_size * BATCHES_A_WINDOW):
-            found = detect_window(window, detector=detector, batch_size=batch_size, selection=selection)
+            found = detect_window(window, detector=detector, batch_size=batch_size)
             if pending is not None:
                 pending.result()
-            pending = writing.submit(_put, writer, window, found, rows)
+            pending = writing.submit(_choose_and_put, writer, window, found, selection=selection, rows=rows)
             bar.update(len(window))
         if pending is not None:
             pending.result()
@@ -126,20 +129,17 @@ def decode(key: str, data: bytes) -> DecodedImage:
         return DecodedImage(key, None, decoding_detail(error))
 
 
-def detect_window(
-    window: list[DecodedImage], *, detector: Detector, batch_size: int, selection: SelectionSettings
-) -> dict[str, Regions]:
-    """Regions of the images by key. Only images of equal size share a batch: padding would change their features."""
+def detect_window(window: list[DecodedImage], *, detector: Detector, batch_size: int) -> dict[str, Proposals]:
+    """Proposals of the images by key. Only images of equal size share a batch: padding would change their features."""
     by_size: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = {}
     for image in window:
         if image.pixels is not None:
             by_size.setdefault(image.pixels.shape, []).append((image.key, image.pixels))
-    found = {}
-    for (height, width, _), images in by_size.items():
+    found: dict[str, Proposals] = {}
+    for images in by_size.values():
         for batch in in_parts(images, batch_size):
             batch_pixels = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
-            for (key, _), proposals in zip(batch, detector.detect(batch_pixels), strict=True):
-                found[key] = to_regions(proposals, image_size=(width, height), selection=selection)
+            found |= zip((key for key, _ in batch), detector.detect(batch_pixels), strict=True)
     return found
 
 
@@ -177,17 +177,26 @@ def in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield part
 
 
-def _put(writer: RegionStoreWriter, window: list[DecodedImage], found: dict[str, Regions], rows: list[dict]) -> None:
+def _choose_and_put(
+    writer: RegionStoreWriter,
+    window: list[DecodedImage],
+    found: dict[str, Proposals],
+    *,
+    selection: SelectionSettings,
+    rows: list[dict],
+) -> None:
     for image in window:
         row: dict = {"key": image.key, "num_regions": 0, "num_confident": 0}
-        regions = found.get(image.key)
-        if regions is None:
+        if image.pixels is None:
             row |= {"reason": "undecodable", "detail": image.error}
-        elif len(regions) == 0:
-            row |= {"reason": "no_proposals", "detail": f"{regions.image_size[0]} x {regions.image_size[1]}"}
         else:
-            writer.put(image.key, regions)
-            row |= {"num_regions": len(regions), "num_confident": regions.num_confident}
+            height, width, _ = image.pixels.shape
+            regions = to_regions(found.pop(image.key), image_size=(width, height), selection=selection)
+            if len(regions) == 0:
+                row |= {"reason": "no_proposals", "detail": f"{width} x {height}"}
+            else:
+                writer.put(image.key, regions)
+                row |= {"num_regions": len(regions), "num_confident": regions.num_confident}
         rows.append(row)
 
 
