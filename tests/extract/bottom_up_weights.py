@@ -1,4 +1,4 @@
-"""Tiny random weights of bottom-up attention's family, under detectron2's names."""
+"""Tiny random weights of bottom-up attention's family, under detectron2's names, and the settings to run them."""
 
 import pickle
 from collections.abc import Iterator
@@ -6,11 +6,29 @@ from pathlib import Path
 
 import numpy as np
 
+from extract.settings import BottomUpSettings, DetectorSettings
+
 STEM, WIDTH, HIDDEN, NUM_ANCHORS = 5, 2, 13, 12
 NUM_BLOCKS = {"backbone.res2": 3, "backbone.res3": 4, "backbone.res4": 6, "roi_heads.res5": 3}  # of a ResNet-50
 NUM_CLASSES, NUM_ATTRIBUTES, EMBEDDING, ATTRIBUTE_HIDDEN = 11, 7, 3, 17  # without the background and "none"
 FEATURE_SIZE = 32 * WIDTH
 HEADS = "roi_heads.box_predictor"
+SETTINGS = DetectorSettings(
+    backend="torchvision",
+    weights=None,
+    batch_size=3,
+    dtype="float32",
+    bottom_up=BottomUpSettings(
+        url=None,
+        sha256=None,
+        class_names=None,
+        attribute_names=None,
+        shorter_side=160,
+        longer_side=240,
+        num_proposals=60,
+        box_source="proposal",
+    ),
+)
 
 
 def tiny_weights(seed: int = 1) -> dict[str, np.ndarray]:

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bottom_up_weights import save_weights, tiny_weights
+from bottom_up_weights import SETTINGS, save_weights, tiny_weights
 
 from extract.bottom_up import BOXES_AT_ONCE
 from extract.detector import load_detector
 from extract.detector_bottom_up import resized_size
 from extract.relatedness import ClassNames
-from extract.settings import BottomUpSettings, DetectorSettings
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared" / "data")).parent / "detector"
@@ -31,17 +30,6 @@ DETECTRON2 = pytest.param(
     ],
 )
 BACKENDS = ["torchvision", DETECTRON2]
-BOTTOM_UP = BottomUpSettings(
-    url=None,
-    sha256=None,
-    class_names=None,
-    attribute_names=None,
-    shorter_side=160,
-    longer_side=240,
-    num_proposals=60,
-    box_source="proposal",
-)
-SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
 
 
 @pytest.fixture
@@ -63,7 +51,7 @@ def random_weights(tmp_path):
 
 
 def load(path, *, backend="torchvision", dtype="float32", **changes):
-    bottom_up = BOTTOM_UP.model_copy(update=changes)
+    bottom_up = SETTINGS.bottom_up.model_copy(update=changes)
     settings = SETTINGS.model_copy(update={"backend": backend, "dtype": dtype, "bottom_up": bottom_up})
     return load_detector(path, settings=settings, device=torch.device("cpu"))
 
@@ -304,4 +292,4 @@ def test_a_missing_detectron2_is_named_with_its_remedy(weights):
     ("size", "expected"), [((203, 301), (160, 237)), ((480, 640), (160, 213)), ((10, 20000), (16, 240))]
 )
 def test_the_shorter_side_is_as_asked_for_unless_the_longer_would_be_too_long(size, expected):
-    assert resized_size(*size, settings=BOTTOM_UP) == expected
+    assert resized_size(*size, settings=SETTINGS.bottom_up) == expected

@@ -6,25 +6,14 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, save_weights, tiny_weights
+from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, SETTINGS, save_weights, tiny_weights
 from PIL import ExifTags, Image
 
 from extract.detector import Detector, load_detector
 from extract.regions import extract_regions
-from extract.settings import BottomUpSettings, DetectorSettings, SelectionSettings
+from extract.settings import SelectionSettings
 from extract.store import RegionStore
 
-BOTTOM_UP = BottomUpSettings(
-    url=None,
-    sha256=None,
-    class_names=None,
-    attribute_names=None,
-    shorter_side=160,
-    longer_side=240,
-    num_proposals=23,
-    box_source="proposal",
-)
-SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=BOTTOM_UP)
 SELECTION = SelectionSettings(threshold=0.2, min_regions=3, max_regions=7, nms_iou=0.3)
 NOISE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (97, 61, 3), np.uint8))
 PROPOSALS = "proposal_generator.rpn_head.anchor_deltas.bias"
@@ -64,7 +53,8 @@ def extract(folder, images: dict[str, bytes], *, weights=None, **changes) -> tup
 
 
 def load(folder, weights: dict[str, np.ndarray], **changes) -> Detector:
-    settings = SETTINGS.model_copy(update={"bottom_up": BOTTOM_UP.model_copy(update=changes)})
+    bottom_up = SETTINGS.bottom_up.model_copy(update={"num_proposals": 23, **changes})
+    settings = SETTINGS.model_copy(update={"bottom_up": bottom_up})
     return load_detector(save_weights(folder / "model.pkl", weights), settings=settings, device=torch.device("cpu"))
 
 
