@@ -67,13 +67,11 @@ def main(
         has_new_weights=has_new_weights,
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
-    stores = [path for path in (store, given) if path is not None]
     identity = {
         "task": str(task),
         "finetuning": {"seed": settings.seed, str(task): of_task.model_dump(mode="json")},
         "has_new_weights": has_new_weights,
-        "inputs": {str(path): read_manifest(path).sha256 for path in stores}
-        | {str(path): sha256_of(path) for path in [*data.files, model / "model.safetensors"]},
+        "inputs": digests([path for path in (store, given) if path], [*data.files, model / "model.safetensors"]),
     }
     evaluator = TaskEvaluator(data)
     trained, _ = train(
@@ -127,6 +125,11 @@ class TaskEvaluator:
             if split not in self.predictions:
                 self.predictions[split] = dataset.predict(model.eval())
             dataset.write(self.predictions[split], folder, split)
+
+
+def digests(stores: list[Path], files: list[Path]) -> dict[str, str]:
+    """What the inputs hold, by path."""
+    return {str(path): read_manifest(path).sha256 for path in stores} | {str(path): sha256_of(path) for path in files}
 
 
 def build_task_model(
