@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from extract.download import download_shard
+from extract.download.shard import download_shard
 from extract.settings import DownloadSettings
 from extract.tables import CAPTIONS, ROWS, write_table
 
@@ -36,7 +36,7 @@ def main() -> None:
         )
         write_table(folder / "captions.parquet", [{"key": key, "caption": "a scene"} for key in keys], CAPTIONS)
         cores = sorted(os.sched_getaffinity(0))
-        command = [sys.executable, "-m", "extract.site", str(site), "--port", str(PORT)]
+        command = [sys.executable, "-m", "extract.download.site", str(site), "--port", str(PORT)]
         server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             os.sched_setaffinity(server.pid, {cores[-1]})

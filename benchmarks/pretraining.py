@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F
 
-from extract.store import Regions, RegionStore, RegionStoreWriter
-from vilbert.configuration_vilbert import VilbertConfig
-from vilbert.inputs import Batch
-from vilbert.modeling_vilbert import VilbertForPreTraining
-from vilbert.pretraining_data import PretrainingDataset
-from vilbert.sampling import Draw, StepSampler
+from extract.regions.store import Regions, RegionStore, RegionStoreWriter
+from vilbert.batches.sampling import Draw, StepSampler
+from vilbert.batches.tokens import TokenTable, train_tokenizer
+from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.inputs import Batch
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.pretraining.data import PretrainingDataset
 from vilbert.settings import ObjectiveSettings
-from vilbert.tokens import TokenTable, train_tokenizer
 
 NUM_PAIRS, NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 2_048, 36, 2048, 1601
 MAX_TOKENS, VOCABULARY = 36, 30_522

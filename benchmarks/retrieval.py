@@ -10,9 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vilbert.configuration_vilbert import VilbertConfig
-from vilbert.modeling_tasks import VilbertForImageTextRetrieval
-from vilbert.retrieval_scoring import Image, score_pairs
+from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
+from vilbert.retrieval.scoring import Image, score_pairs
 
 PADDED_TOKENS, NUM_REGIONS = 30, 37
 SMALL = VilbertConfig(

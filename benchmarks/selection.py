@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from extract.selection import select_regions
+from extract.regions.selection import select_regions
 from extract.settings import SelectionSettings
 
 NUM_IMAGES, NUM_PROPOSALS, NUM_OBJECTS, NUM_CLASSES = 5, 300, 20, 1601

@@ -15,7 +15,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from extract.store import Regions, RegionStore, RegionStoreWriter
+from extract.regions.store import Regions, RegionStore, RegionStoreWriter
 
 NUM_RECORDS, NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 400, 36, 2048, 1601
 SECONDS = 3.0

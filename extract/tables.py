@@ -14,7 +14,7 @@ DETAIL = pa.field("detail", pa.string())  # the value that the rule objected to
 
 ROWS = pa.schema([KEY, ("url", pa.string()), ("caption", pa.string())])
 CAPTIONS = pa.schema([KEY, ("caption", pa.string()), REASON, DETAIL])
-# As img2dataset writes it, with error_message a code of extract/download_reason.py; then `image_key`, the first row of
+# As img2dataset writes it, with error_message a code of extract/reasons.py; then `image_key`, the first row of
 # the shard with the same url, under which the tar has the image (null: it has none), and the value behind the code.
 IMAGES = pa.schema(
     [

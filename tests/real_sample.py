@@ -37,7 +37,7 @@ from real_web import (
 from snakemake.utils import update_config
 from transformers import BertTokenizerFast
 
-from extract.store import RegionStore
+from extract.regions.store import RegionStore
 from workflow.settings import check
 
 ROOT = Path(__file__).parents[1]
@@ -69,8 +69,8 @@ def main(
         run([*workflow, "--report", str(folder / "report.html"), *configs, *targets])
     imported = folder / "results/real_sample/imported/five_images.lmdb"
     published = DATA / "bottom_up_features/five_images_36_boxes.tsv"
-    run(["python", "-m", "extract.import_features", "lxmert_tsv", str(published), str(imported)])
-    run(["python", "-m", "extract.inspect", str(imported)])
+    run(["python", "-m", "extract.published.import_features", "lxmert_tsv", str(published), str(imported)])
+    run(["python", "-m", "extract.regions.inspect", str(imported)])
     if importlib.util.find_spec("detectron2"):
         extract_by_detectron2(folder, overlay)
     else:
@@ -100,7 +100,7 @@ def extract_by_detectron2(folder: Path, overlay: Path) -> None:
     inputs = [results / "images/val/00000.tar", results / "images/val/00000.parquet", folder / "sample/detector.pkl"]
     options = ["--detector", settings.detector.model_copy(update={"backend": "detectron2"}).model_dump_json()]
     options += ["--selection", settings.json("selection"), "--store", settings.json("store")]
-    run(["python", "-m", "extract.regions", *map(str, inputs + outputs), *options])
+    run(["python", "-m", "extract.regions.extract", *map(str, inputs + outputs), *options])
     ours, theirs = RegionStore([results / "features/val/00000.lmdb"]), RegionStore(outputs[:1])
     apart = {
         name: max(float(abs(getattr(ours[key], name).astype(float) - getattr(theirs[key], name)).max()) for key in ours)
@@ -115,7 +115,7 @@ def extract_by_detectron2(folder: Path, overlay: Path) -> None:
 def served(site: Path) -> Iterator[str]:
     """The address of a server for the folder, while the block lasts."""
     with subprocess.Popen(
-        [sys.executable, "-m", "extract.site", str(site)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "extract.download.site", str(site)], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as server:
         try:
             assert server.stdout is not None

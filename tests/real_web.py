@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
 
-from extract.site import write_behaviours
-from extract.web_address import mirrored, parse_address
+from extract.download.site import write_behaviours
+from extract.download.web_address import mirrored, parse_address
 
 DATA = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[1] / "../shared/data")).absolute()
 CAPTION_LIST = DATA / "conceptual_captions/validation_first_8000.tsv"

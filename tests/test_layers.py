@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED_FROM_EXTRACT = {"extract.store", "extract.section", "extract.command"}
+ALLOWED_FROM_EXTRACT = {"extract.regions.store", "extract.section", "extract.command"}
 
 
 def imports_of(path: Path) -> set[str]:

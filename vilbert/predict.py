@@ -19,14 +19,14 @@ from PIL import Image, ImageDraw, ImageOps
 from transformers import AutoConfig, PreTrainedModel
 
 from extract.command import run
-from extract.store import RegionStore
-from vilbert.configuration_vilbert import VilbertConfig
-from vilbert.convert import MODELS
-from vilbert.model_directory import read_processor
-from vilbert.padding import pad_images
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.retrieval_scoring import Image as ScoredImage
-from vilbert.retrieval_scoring import score_pairs
+from extract.regions.store import RegionStore
+from vilbert.batches.padding import pad_images
+from vilbert.conversion.convert import MODELS
+from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.directory import read_processor
+from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.retrieval.scoring import Image as ScoredImage
+from vilbert.retrieval.scoring import score_pairs
 
 NUM_ANSWERS = 3
 MARK = "#e6194b"
@@ -89,8 +89,8 @@ def extract(images: Path, detector: Path | None, settings: str, *, folder: Path)
     options = ["--detector", settings, "--selection", json.dumps(SELECTION)]
     options += ["--store", json.dumps({"num_classes_kept": None})]
     for command in (
-        ["extract.folder", images, tar, table],
-        ["extract.regions", tar, table, detector, *outputs, *options],
+        ["extract.download.folder", images, tar, table],
+        ["extract.regions.extract", tar, table, detector, *outputs, *options],
     ):
         done = subprocess.run([sys.executable, "-m", *map(str, command)], stderr=subprocess.PIPE, text=True)
         if done.returncode:

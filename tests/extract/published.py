@@ -7,7 +7,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from extract.imported_regions import Expected
+from extract.published.regions import Expected
 
 NUM_CLASSES = 5
 FEATURE_SIZE = 7

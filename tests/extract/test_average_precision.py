@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from extract.average_precision import Boxes, average_precision
+from extract.detection.average_precision import Boxes, average_precision
 
 
 def boxes(*rows):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from bottom_up_weights import tiny_weights
 
-from extract.bottom_up import BottomUp
+from extract.detection.bottom_up import BottomUp
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared" / "data")).parent / "detector"

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from extract.caption_counts import main, read_repeats, read_word_counts
+from extract.captions.counts import main, read_repeats, read_word_counts
 from extract.tables import ROWS, write_table
 
 

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from extract.caption_csv import CsvRow, hold_out, main, missing_files, read_captions, write_captions
+from extract.captions.csv_lists import CsvRow, hold_out, main, missing_files, read_captions, write_captions
 
 
 def write(path, text: str, *, encoding: str = "utf-8"):

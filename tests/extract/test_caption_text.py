@@ -1,6 +1,6 @@
 import pytest
 
-from extract.caption_text import caption_words, normalise_caption, repair_caption
+from extract.captions.text import caption_words, normalise_caption, repair_caption
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.caption_csv import CsvRow, write_captions
-from extract.captioned_folder import import_folder, main
-from extract.captions import caption_rules, clean_row
-from extract.images import tar_images
+from extract.captions.csv_lists import CsvRow, write_captions
+from extract.captions.rules import caption_rules, clean_row
+from extract.download.captioned_folder import import_folder, main
+from extract.images.checks import tar_images
 from extract.settings import CaptionSettings, DownloadSettings, SourceSettings, SplitSettings
 from extract.tables import IMAGES, ROWS, read_rows
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from extract.caption_counts import REPEATED_CAPTIONS
-from extract.captions import caption_rules, clean_row, first_objection, main
-from extract.rows import read_line
+from extract.captions.counts import REPEATED_CAPTIONS
+from extract.captions.rows import read_line
+from extract.captions.rules import caption_rules, clean_row, first_objection, main
 from extract.settings import CaptionSettings
 from extract.tables import CAPTIONS, ROWS, read_rows, write_table
 

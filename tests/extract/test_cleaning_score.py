@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from extract.cleaning_score import main, score_cleaning
+from extract.cleaning.score import main, score_cleaning
 from extract.tables import PAIRS, write_table
 
 PLANTED = {"r0": "dead_url", "r1": "dead_url", "r2": "dead_url", "r3": "tiny_image", "r4": "wrong_caption"}

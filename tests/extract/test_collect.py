@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.collect import main
+from extract.cleaning.collect import main
 from extract.tables import PAIRS, read_rows, write_table
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from bottom_up_weights import SETTINGS, save_weights, tiny_weights
 
-from extract.bottom_up import BOXES_AT_ONCE
-from extract.detector import load_detector
-from extract.detector_bottom_up import resized_size
-from extract.relatedness import ClassNames
+from extract.cleaning.relatedness import ClassNames
+from extract.detection.bottom_up import BOXES_AT_ONCE
+from extract.detection.detector import load_detector
+from extract.detection.detector_bottom_up import resized_size
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared" / "data")).parent / "detector"

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.download import download_shard
+from extract.download.shard import download_shard
+from extract.download.site import write_behaviours
 from extract.settings import DownloadSettings
-from extract.site import write_behaviours
 from extract.tables import CAPTIONS, IMAGES, ROWS, read_rows, write_table
 
 HOST = "photos.example"
@@ -193,7 +193,7 @@ def test_a_killed_download_goes_on_and_leaves_the_same_bytes(tmp_path, download_
     write_behaviours(killed.site, slow)
     settings = killed.settings.model_copy(update={"connections_per_host": 1}).model_dump_json()
     options = ["--journal", killed.folder / "journal", "--settings", settings, "--site", killed.site]
-    command = [sys.executable, "-m", "extract.download", *killed.paths, *options]
+    command = [sys.executable, "-m", "extract.download.shard", *killed.paths, *options]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
     journal = killed.folder / "journal" / "images-whole"
     deadline = time.monotonic() + 30

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 from real_web import CAPTION_LIST, coco_photos, open_images_photos, photos_in_turn, plan_answers, write_site
 
-from extract.caption_counts import main as count_captions
-from extract.captions import main as clean_captions
-from extract.download import download_shard
-from extract.rows import main as cut_rows
+from extract.captions.counts import main as count_captions
+from extract.captions.rows import main as cut_rows
+from extract.captions.rules import main as clean_captions
+from extract.download.shard import download_shard
 from extract.settings import CaptionSettings, DownloadSettings, SourceSettings
 from extract.tables import IMAGES, read_rows
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.duplicates import main, nearest_leader
+from extract.images.duplicates import main, nearest_leader
 from extract.settings import DuplicateSettings
 from extract.tables import DUPLICATES, IMAGE_CHECKS, read_rows, write_table
 

@@ -3,8 +3,8 @@ import io
 import pytest
 from PIL import Image
 
-from extract.folder import main, pack_folder
-from extract.images import tar_images
+from extract.download.folder import main, pack_folder
+from extract.images.checks import tar_images
 from extract.tables import IMAGES, read_rows
 
 

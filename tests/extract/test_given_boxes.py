@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from extract.boxes import box_objection
-from extract.detector import Proposals
-from extract.given_boxes import BoxFormat, extract_given, read_boxes, read_coco_boxes, read_vcr_boxes
-from extract.store import RegionStore
+from extract.detection.boxes import box_objection
+from extract.detection.detector import Proposals
+from extract.regions.given_boxes import BoxFormat, extract_given, read_boxes, read_coco_boxes, read_vcr_boxes
+from extract.regions.store import RegionStore
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[3] / "shared/data")) / "coco"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.download_reason import DownloadFailure, DownloadReason
-from extract.image_file import prepare_image
+from extract.images.decoding import prepare_image
+from extract.reasons import DownloadFailure, DownloadReason
 
 LIMITS = {"max_pixels": 1_000_000, "max_side": None}
 

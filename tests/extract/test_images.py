@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.images import check_image, main
+from extract.images.checks import check_image, main
 from extract.settings import ImageSettings
 from extract.tables import IMAGE_CHECKS, IMAGES, read_rows, write_table
 

@@ -20,11 +20,11 @@ from published import (
     write_tsv,
 )
 
-from extract.drawing import Image, draw_regions
-from extract.import_features import import_features, main
-from extract.inspect import describe_record, describe_store
-from extract.published_features import FeatureFormat
-from extract.store import Regions, RegionStore
+from extract.published.formats import FeatureFormat
+from extract.published.import_features import import_features, main
+from extract.regions.drawing import Image, draw_regions
+from extract.regions.inspect import describe_record, describe_store
+from extract.regions.store import Regions, RegionStore
 from extract.tables import IMPORTED, read_rows
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "bottom_up_features"

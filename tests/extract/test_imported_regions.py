@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from published import EXPECTED, NUM_CLASSES, as_base64, make_row
 
-from extract.imported_regions import to_regions
-from extract.published_features import RowError
+from extract.published.formats import RowError
+from extract.published.regions import to_regions
 
 NAN, INF = float("nan"), float("inf")
 

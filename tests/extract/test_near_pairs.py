@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from extract.near_pairs import band_masks, near_pairs
+from extract.images.near_pairs import band_masks, near_pairs
 
 BITS = np.uint64(2) ** np.arange(64, dtype=np.uint64)
 

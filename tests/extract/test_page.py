@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from extract.page import last_evaluation, main
+from extract.report.page import last_evaluation, main
 
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.caption_counts import WORD_COUNTS
-from extract.pairs import main
-from extract.record import Regions
+from extract.captions.counts import WORD_COUNTS
+from extract.cleaning.pairs import main
+from extract.regions.record import Regions
+from extract.regions.store import RegionStoreWriter
 from extract.settings import RelatednessSettings
-from extract.store import RegionStoreWriter
 from extract.tables import (
     CAPTIONS,
     DUPLICATES,

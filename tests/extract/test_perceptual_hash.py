@@ -6,8 +6,8 @@ from PIL import Image, ImageEnhance
 
 from extract.drawn.picture import draw, jpeg_bytes
 from extract.drawn.scene import make_scene
-from extract.images import decode_grey
-from extract.perceptual_hash import hash_distance, perceptual_hash
+from extract.images.checks import decode_grey
+from extract.images.perceptual_hash import hash_distance, perceptual_hash
 
 
 def scene(number: int) -> Image.Image:

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from extract.published_file import fetch_published_file, main
+from extract.download.published_file import fetch_published_file, main
 
 
 def test_a_file_address_is_copied_and_its_digest_checked(tmp_path):

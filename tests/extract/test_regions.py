@@ -5,12 +5,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from extract.detector import Proposals
-from extract.drawing import draw_regions
-from extract.inspect import describe_record, describe_store, image_of
-from extract.regions import extract_regions
+from extract.detection.detector import Proposals
+from extract.regions.drawing import draw_regions
+from extract.regions.extract import extract_regions
+from extract.regions.inspect import describe_record, describe_store, image_of
+from extract.regions.store import RegionStore
 from extract.settings import SelectionSettings
-from extract.store import RegionStore
 
 SELECTION = SelectionSettings(threshold=0.2, min_regions=3, max_regions=5, nms_iou=0.3)
 

@@ -9,10 +9,10 @@ import torch
 from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, SETTINGS, save_weights, tiny_weights
 from PIL import ExifTags, Image
 
-from extract.detector import Detector, load_detector
-from extract.regions import extract_regions
+from extract.detection.detector import Detector, load_detector
+from extract.regions.extract import extract_regions
+from extract.regions.store import RegionStore
 from extract.settings import SelectionSettings
-from extract.store import RegionStore
 
 SELECTION = SelectionSettings(threshold=0.2, min_regions=3, max_regions=7, nms_iou=0.3)
 NOISE = Image.fromarray(np.random.default_rng(3).integers(0, 256, (97, 61, 3), np.uint8))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from extract.relatedness import LEAST_PROBABILITY, ClassNames, common_noun, relatedness
+from extract.cleaning.relatedness import LEAST_PROBABILITY, ClassNames, common_noun, relatedness
 
 CLASSES = ("background", "red circle", "blue square", "circle", "stop sign,stopsign", "man", "tennis player", "ladies")
 COUNTS = {"": 99, "red": 49, "circle": 24, "blue": 9, "square": 4}

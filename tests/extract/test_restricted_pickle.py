@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from extract.restricted_pickle import load_pickle
+from extract.detection.restricted_pickle import load_pickle
 
 # {"boxes": array([[1, 2]], float32)} as Python 2 and numpy 1 write it, protocol 2.
 OF_PYTHON_2 = (

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.rows import read_line, read_shard
+from extract.captions.rows import read_line, read_shard
 from extract.settings import SourceSettings, SplitSettings
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.selection import select_regions
+from extract.regions.selection import select_regions
 from extract.settings import SelectionSettings
 
 GOLDEN = Path(__file__).parent / "data" / "selection_golden.npz"

@@ -9,7 +9,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from extract.store import Regions, RegionStore, RegionStoreWriter
+from extract.regions.store import Regions, RegionStore, RegionStoreWriter
 
 CLASSES = ("background", "red circle", "blue square", "green star", "red star")
 

@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from extract.detector import load_detector
+from extract.detection.detector import load_detector
+from extract.detection.train import architecture_for, learning_rate_share, main, read_boxes
 from extract.settings import DetectorSettings, DetectorTrainingSettings
-from extract.train_detector import architecture_for, learning_rate_share, main, read_boxes
 
 DETECTOR = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)
 SIDE = 64

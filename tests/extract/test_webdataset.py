@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from extract.download.webdataset import import_tar, read_samples
 from extract.settings import DownloadSettings, SourceSettings
-from extract.webdataset import import_tar, read_samples
 
 SOURCE = SourceSettings(kind="webdataset", pictures=None, rows_per_shard=5, splits={})
 

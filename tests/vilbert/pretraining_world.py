@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extract.store import Regions, RegionStore, RegionStoreWriter
-from vilbert.pretraining_data import PretrainingDataset
+from extract.regions.store import Regions, RegionStore, RegionStoreWriter
+from vilbert.batches.tokens import TokenTable
+from vilbert.batches.tokens import main as write_tokens
+from vilbert.pretraining.data import PretrainingDataset
 from vilbert.settings import ModelSettings, ObjectiveSettings, PretrainingSettings, RuntimeSettings, TextSettings
-from vilbert.tokens import TokenTable
-from vilbert.tokens import main as write_tokens
 
 CLASSES = ("background", "circle", "square", "triangle", "ring", "bar", "cross")
 COLOURS = ("red", "blue", "green", "black", "white")
@@ -87,13 +87,13 @@ class World(NamedTuple):
     stores: list[Path]
 
     def command(self, out: Path, **changed: dict) -> list[str]:
-        """Arguments of `python -m vilbert.pretrain` with some settings changed."""
+        """Arguments of `python -m vilbert.pretraining.pretrain` with some settings changed."""
         sections = {"model": MODEL, "settings": PRETRAINING, "runtime": RUNTIME}
         outputs = [out / name for name in ("model", "metrics.jsonl", "curves.svg")]
         arguments = [self.tokens, self.tokenizer, *self.stores, *outputs, "--checkpoints", out / "checkpoints"]
         for name, section in sections.items():
             arguments += [f"--{name}", json.dumps(merged(section, changed.get(name, {})))]
-        return ["-m", "vilbert.pretrain", *map(str, arguments)]
+        return ["-m", "vilbert.pretraining.pretrain", *map(str, arguments)]
 
 
 def merged(tree: dict, changed: dict) -> dict:

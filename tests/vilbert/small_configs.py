@@ -1,6 +1,6 @@
 """Small models: every size another prime where the architecture lets it."""
 
-from vilbert.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
+from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
 
 
 def make_two_stream(**changed) -> VilbertConfig:

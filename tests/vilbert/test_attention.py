@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vilbert.layers import Attention, FeedForward
+from vilbert.model.layers import Attention, FeedForward
 
 
 def attention(config) -> Attention:

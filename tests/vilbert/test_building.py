@@ -3,9 +3,9 @@ import torch
 from pretraining_world import CLASSES, FEATURE_SIZE, model_settings
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining
 
-from vilbert.building import build_pretraining_model
-from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
-from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.pretraining.building import build_pretraining_model
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from vilbert.checkpoints import STAGING, checkpoints_in, claim, discard_staged, publish
+from vilbert.training.checkpoints import STAGING, checkpoints_in, claim, discard_staged, publish
 
 
 def stage(folder, step):

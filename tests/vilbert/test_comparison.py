@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from vilbert.comparison import compare, main
+from vilbert.training.comparison import compare, main
 
 
 def write(folder, name, *evaluations):

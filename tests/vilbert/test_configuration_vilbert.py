@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from vilbert.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
-from vilbert.modeling_single_stream import VilbertSingleStreamModel
-from vilbert.modeling_vilbert import VilbertModel
+from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
+from vilbert.model.modeling_single_stream import VilbertSingleStreamModel
+from vilbert.model.modeling_vilbert import VilbertModel
 
 LARGE = {
     "text_hidden_size": 1024,

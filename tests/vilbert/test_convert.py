@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForPreTraining
 
-from vilbert.convert import convert, folded, tasks_in
-from vilbert.model_directory import read_processor
-from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
-from vilbert.modeling_vilbert import VilbertForPreTraining
-from vilbert.tokens import train_tokenizer
+from vilbert.batches.tokens import train_tokenizer
+from vilbert.conversion.convert import convert, folded, tasks_in
+from vilbert.model.directory import read_processor
+from vilbert.model.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
 
 DATA = Path(__file__).parent / "data"
 
@@ -296,7 +296,13 @@ def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
     state, config = checkpoint("single_stream")
     save_file(state, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(config))
-    command = [sys.executable, "-m", "vilbert.convert", str(tmp_path / "model.safetensors"), str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "vilbert.conversion.convert",
+        str(tmp_path / "model.safetensors"),
+        str(tmp_path / "out"),
+    ]
     options = ["--config", str(tmp_path / "config.json"), "--task", "vqa"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

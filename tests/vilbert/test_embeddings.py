@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vilbert.embeddings import TextEmbeddings, VisualEmbeddings
+from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
 
 
 def test_embeddings_are_dropped_in_training_alone(two_stream_config):

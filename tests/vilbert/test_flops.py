@@ -4,9 +4,9 @@ import pytest
 import torch
 from pretraining_world import model_settings
 
-from vilbert.building import build_config
-from vilbert.configuration_vilbert import VilbertConfig
-from vilbert.flops import Work, training_flops
+from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.flops import Work, training_flops
+from vilbert.pretraining.building import build_config
 
 GIGA = 1e9
 

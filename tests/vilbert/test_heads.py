@@ -1,6 +1,6 @@
 import torch
 
-from vilbert.heads import AnswerHead
+from vilbert.model.heads import AnswerHead
 
 
 def test_the_paper_s_answer_head_drops_half(two_stream_config):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from vilbert.modeling_single_stream import VilbertSingleStreamModel
-from vilbert.modeling_vilbert import VilbertModel
+from vilbert.model.modeling_single_stream import VilbertSingleStreamModel
+from vilbert.model.modeling_vilbert import VilbertModel
 
 
 def model_of(config) -> torch.nn.Module:

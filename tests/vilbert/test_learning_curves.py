@@ -1,6 +1,6 @@
 import json
 
-from vilbert.learning_curves import curve, main
+from vilbert.training.learning_curves import curve, main
 
 LINES = [
     {"step": 5, "loss/alignment": 0.7, "samples_per_second": 11.0},

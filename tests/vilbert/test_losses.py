@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vilbert.losses import alignment_loss, masked_region_loss, masked_token_loss
+from vilbert.model.losses import alignment_loss, masked_region_loss, masked_token_loss
 
 
 @pytest.mark.parametrize("target", ["classes", "features", "contrastive"])

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from vilbert.masking import IGNORED, RegionMask, example_generator, mask_regions, mask_tokens, overlaps, write_visible
+from vilbert.batches.masking import (
+    IGNORED,
+    RegionMask,
+    example_generator,
+    mask_regions,
+    mask_tokens,
+    overlaps,
+    write_visible,
+)
 
 CLS, SEP, MASK = 2, 3, 4
 SPECIAL = frozenset({0, 1, CLS, SEP, MASK})

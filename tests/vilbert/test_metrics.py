@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vilbert.metrics import best_ranks, normalised_answer, retrieval_metrics, vqa_accuracy, without_punctuation
+from vilbert.tasks.metrics import best_ranks, normalised_answer, retrieval_metrics, vqa_accuracy, without_punctuation
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared/data")) / "vqa/golden_evaluator.json"

@@ -1,10 +1,10 @@
 import pytest
 from small_configs import make_two_stream
 
-from vilbert.model_directory import read_processor, write_model
-from vilbert.modeling_vilbert import VilbertForPreTraining
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.tokens import train_tokenizer
+from vilbert.batches.tokens import train_tokenizer
+from vilbert.model.directory import read_processor, write_model
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.processing_vilbert import VilbertProcessor
 
 
 def write(path):

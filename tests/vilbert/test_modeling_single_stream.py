@@ -2,9 +2,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForPreTraining
 
-from vilbert.configuration_vilbert import VilbertSingleStreamConfig
-from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining, VilbertSingleStreamModel
-from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.configuration_vilbert import VilbertSingleStreamConfig
+from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining, VilbertSingleStreamModel
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
 
 
 def test_both_architectures_give_the_same_fields_and_shapes(any_config, batch):

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForMultipleChoice, AutoModelForVisualQuestionAnswering
 
-from vilbert.convert import MODELS
+from vilbert.conversion.convert import MODELS
 
 
 def model_of(task: str, config) -> torch.nn.Module:

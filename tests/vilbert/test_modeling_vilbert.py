@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import AutoModelForPreTraining
 
-from vilbert.configuration_vilbert import VilbertConfig
-from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vilbert.original_config import config_of, unread
+from vilbert.conversion.original_config import config_of, unread
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from extract.store import Regions
-from vilbert.padding import Tokens, pad_images, pad_texts, together
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.tokens import train_tokenizer
+from extract.regions.store import Regions
+from vilbert.batches.padding import Tokens, pad_images, pad_texts, together
+from vilbert.batches.tokens import train_tokenizer
+from vilbert.model.processing_vilbert import VilbertProcessor
 
 
 def regions(count: int, *, seed: int) -> Regions:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from vilbert.convert import MODELS, convert, translate
+from vilbert.conversion.convert import MODELS, convert, translate
 
 ROOT = Path(__file__).parents[2]
 OWN = Path(__file__).parent / "data"

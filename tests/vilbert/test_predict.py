@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.folder import main as pack
+from extract.download.folder import main as pack
 from extract.tables import REGION_COUNTS, write_table
 from vilbert.predict import MARK, draw_boxes, extract, left_out, main
 

@@ -17,9 +17,9 @@ from pretraining_world import CLASSES, FEATURE_SIZE, pretraining_settings
 from safetensors.torch import load_file
 from transformers import AutoProcessor
 
-from vilbert.checkpoints import checkpoints_in
-from vilbert.modeling_vilbert import VilbertForPreTraining
-from vilbert.trainer import read_metrics
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.training.checkpoints import checkpoints_in
+from vilbert.training.trainer import read_metrics
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LOSSES = ("loss/masked_token", "loss/masked_region", "loss/alignment")

@@ -3,11 +3,11 @@ import pytest
 import torch
 from pretraining_world import CLASSES, FEATURE_SIZE, make_dataset
 
-from extract.store import RegionStore
-from vilbert.masking import IGNORED
-from vilbert.pretraining_data import demand_features
-from vilbert.sampling import Draw
-from vilbert.tokens import TokenTable
+from extract.regions.store import RegionStore
+from vilbert.batches.masking import IGNORED
+from vilbert.batches.sampling import Draw
+from vilbert.batches.tokens import TokenTable
+from vilbert.pretraining.data import demand_features
 
 DRAWS = [Draw(epoch=0, example=example) for example in range(93)]
 

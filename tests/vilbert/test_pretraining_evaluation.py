@@ -4,9 +4,10 @@ import torch
 from pretraining_world import CLASSES, make_dataset, model_settings
 from transformers import AutoTokenizer
 
-from vilbert.building import build_pretraining_model
-from vilbert.masking import IGNORED
-from vilbert.pretraining_evaluation import (
+from vilbert.batches.masking import IGNORED
+from vilbert.batches.sampling import Draw
+from vilbert.pretraining.building import build_pretraining_model
+from vilbert.pretraining.evaluation import (
     PretrainingEvaluator,
     alignment_scores,
     count_flops,
@@ -14,7 +15,6 @@ from vilbert.pretraining_evaluation import (
     one_pair_an_image,
     spread,
 )
-from vilbert.sampling import Draw
 
 INPUTS = ("input_ids", "token_type_ids", "attention_mask", "visual_features", "visual_boxes", "visual_attention_mask")
 
@@ -31,7 +31,7 @@ def test_losses_are_means_over_all_pairs_whatever_the_batches(world, model, monk
     evaluator = PretrainingEvaluator(dataset, num_pairs=13, num_retrieval_images=3)
     with torch.no_grad():
         at_once = evaluator.losses_and_accuracies(model)
-        monkeypatch.setattr("vilbert.pretraining_evaluation.BATCH_SIZE", 5)
+        monkeypatch.setattr("vilbert.pretraining.evaluation.BATCH_SIZE", 5)
         in_parts = evaluator.losses_and_accuracies(model)
         output = model(**dataset.collate(evaluator.pairs))
     assert in_parts == pytest.approx(at_once, rel=1e-5)

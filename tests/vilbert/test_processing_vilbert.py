@@ -6,9 +6,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoProcessor, BertTokenizer, PreTrainedTokenizerFast
 
-from extract.store import Regions
-from vilbert.modeling_vilbert import VilbertModel
-from vilbert.processing_vilbert import VilbertProcessor, encode_boxes
+from extract.regions.store import Regions
+from vilbert.model.modeling_vilbert import VilbertModel
+from vilbert.model.processing_vilbert import VilbertProcessor, encode_boxes
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "cube", "left", "of", "ball")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vilbert.retrieval_pictures import draw_retrieved, read_images
+from vilbert.pretraining.retrieval_pictures import draw_retrieved, read_images
 
 KEYS = ["val-0", "val-1", "val-2"]
 COLOURS = {"val-0": (200, 0, 0), "val-1": (0, 200, 0), "val-2": (0, 0, 200)}

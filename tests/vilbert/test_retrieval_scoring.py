@@ -2,13 +2,13 @@ import pytest
 import torch
 from small_configs import make_single_stream, make_two_stream
 
-from vilbert.modeling_single_stream import (
+from vilbert.model.modeling_single_stream import (
     VilbertSingleStreamForImageTextRetrieval,
     VilbertSingleStreamForPreTraining,
 )
-from vilbert.modeling_tasks import VilbertForImageTextRetrieval
-from vilbert.modeling_vilbert import VilbertForPreTraining
-from vilbert.retrieval_scoring import Image, of_one_length, score_pairs
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.retrieval.scoring import Image, of_one_length, score_pairs
 
 CONFIGS = {
     "as_published": make_two_stream(),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vilbert.sampling import StepSampler
+from vilbert.batches.sampling import StepSampler
 
 LENGTHS = np.random.default_rng(0).integers(3, 37, 1009)
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from vilbert.state_dicts import own_key, read_state_dict
+from vilbert.conversion.state_dicts import own_key, read_state_dict
 
 
 @pytest.mark.parametrize(

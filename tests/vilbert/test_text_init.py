@@ -2,9 +2,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel
 
-from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
-from vilbert.modeling_vilbert import VilbertForPreTraining, VilbertModel
-from vilbert.text_init import text_init
+from vilbert.conversion.text_init import text_init
+from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.model.modeling_vilbert import VilbertForPreTraining, VilbertModel
 
 
 def bert(tmp_path, bert_class, **changed):

@@ -3,8 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vilbert.batches.tokens import TokenTable, main, tokenize, train_tokenizer
 from vilbert.settings import TextSettings
-from vilbert.tokens import TokenTable, main, tokenize, train_tokenizer
 
 CAPTIONS = ["a red dog .", "Two dogs run", "a red ball"]
 

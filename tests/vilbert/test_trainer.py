@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
-from vilbert.modeling_tasks import VilbertTaskOutput
-from vilbert.modeling_vilbert import VilbertPreTrainingOutput
-from vilbert.trainer import MetricsFile, added, is_multiple, losses_of, read_metrics
+from vilbert.model.modeling_tasks import VilbertTaskOutput
+from vilbert.model.modeling_vilbert import VilbertPreTrainingOutput
+from vilbert.training.trainer import MetricsFile, added, is_multiple, losses_of, read_metrics
 
 
 class State:

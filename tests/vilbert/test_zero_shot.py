@@ -2,10 +2,10 @@ import pytest
 import torch
 from small_configs import make_single_stream, make_two_stream
 
-from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
-from vilbert.modeling_tasks import VilbertForQuestionAnswering
-from vilbert.modeling_vilbert import VilbertForPreTraining
-from vilbert.zero_shot import load
+from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.model.modeling_tasks import VilbertForQuestionAnswering
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.tasks.zero_shot import load
 
 
 @pytest.mark.parametrize("is_two_stream", [True, False])

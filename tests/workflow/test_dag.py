@@ -86,7 +86,7 @@ def test_no_row_is_lost(finished):
 
 
 def test_every_kept_pair_has_features(finished):
-    from extract.store import RegionStore
+    from extract.regions.store import RegionStore
 
     run = finished / "results/tiny"
     store = RegionStore(sorted((run / "features").glob("*/*.lmdb")))

@@ -8,7 +8,7 @@ import pytest
 from real_sample import WEIGHTS, main
 from real_web import CAPTION_LIST, plan_answers
 
-from extract.store import RegionStore
+from extract.regions.store import RegionStore
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,8 +9,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from extract.store import RegionStore
-from vilbert.padding import Tokens
+from extract.regions.store import RegionStore
+from vilbert.batches.padding import Tokens
 
 
 class Dropped(NamedTuple):

@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from extract.store import Regions, RegionStore
-from vilbert.inputs import Batch
-from vilbert.masking import overlaps
-from vilbert.padding import pad_images, pad_texts, together
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.sampling import Draw
+from extract.regions.store import Regions, RegionStore
+from vilbert.batches.masking import overlaps
+from vilbert.batches.padding import pad_images, pad_texts, together
+from vilbert.batches.sampling import Draw
+from vilbert.model.inputs import Batch
+from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.tasks.reading import Dropped, Reading, by_id, demand_fields, encode_texts, read_json
 
 HIT = 0.5  # intersection over union from which a region is what is meant

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from extract.store import RegionStore
-from vilbert.inputs import Batch
-from vilbert.masking import example_generator
-from vilbert.metrics import retrieval_metrics
-from vilbert.padding import Tokens, pad_images, pad_texts
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.retrieval_scoring import Image, score_pairs
-from vilbert.sampling import Draw
+from extract.regions.store import RegionStore
+from vilbert.batches.masking import example_generator
+from vilbert.batches.padding import Tokens, pad_images, pad_texts
+from vilbert.batches.sampling import Draw
+from vilbert.model.inputs import Batch
+from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.retrieval.scoring import Image, score_pairs
+from vilbert.tasks.metrics import retrieval_metrics
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
 
 NUM_NEIGHBOURS = 100

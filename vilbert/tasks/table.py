@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import nn
 
-from extract.store import RegionStore
-from vilbert.inputs import Batch
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.sampling import Draw
+from extract.regions.store import RegionStore
+from vilbert.batches.sampling import Draw
+from vilbert.model.inputs import Batch
+from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.settings import FinetuningSettings, VqaSplitSettings
 from vilbert.tasks.reading import Dropped, Reading, with_features
 from vilbert.tasks.refcoco import RefCocoDataset, read_expressions
@@ -22,7 +22,7 @@ from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, read_a
 
 
 class TaskName(StrEnum):
-    """By the keys of `vilbert.convert.MODELS`."""
+    """By the keys of `vilbert.conversion.convert.MODELS`."""
 
     VQA = "vqa"
     VCR = "vcr"

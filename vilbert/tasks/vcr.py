@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from extract.store import RegionStore
-from vilbert.inputs import Batch
-from vilbert.padding import Tokens, pad_images, pad_texts, together
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.sampling import Draw
+from extract.regions.store import RegionStore
+from vilbert.batches.padding import Tokens, pad_images, pad_texts, together
+from vilbert.batches.sampling import Draw
+from vilbert.model.inputs import Batch
+from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_lines
 
 Words = list[str | list[int]]  # a list is objects of the image, by their number

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from extract.store import RegionStore
-from vilbert.inputs import Batch
-from vilbert.metrics import normalised_answer, vqa_accuracy
-from vilbert.padding import pad_images, pad_texts
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.sampling import Draw
+from extract.regions.store import RegionStore
+from vilbert.batches.padding import pad_images, pad_texts
+from vilbert.batches.sampling import Draw
+from vilbert.model.inputs import Batch
+from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.tasks.metrics import normalised_answer, vqa_accuracy
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
 
 MIN_COUNT = 9  # times that an answer has to be the most frequent one of a question

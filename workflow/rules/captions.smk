@@ -20,7 +20,7 @@ rule count_captions:
         mem_mb=scaled(4000),
         runtime=scaled(30),
     shell:
-        "python -m extract.caption_counts {output} {input} > {log} 2>&1"
+        "python -m extract.captions.counts {output} {input} > {log} 2>&1"
 
 
 rule clean_captions:
@@ -42,4 +42,4 @@ rule clean_captions:
     params:
         settings=SETTINGS.json("captions"),
     shell:
-        "python -m extract.captions {input} {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.captions.rules {input} {output} --settings {params.settings:q} > {log} 2>&1"

@@ -39,7 +39,7 @@ rule compare_single_stream:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     shell:
-        "python -m vilbert.comparison {input} {output} > {log} 2>&1"
+        "python -m vilbert.training.comparison {input} {output} > {log} 2>&1"
 
 
 use rule finetune_task as finetune_variant with:
@@ -84,4 +84,4 @@ rule compare_pretraining:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     shell:
-        "python -m vilbert.comparison {input} {output} > {log} 2>&1"
+        "python -m vilbert.training.comparison {input} {output} > {log} 2>&1"

@@ -28,7 +28,7 @@ if SETTINGS.detector.weights is None:
             detector=SETTINGS.json("detector"),
             training=SETTINGS.json("detector_training"),
         shell:
-            "python -m extract.train_detector {input} {output} --detector {params.detector:q}"
+            "python -m extract.detection.train {input} {output} --detector {params.detector:q}"
             " --training {params.training:q} > {log} 2>&1"
 
 
@@ -49,4 +49,4 @@ if SETTINGS.detector.bottom_up is not None and SETTINGS.detector.bottom_up.url i
             url=SETTINGS.detector.bottom_up.url,
             digest=digest_option(SETTINGS.detector.bottom_up.sha256),
         shell:
-            "python -m extract.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"
+            "python -m extract.download.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

@@ -45,7 +45,7 @@ rule pack_task_images:
     params:
         folder=SETTINGS.finetuning.images or f"{RESULTS}/tasks/images",
     shell:
-        "python -m extract.folder {params.folder} {output} > {log} 2>&1"
+        "python -m extract.download.folder {params.folder} {output} > {log} 2>&1"
 
 
 use rule extract_regions as extract_task_regions with:
@@ -91,7 +91,7 @@ rule extract_given_boxes:
         names=lambda wildcards, input: SETTINGS.box_names(wildcards.boxes, input.annotations),
         detector=SETTINGS.json("detector"),
     shell:
-        "python -m extract.given_boxes {input.tar} {params.kind} {input.annotations}/{params.file:q} {input.model}"
+        "python -m extract.regions.given_boxes {input.tar} {params.kind} {input.annotations}/{params.file:q} {input.model}"
         " {output} {params.names} --detector {params.detector:q} > {log} 2>&1"
 
 
@@ -130,7 +130,7 @@ rule finetune_task:
         settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "python -m vilbert.launch {resources.gpu} vilbert.finetune"
+        "python -m vilbert.training.launch {resources.gpu} vilbert.tasks.finetune"
         " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
         " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
 
@@ -157,7 +157,7 @@ rule zero_shot_retrieval:
     params:
         settings=lambda wildcards: SETTINGS.finetuning_json("retrieval"),
     shell:
-        "python -m vilbert.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m vilbert.tasks.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule describe_finetuning:
@@ -174,4 +174,4 @@ rule describe_finetuning:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     shell:
-        "python -m vilbert.task_table {input} {output} > {log} 2>&1"
+        "python -m vilbert.tasks.results {input} {output} > {log} 2>&1"

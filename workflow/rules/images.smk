@@ -20,7 +20,7 @@ rule check_images:
     params:
         settings=SETTINGS.json("images"),
     shell:
-        "python -m extract.images {input} {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.images.checks {input} {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule find_duplicates:
@@ -45,4 +45,4 @@ rule find_duplicates:
     params:
         settings=SETTINGS.json("duplicates"),
     shell:
-        "python -m extract.duplicates {output} {input} --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.images.duplicates {output} {input} --settings {params.settings:q} > {log} 2>&1"

@@ -26,7 +26,7 @@ rule judge_pairs:
     params:
         settings=SETTINGS.json("relatedness"),
     shell:
-        "python -m extract.pairs {input} {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.cleaning.pairs {input} {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule collect_pairs:
@@ -47,4 +47,4 @@ rule collect_pairs:
         mem_mb=scaled(4000),
         runtime=scaled(30),
     shell:
-        "python -m extract.collect {output} {input} > {log} 2>&1"
+        "python -m extract.cleaning.collect {output} {input} > {log} 2>&1"

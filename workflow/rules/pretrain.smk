@@ -21,7 +21,7 @@ rule tokenize_captions:
     params:
         settings=SETTINGS.json("text"),
     shell:
-        "python -m vilbert.tokens {input} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
+        "python -m vilbert.batches.tokens {input} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule pretrain:
@@ -53,7 +53,7 @@ rule pretrain:
         settings=SETTINGS.json("pretraining"),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "python -m vilbert.launch {resources.gpu} vilbert.pretrain"
+        "python -m vilbert.training.launch {resources.gpu} vilbert.pretraining.pretrain"
         " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 
@@ -78,5 +78,5 @@ rule show_retrieval:
         tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
         settings=SETTINGS.json("pretraining"),
     shell:
-        "python -m vilbert.retrieval_pictures {input.model} {input.tokens} {input.stores} {output} {params.tars}"
+        "python -m vilbert.pretraining.retrieval_pictures {input.model} {input.tokens} {input.stores} {output} {params.tars}"
         " --settings {params.settings:q} > {log} 2>&1"

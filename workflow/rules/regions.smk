@@ -26,5 +26,5 @@ rule extract_regions:
         selection=SETTINGS.json("selection"),
         store=SETTINGS.json("store"),
     shell:
-        "python -m extract.regions {input} {output} --detector {params.detector:q}"
+        "python -m extract.regions.extract {input} {output} --detector {params.detector:q}"
         " --selection {params.selection:q} --store {params.store:q} > {log} 2>&1"

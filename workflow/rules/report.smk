@@ -47,7 +47,7 @@ rule describe_features:
         run=subpath(input.summary, parent=True),
         directory=subpath(output.stages, parent=True),
     shell:
-        "python -m extract.report {params.run} {params.directory} > {log} 2>&1"
+        "python -m extract.report.describe {params.run} {params.directory} > {log} 2>&1"
 
 
 rule make_page:
@@ -73,4 +73,4 @@ rule make_page:
             ]
         ),
     shell:
-        "python -m extract.page {output} --title {params.title:q} --parts {params.parts:q} > {log} 2>&1"
+        "python -m extract.report.page {output} --title {params.title:q} --parts {params.parts:q} > {log} 2>&1"

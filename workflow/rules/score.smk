@@ -19,4 +19,4 @@ rule score_cleaning:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     shell:
-        "python -m extract.cleaning_score {input} {output} > {log} 2>&1"
+        "python -m extract.cleaning.score {input} {output} > {log} 2>&1"

@@ -1,4 +1,4 @@
-# Your own pictures: a folder, and a csv of captions a split, as `python -m extract.caption_csv` writes them.
+# Your own pictures: a folder, and a csv of captions a split, as `python -m extract.captions.csv_lists` writes them.
 
 
 rule import_folder:
@@ -24,5 +24,5 @@ rule import_folder:
         source=SETTINGS.json("source"),
         images=SETTINGS.json("download"),
     shell:
-        "python -m extract.captioned_folder {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
+        "python -m extract.download.captioned_folder {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
         " --settings {params.source:q} --images {params.images:q} > {log} 2>&1"

@@ -19,7 +19,7 @@ rule cut_rows:
     params:
         settings=SETTINGS.json("source"),
     shell:
-        "python -m extract.rows {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
+        "python -m extract.captions.rows {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -48,5 +48,5 @@ rule download:
         journal=f"{RESULTS}/journals/{{split}}/{{shard}}",
         site=lambda wildcards, input: f"--site {input.site}" if input.site else "",
     shell:
-        "python -m extract.download {input.rows} {input.captions} {output} --journal {params.journal} {params.site}"
+        "python -m extract.download.shard {input.rows} {input.captions} {output} --journal {params.journal} {params.site}"
         " --settings {params.settings:q} > {log} 2>&1"

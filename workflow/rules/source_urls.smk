@@ -23,4 +23,4 @@ rule fetch_caption_list:
         url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,
         digest=lambda wildcards: digest_option(SETTINGS.source.splits[wildcards.split].sha256),
     shell:
-        "python -m extract.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"
+        "python -m extract.download.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

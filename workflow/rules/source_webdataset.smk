@@ -18,7 +18,7 @@ rule fetch_tar:
     params:
         url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url.format(shard=int(wildcards.shard)),
     shell:
-        "python -m extract.published_file {params.url:q} {output} > {log} 2>&1"
+        "python -m extract.download.published_file {params.url:q} {output} > {log} 2>&1"
 
 
 rule import_webdataset:
@@ -43,5 +43,5 @@ rule import_webdataset:
         source=SETTINGS.json("source"),
         images=SETTINGS.json("download"),
     shell:
-        "python -m extract.webdataset {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
+        "python -m extract.download.webdataset {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
         " --settings {params.source:q} --images {params.images:q} > {log} 2>&1"

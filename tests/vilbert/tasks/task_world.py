@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from extract.drawn.tasks import draw_tasks
+from extract.regions.store import Regions, RegionStore, RegionStoreWriter
 from extract.settings import WorldSettings
-from extract.store import Regions, RegionStore, RegionStoreWriter
-from vilbert.processing_vilbert import VilbertProcessor
-from vilbert.tokens import train_tokenizer
+from vilbert.batches.tokens import train_tokenizer
+from vilbert.model.processing_vilbert import VilbertProcessor
 
 CLASSES = ("background", "thing", "other")
 FEATURE_SIZE = 11

@@ -12,14 +12,14 @@ import torch
 import yaml
 from small_configs import make_single_stream, make_two_stream
 
-from vilbert.finetune import TaskEvaluator, build_task_model, demand_room, main
-from vilbert.modeling_single_stream import VilbertSingleStreamForPreTraining
-from vilbert.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
-from vilbert.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
 from vilbert.settings import FinetuningSettings, RuntimeSettings
+from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room, main
 from vilbert.tasks.table import TaskData, TaskName
-from vilbert.trainer import read_metrics
+from vilbert.training.trainer import read_metrics
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -71,7 +71,7 @@ def finetune(task: str, model: Path, drawn, out: Path, *options: object, **chang
         options = (*options, "--given", given)
     sections = ["--settings", json.dumps(settings(**changed)), "--runtime", json.dumps(runtime())]
     arguments = [task, model, detected, drawn.annotations, *outputs, "--checkpoints", out / "checkpoints", *sections]
-    return run("vilbert.finetune", *arguments, *options)
+    return run("vilbert.tasks.finetune", *arguments, *options)
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv"]
     store = drawn.detected._paths[0]
     done = run(
-        "vilbert.zero_shot", pretrained, store, drawn.annotations, *outputs, "--settings", json.dumps(settings())
+        "vilbert.tasks.zero_shot", pretrained, store, drawn.annotations, *outputs, "--settings", json.dumps(settings())
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads(outputs[0].read_text())

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from vilbert.masking import overlaps
-from vilbert.modeling_tasks import VilbertTaskOutput
-from vilbert.sampling import Draw
+from vilbert.batches.masking import overlaps
+from vilbert.batches.sampling import Draw
+from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.tasks.refcoco import RefCocoDataset, corners, read_expressions, read_refs
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))

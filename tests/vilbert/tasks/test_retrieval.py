@@ -8,8 +8,8 @@ import pytest
 import torch
 from small_configs import make_two_stream
 
-from vilbert.modeling_tasks import VilbertForImageTextRetrieval
-from vilbert.sampling import Draw
+from vilbert.batches.sampling import Draw
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.tasks.retrieval import RetrievalDataset, nearest_images, read_captions
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "coco/captions.json"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from small_configs import make_two_stream
 
-from vilbert.modeling_tasks import VilbertForMultipleChoice, VilbertTaskOutput
-from vilbert.sampling import Draw
+from vilbert.batches.sampling import Draw
+from vilbert.model.modeling_tasks import VilbertForMultipleChoice, VilbertTaskOutput
 from vilbert.tasks.vcr import FIELDS, LABELS, NAMES, VcrDataset, in_words, object_names, read_vcr
 
 REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "gd_vcr/first_500.jsonl"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vilbert.modeling_tasks import VilbertTaskOutput
-from vilbert.sampling import Draw
+from vilbert.batches.sampling import Draw
+from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.tasks.reading import with_features
 from vilbert.tasks.vqa import (
     Question,

@@ -1,0 +1,238 @@
+"""Bottom-up attention behind the seam: any weights of its family, the network from torchvision or detectron2.
+
+B images of one size, P boxes of an image, C classes (background first), D feature size.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import JsonValue
+from torch import Tensor, nn
+from torchvision.models.detection.transform import resize_boxes
+from torchvision.ops import clip_boxes_to_image
+
+from extract.detection.bottom_up import AttributeHead, BottomUp
+from extract.detection.detector import Proposals, check_given
+from extract.detection.restricted_pickle import DAMAGE, load_pickle
+from extract.settings import BottomUpSettings, DetectorSettings
+
+PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
+NUM_RESIZERS = 8  # threads, one an image of a batch, so that a GPU waits for the slowest alone
+MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
+
+
+class Network(Protocol):
+    """The parts of the Faster R-CNN, convolutions channels last; boxes are in pixels of the resized images."""
+
+    backbone: nn.Sequential
+    cls_score: nn.Linear  # background last
+    attribute_head: AttributeHead | None
+    feature_size: int
+
+    def to(self, device: torch.device) -> Self: ...
+
+    def fold_norms(self) -> None: ...
+
+    def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]: ...
+
+    def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...  # float32
+
+    def regress(self, boxes: Tensor, features: Tensor) -> Tensor: ...
+
+
+class BottomUpDetector:
+    """A detector of the family, ready to run."""
+
+    def __init__(
+        self,
+        network: Network,
+        settings: BottomUpSettings,
+        *,
+        classes: tuple[str, ...],
+        attributes: tuple[str, ...],
+        identity: dict[str, JsonValue],
+        device: torch.device,
+    ) -> None:
+        self.network = network.to(device)
+        self.settings = settings
+        self.box_source: Literal["proposal", "regressed", "repooled", "given"] = settings.box_source
+        self.feature_size = network.feature_size
+        self.classes = classes
+        self.attributes = attributes
+        self.device = device
+        self.identity = identity
+        self.autocasts = identity["dtype"] == "bfloat16"
+        self.resizers = ThreadPoolExecutor(NUM_RESIZERS)
+
+    @classmethod
+    def load(cls, path: Path, *, settings: DetectorSettings, device: torch.device) -> Self:
+        """Raises: ValueError if the file is damaged, has another sha256 or is of another architecture, or names of
+        classes do not fit it; OSError if these cannot be read; ImportError if detectron2 is asked for and not there.
+        """
+        assert settings.bottom_up is not None
+        weights, sha256 = read_weights(path, sha256=settings.bottom_up.sha256)
+        try:
+            network = _network(settings.backend, weights, num_proposals=settings.bottom_up.num_proposals)
+        except ValueError as error:
+            raise ValueError(f"{path} holds {error}") from error
+        if settings.dtype == "bfloat16":
+            network.fold_norms()
+        identity: dict[str, JsonValue] = {
+            "backend": settings.backend,
+            "sha256": sha256,
+            "dtype": settings.dtype,
+            **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names", "attribute_names"}),
+        }
+        names = settings.bottom_up
+        classes = ("background", *read_names(names.class_names, count=len(network.cls_score.weight) - 1))
+        head = network.attribute_head
+        attributes = () if head is None else read_names(names.attribute_names, count=head.num_attributes)
+        return cls(
+            network, settings.bottom_up, classes=classes, attributes=attributes, identity=identity, device=device
+        )
+
+    @torch.inference_mode()
+    def detect(self, images: Tensor) -> list[Proposals]:
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB."""
+        maps, resized = self._maps(images)
+        boxes = self.network.propose(maps, resized)
+        features, logits = self._read(maps, boxes)
+        if self.box_source != "proposal":
+            boxes = [
+                self._regressed(*of_image, resized)
+                for of_image in zip(boxes, _parts(features, boxes), _parts(logits, boxes), strict=True)
+            ]
+        if self.box_source == "repooled":
+            features, logits = self._read(maps, boxes)
+        return self._proposals([resize_boxes(one, resized, _size(images)) for one in boxes], features, logits)
+
+    @torch.inference_mode()
+    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
+        check_given(images, boxes)
+        maps, resized = self._maps(images)
+        given = [one.to(self.device, torch.float32) for one in boxes]
+        return self._proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The feature maps [B, c, h, w] and the height and width to which the images were resized."""
+        height, width = resized_size(*_size(images), settings=self.settings)
+        arrays = images.permute(0, 2, 3, 1).cpu().numpy()
+        resized = self.resizers.map(lambda array: _resized(array, (width, height)), arrays)
+        pixels = torch.from_numpy(np.stack(list(resized))).to(self.device)
+        inputs = (pixels.float() - torch.tensor(PIXEL_MEAN, device=self.device)).permute(0, 3, 1, 2)
+        with self._autocast():
+            maps = self.network.backbone(inputs.contiguous(memory_format=torch.channels_last))
+        return maps.float(), (height, width)
+
+    def _read(self, maps: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Features [all P, D] and logits [all P, C], background last."""
+        with self._autocast():
+            features = self.network.pool(maps, boxes)
+        return features, self.network.cls_score(features)
+
+    def _regressed(self, boxes: Tensor, features: Tensor, logits: Tensor, size: tuple[int, int]) -> Tensor:
+        """The boxes where the likeliest class would have them, within the image."""
+        likeliest = logits[:, :-1].argmax(dim=1)
+        per_class = self.network.regress(boxes, features)
+        return clip_boxes_to_image(per_class[torch.arange(len(boxes), device=boxes.device), likeliest], size)
+
+    def _proposals(self, boxes: list[Tensor], features: Tensor, logits: Tensor) -> list[Proposals]:
+        class_probs = logits.softmax(dim=1).roll(1, dims=1)  # the background comes first
+        attribute_probs: Sequence[Tensor | None] = [None] * len(boxes)
+        if (head := self.network.attribute_head) is not None:
+            attribute_probs = _parts(head(features, logits).softmax(dim=1)[:, :-1], boxes)  # without "none"
+        parts = zip(boxes, _parts(class_probs, boxes), _parts(features, boxes), attribute_probs, strict=True)
+        return [
+            Proposals(boxes=of_image, class_probs=probs, features=pooled, attribute_probs=attributes)
+            for of_image, probs, pooled, attributes in parts
+        ]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocasts)
+
+
+def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels [H, W, 3] RGB at another width and height, blue first."""
+    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))[:, :, ::-1]
+
+
+def resized_size(height: int, width: int, *, settings: BottomUpSettings) -> tuple[int, int]:
+    """Height and width with the shorter side as asked for, unless the longer one would be too long."""
+    scale = settings.shorter_side / min(height, width)
+    scale = min(scale, settings.longer_side / max(height, width))
+    return max(int(height * scale + 0.5), MIN_SIDE), max(int(width * scale + 0.5), MIN_SIDE)
+
+
+def read_weights(path: Path, *, sha256: str | None) -> tuple[dict[str, Tensor], str]:
+    """Tensors by detectron2's names, and the digest of the file.
+
+    Raises: ValueError if the digest is not `sha256`, or the file is no .pkl or .pth of tensors.
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and digest != sha256:
+        raise ValueError(f"{path} has the sha256 {digest}, expected {sha256}; delete it to fetch it again")
+    if path.suffix == ".pkl":
+        content = load_pickle(data, source=str(path))
+    elif path.suffix == ".pth":
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except DAMAGE as error:
+            raise ValueError(f"{path} is damaged or holds more than tensors") from error
+    else:
+        raise ValueError(f"{path} is of no known kind, expected .pkl or .pth")
+    arrays = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(arrays, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, expected tensors by name")
+    return {str(name): _tensor(array, source=f"{path}: {name}") for name, array in arrays.items()}, digest
+
+
+def read_names(path: str | None, *, count: int) -> tuple[str, ...]:
+    """Of classes or attributes. Weights name none; without a file they are called what no caption says.
+
+    Raises: OSError; ValueError if there are not `count` names.
+    """
+    if path is None:
+        return tuple(f"unnamed {number}" for number in range(1, count + 1))
+    names = tuple(line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    if len(names) != count or not all(names):
+        raise ValueError(
+            f"{path} has {len(names)} lines, {names.count('')} of them empty, expected the {count} names of the "
+            "weights, one a line, without the background"
+        )
+    return names
+
+
+def _tensor(array: object, *, source: str) -> Tensor:
+    if not isinstance(array, np.ndarray | Tensor):
+        raise ValueError(f"{source} is a {type(array).__name__}, expected an array of numbers")
+    try:
+        return torch.as_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source} is an array of {array.dtype}, expected numbers: {error}") from error
+
+
+def _network(backend: str, weights: dict[str, Tensor], *, num_proposals: int) -> Network:
+    if backend == "detectron2":
+        from extract.detection.bottom_up_detectron2 import Detectron2Network  # not everyone has detectron2
+
+        return Detectron2Network(weights, num_proposals=num_proposals)
+    return BottomUp.from_detectron2(weights, num_proposals=num_proposals)
+
+
+def _parts(rows: Tensor, boxes: list[Tensor]) -> tuple[Tensor, ...]:
+    return rows.split([len(of_image) for of_image in boxes])
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[2], images.shape[3]

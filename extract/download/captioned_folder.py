@@ -1,0 +1,101 @@
+"""A folder of pictures with a csv of captions by the same door as downloads.
+
+python -m extract.download.captioned_folder
+"""
+
+import tarfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from extract.captions.csv_lists import CsvRow, read_captions
+from extract.captions.rows import shard_range
+from extract.command import run
+from extract.download.shard_files import ShardTar, failure_columns, write_imported
+from extract.reasons import DownloadFailure, DownloadReason
+from extract.settings import DownloadSettings, SourceSettings
+from extract.tables import whole_file
+
+
+def main(
+    captions: Path,
+    pictures: Path,
+    rows: Path,
+    tar: Path,
+    table: Path,
+    stats: Path,
+    split: Annotated[str, typer.Option()],
+    shard: Annotated[int, typer.Option()],
+    settings: Annotated[SourceSettings, typer.Option(parser=SourceSettings.model_validate_json)],
+    images: Annotated[DownloadSettings, typer.Option(parser=DownloadSettings.model_validate_json)],
+) -> None:
+    """Take one shard's rows of CAPTIONS, and their files below PICTURES, as the rows and images of the shard."""
+    start_time = time.time()
+    image_rows = import_folder(captions, pictures, tar, split=split, shard=shard, settings=settings, images=images)
+    write_imported(rows, table, stats, image_rows, start_time=start_time)
+
+
+def import_folder(
+    captions: Path,
+    pictures: Path,
+    output: Path,
+    *,
+    split: str,
+    shard: int,
+    settings: SourceSettings,
+    images: DownloadSettings,
+) -> list[dict]:
+    """Write the tar of a shard and give its rows of the images table; of a longer csv, the first `num_rows` rows count.
+
+    Raises: ValueError if the csv is shorter than the settings say.
+    """
+    numbers = shard_range(settings, split=split, shard=shard)
+    listed = read_captions(captions)
+    if len(listed) < numbers.stop:
+        raise ValueError(
+            f"{captions} has {len(listed)} rows, but source.splits.{split}.num_rows is "
+            f"{settings.splits[split].num_rows}; make the lists anew with `python -m extract.captions.csv_lists`"
+        )
+    first_keys: dict[CsvRow, str] = {}
+    for number, listed_row in enumerate(listed):
+        first_keys.setdefault(listed_row, f"{split}-{number:08d}")
+    outcomes: dict[str, dict] = {}  # by file
+    image_rows = []
+    with whole_file(output) as partial_tar, tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as tar:
+        shard_tar = ShardTar(tar)
+        for number in tqdm(numbers, desc="captions", unit="row"):
+            file, caption = listed[number]
+            row = {"key": f"{split}-{number:08d}", "url": file, "caption": caption}
+            if failure := row_failure(row, first_key=first_keys[listed[number]]):
+                image_rows.append(row | failure_columns(failure))
+                continue
+            if file not in outcomes:
+                read = partial(read_picture, pictures / file)
+                outcomes[file] = shard_tar.take(row, read, max_pixels=images.max_pixels, max_side=images.max_side)
+            image_rows.append(row | outcomes[file])
+    return image_rows
+
+
+def row_failure(row: dict, *, first_key: str) -> DownloadFailure | None:
+    """Why the picture of a row is not looked for."""
+    if row["caption"] is None:
+        return DownloadFailure(DownloadReason.CAPTION_DROPPED, "too few or too many fields")
+    if row["key"] != first_key:
+        return DownloadFailure(DownloadReason.DUPLICATE_ROW, f"the same file and caption as {first_key}")
+    return None
+
+
+def read_picture(path: Path) -> bytes:
+    """Raises: DownloadFailure where there is no file, or one that may not be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DownloadFailure(DownloadReason.NO_FILE, f"{path}: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    run(main)

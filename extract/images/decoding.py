@@ -1,0 +1,126 @@
+"""The bytes of an image: looked at before they are decoded, decoded, and made smaller or upright where they must be."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from extract.reasons import DownloadFailure, DownloadReason
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
+QUALITY = 95  # of JPEGs that are written anew, as in img2dataset
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
+DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}  # grey with 16 bits a pixel
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image as it is stored: a JPEG, upright, RGB or grey. Sizes in pixels."""
+
+    data: bytes
+    width: int
+    height: int
+    original_width: int
+    original_height: int
+    exif: str | None  # JSON; null: none
+    sha256: str  # of the bytes as they came
+
+
+def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> ImageFile:
+    """Decode an image and hash it; a JPEG that needs nothing keeps its bytes.
+
+    Args:
+        max_pixels: width x height that the header may claim, so that a small file cannot fill the memory.
+        max_side: pixels; larger images are made smaller. Null: they stay as they are.
+    Raises: DownloadFailure for what is no image, or one that is too large or broken.
+    """
+    try:
+        with _opened(data) as image:
+            original_width, original_height = image.size
+            if original_width * original_height > max_pixels:
+                raise DownloadFailure(
+                    DownloadReason.TOO_MANY_PIXELS, f"{original_width} x {original_height}, at most {max_pixels}"
+                )
+            exif = _exif(image)
+            stored, width, height = _stored(image, data, exif=exif, max_side=max_side)
+    except DownloadFailure:
+        raise
+    except Exception as error:  # a decoder raises whatever a stranger's bytes make it trip over
+        raise _decoding_failure(error) from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    return ImageFile(stored, width, height, original_width, original_height, _exif_text(exif), sha256)
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """Upright, RGB or grey, over white where one could see through; of an animation, the first picture."""
+    upright = image if _exif(image) is None else ImageOps.exif_transpose(image)
+    return _without_transparency(upright)
+
+
+def _opened(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        cut = any(data.startswith(signature) for signature in SIGNATURES)
+        reason = DownloadReason.TRUNCATED_IMAGE if cut else DownloadReason.NOT_AN_IMAGE
+        raise DownloadFailure(reason, f"{len(data)} bytes, {data[:24]!r}") from error
+    except BOMBS as error:
+        raise DownloadFailure(DownloadReason.TOO_MANY_PIXELS, str(error)) from error
+
+
+def _stored(
+    image: Image.Image, data: bytes, *, exif: Image.Exif | None, max_side: int | None
+) -> tuple[bytes, int, int]:
+    """The bytes to store, and their width and height."""
+    is_upright = exif is None or exif.get(ExifTags.Base.Orientation, 1) == 1
+    is_small = max_side is None or max(image.size) <= max_side
+    is_plain = image.format in {"JPEG", "MPO"} and image.mode in {"RGB", "L"}
+    if is_upright and is_small and is_plain:
+        image.load()
+        return data, *image.size
+    if max_side is not None and not is_small:
+        image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+    flat = as_seen(image)
+    buffer = io.BytesIO()
+    flat.save(buffer, "JPEG", quality=QUALITY, exif=b"")
+    return buffer.getvalue(), *flat.size
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """RGB or grey, over white where one could see through."""
+    if image.mode in DEEP_MODES:  # Pillow would cut what is above 255, which is nearly all
+        return Image.fromarray((np.clip(np.asarray(image), 0, 65535) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image if image.mode == "L" else image.convert("RGB")
+
+
+def _exif(image: Image.Image) -> Image.Exif | None:
+    if "exif" not in image.info:
+        return None
+    try:
+        return image.getexif()
+    except Exception:  # a broken one is none, as in browsers
+        return None
+
+
+def _exif_text(exif: Image.Exif | None) -> str | None:
+    """The readable tags by name, as JSON."""
+    if not exif:
+        return None
+    texts = {
+        ExifTags.TAGS.get(tag, str(tag)): str(value) for tag, value in exif.items() if not isinstance(value, bytes)
+    }
+    return json.dumps(texts, sort_keys=True)
+
+
+def _decoding_failure(error: Exception) -> DownloadFailure:
+    is_cut = isinstance(error, OSError) and "truncated" in str(error).lower()
+    reason = DownloadReason.TRUNCATED_IMAGE if is_cut else DownloadReason.UNDECODABLE_IMAGE
+    return DownloadFailure(reason, f"{type(error).__name__}: {error}")

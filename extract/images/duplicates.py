@@ -1,0 +1,104 @@
+"""The same picture twice, across all shards and splits: python -m extract.images.duplicates."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import typer
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from extract.command import run
+from extract.images.near_pairs import near_pairs
+from extract.images.perceptual_hash import hash_distance
+from extract.settings import DuplicateSettings
+from extract.tables import DUPLICATES, whole_file
+
+
+def main(
+    output: Path,
+    checks: list[Path],
+    settings: Annotated[DuplicateSettings, typer.Option(parser=DuplicateSettings.model_validate_json)],
+):
+    """List the images that repeat one of an earlier row or an earlier table: name the evaluation splits first."""
+    duplicates = find_duplicates(read_images(checks), max_distance=settings.max_distance)
+    with whole_file(output) as partial:
+        pq.write_table(duplicates, partial, compression="zstd")
+
+
+def read_images(checks: list[Path]) -> pa.Table:
+    """key, sha256, perceptual_hash and source of the images that no image rule dropped, in order of priority.
+
+    Two images of one source (split and url) are one picture asked for twice, not duplicates. Between splits they are.
+    """
+    columns = ["key", "url", "sha256", "perceptual_hash"]
+    tables = [
+        pq.read_table(path, columns=columns, filters=pc.field("reason").is_null())
+        for path in tqdm(checks, desc="reading checks")
+    ]
+    table = pa.concat_tables(tables)
+    split = pc.replace_substring_regex(table["key"], r"-\d+$", "")
+    source = pc.binary_join_element_wise(split, pc.coalesce(table["url"], table["key"]), " ")
+    return table.select(["key", "sha256", "perceptual_hash"]).append_column("source", source)
+
+
+def find_duplicates(images: pa.Table, *, max_distance: int) -> pa.Table:
+    """tables.DUPLICATES: a row for each image that repeats an earlier one.
+
+    `duplicate_of` is an image that stays: of a chain of ever so slightly different images, the first that is near no
+    kept one stays, too.
+    """
+    hashes = images["perceptual_hash"].to_numpy()
+    source, sha256 = codes(images["source"]), codes(images["sha256"])
+    original = nearest_leader(hashes, max_distance=max_distance)
+    is_duplicate = source != source[original]
+    exact = sha256 != np.arange(len(sha256))  # an earlier image has the same bytes
+    dropped = np.flatnonzero(is_duplicate)
+    originals = original[dropped]
+    return pa.table(
+        {
+            "key": images["key"].take(dropped),
+            "duplicate_of": images["key"].take(originals),
+            "distance": hash_distance(hashes[dropped], hashes[originals]).astype(np.int32),
+            "reason": np.where(exact[dropped], "exact_duplicate", "near_duplicate"),
+        },
+        schema=DUPLICATES,
+    )
+
+
+def codes(values: pa.ChunkedArray) -> NDArray[np.intp]:
+    """[N] the index of the first row with the same value."""
+    _, first, code = np.unique(dictionary_codes(values), return_index=True, return_inverse=True)
+    return first[code]
+
+
+def dictionary_codes(values: pa.ChunkedArray) -> NDArray[np.int32]:
+    """[N] a number for each value, equal for equal values."""
+    return values.combine_chunks().dictionary_encode().indices.to_numpy()
+
+
+def nearest_leader(hashes: NDArray[np.uint64], *, max_distance: int) -> NDArray[np.intp]:
+    """[N] the image that each one repeats: itself, or the nearest, then earliest, of those that repeat none.
+
+    In order of priority each image either stays, as a leader, or is within `max_distance` of one.
+    """
+    unique, first, code = np.unique(hashes, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # unique hashes by their first image
+    pairs, distances = near_pairs(unique[order], max_distance=max_distance)
+    leader = np.arange(len(unique))
+    distance_to_leader: dict[int, int] = {}
+    for place in np.lexsort((pairs[:, 0], distances, pairs[:, 1])):
+        earlier, later = map(int, pairs[place])
+        if leader[earlier] == earlier and later not in distance_to_leader:
+            leader[later] = earlier
+            distance_to_leader[later] = int(distances[place])
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order][leader[rank[code]]]
+
+
+if __name__ == "__main__":
+    run(main)

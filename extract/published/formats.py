@@ -1,0 +1,165 @@
+"""Region features as others published them: which rows a source has, and the fields of one row, read in any order.
+
+Fields have the names of bottom-up attention's TSV whatever the format calls them; arrays come as base64 or numpy.
+"""
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from extract.detection.restricted_pickle import load_pickle
+from extract.regions.store import open_whole_lmdb
+
+SIZES = ("image_w", "image_h", "num_boxes")
+BOTTOM_UP_COLUMNS = ("image_id", *SIZES, "boxes", "features", "cls_prob")  # the last one is not always there
+LXMERT_COLUMNS = (
+    "image_id", "image_h", "image_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf", "num_boxes", "boxes",
+    "features",
+)  # fmt: skip
+KEY_LIST = b"keys"  # the record of an LMDB that lists the others
+DAMAGED_NPZ = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, NotImplementedError)
+
+
+class FeatureFormat(StrEnum):
+    """What is read."""
+
+    BOTTOM_UP_TSV = "bottom_up_tsv"  # of bottom-up attention, and of its fork for ViLBERT with cls_prob
+    LXMERT_TSV = "lxmert_tsv"
+    VILBERT_LMDB = "vilbert_lmdb"  # of vilbert_beta (base64) and of vilbert-multi-task (arrays)
+    MILVLG_NPZ = "milvlg_npz"  # of bottom-up-attention.pytorch, a file an image
+
+
+class RowError(Exception):
+    """A row that cannot be a record: which rule it breaks, and the value that the rule objects to."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Row(NamedTuple):
+    """Where an image's features stand."""
+
+    image_id: str
+    number: int  # in the order of the source, from 1
+    place: Any  # what the source finds it by
+
+
+class FeatureSource(Protocol):
+    """Features that lie somewhere."""
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, without their features."""
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        """Raises: RowError if the row is damaged."""
+
+
+def open_source(feature_format: FeatureFormat, path: Path) -> FeatureSource:
+    """Raises: FileNotFoundError or ValueError if nothing of this format is there."""
+    if not path.exists():
+        raise FileNotFoundError(f"no features at {path}")
+    match feature_format:
+        case FeatureFormat.BOTTOM_UP_TSV:
+            return TsvSource(path, BOTTOM_UP_COLUMNS, num_optional=1)
+        case FeatureFormat.LXMERT_TSV:
+            return TsvSource(path, LXMERT_COLUMNS, num_optional=0)
+        case FeatureFormat.VILBERT_LMDB:
+            return LmdbSource(path)
+        case FeatureFormat.MILVLG_NPZ:
+            return NpzSource(path)
+
+
+class TsvSource:
+    """A line an image, no header. Lines are split by hand: Python's csv gives up beyond 131,072 characters."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], *, num_optional: int) -> None:
+        self.path = path
+        self.columns = columns
+        self.widths = range(len(columns) - num_optional, len(columns) + 1)
+
+    def rows(self) -> Iterator[Row]:
+        offset = 0
+        size = self.path.stat().st_size
+        with self.path.open("rb") as file, tqdm(total=size, desc="lines", unit="B", unit_scale=True) as bar:
+            for number, line in enumerate(file, start=1):
+                yield Row(line.split(b"\t", 1)[0].decode(errors="replace").strip(), number, offset)
+                offset += len(line)
+                bar.update(len(line))
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        with self.path.open("rb") as file:
+            file.seek(row.place)
+            values = file.readline().decode(errors="replace").rstrip("\r\n").split("\t")
+        if len(values) not in self.widths:
+            raise RowError("wrong_columns", f"{len(values)}, expected {' or '.join(map(str, self.widths))}")
+        return dict(zip(self.columns, values, strict=False))
+
+
+class LmdbSource:
+    """A pickled dict an image, under its id."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment = open_whole_lmdb(path / "data.mdb" if path.is_dir() else path, remedy="copy it again")
+
+    def rows(self) -> Iterator[Row]:
+        with self.environment.begin() as transaction:
+            keys = (key for key in transaction.cursor().iternext(values=False) if key != KEY_LIST)
+            for number, key in enumerate(keys, start=1):
+                yield Row(key.decode(errors="replace"), number, key)
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        with self.environment.begin() as transaction:
+            return _dict_of(transaction.get(row.place, default=b""))
+
+
+class NpzSource:
+    """A file an image, called by its id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def rows(self) -> Iterator[Row]:
+        for number, path in enumerate(sorted(self.folder.rglob("*.npz")), start=1):
+            yield Row(os.fsencode(path.stem).decode(errors="replace"), number, path)
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        try:
+            with zipfile.ZipFile(row.place) as archive:
+                members = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+            info = _dict_of(_pickle_in(members.pop("info"))) if "info" in members else {}
+            arrays = {name: np.lib.format.read_array(io.BytesIO(data)) for name, data in members.items()}
+        except DAMAGED_NPZ as error:
+            raise RowError("damaged", f"{row.place.name}: {error}") from error
+        names = {"num_bbox": "num_boxes", "bbox": "boxes", "x": "features"}
+        return info | {names.get(name, name): array for name, array in arrays.items()}
+
+
+def _dict_of(data: bytes) -> dict[str, Any]:
+    """A pickled dict, or one that stands alone in an array, as numpy saves it."""
+    try:
+        content = load_pickle(data, source="the record")
+    except ValueError as error:
+        raise RowError("damaged", str(error)) from error
+    if isinstance(content, np.ndarray) and content.size == 1:
+        content = content.item()
+    if not isinstance(content, dict):
+        raise RowError("damaged", f"a {type(content).__name__}, expected a dict")
+    return content
+
+
+def _pickle_in(npy: bytes) -> bytes:
+    """What follows the header of an array of objects."""
+    stream = io.BytesIO(npy)
+    np.lib.format.read_magic(stream)
+    np.lib.format.read_array_header_1_0(stream)
+    return stream.read()

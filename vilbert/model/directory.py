@@ -1,0 +1,52 @@
+"""A trained model as a folder that says what it was made of."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+
+from vilbert.model.processing_vilbert import VilbertProcessor
+
+
+def write_model(
+    model: PreTrainedModel, processor: VilbertProcessor, output: Path, *, classes: Sequence[str], identity: dict
+) -> None:
+    """Model, processor, the detector's classes and the provenance; whole or not there.
+
+    Raises: OSError where the disk is full.
+    """
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model.save_pretrained(partial)
+        processor.save_pretrained(partial)
+        (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
+        (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
+        shutil.rmtree(output, ignore_errors=True)
+        partial.rename(output)
+    except SafetensorError as error:
+        raise OSError(f"{output} could not be written: {error}; make room and start the same command again") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_processor(path: Path) -> VilbertProcessor:
+    """The processor of a model directory.
+
+    Raises: FileNotFoundError if it has none, as converted checkpoints may.
+    """
+    if not (path / "processor_config.json").is_file():
+        raise FileNotFoundError(
+            f"{path} holds no processor; convert the checkpoint with --tokenizer, or save a VilbertProcessor there"
+        )
+    return VilbertProcessor.from_pretrained(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

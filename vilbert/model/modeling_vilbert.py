@@ -1,0 +1,328 @@
+"""ViLBERT: two transformer streams, text and image regions, joined by co-attention.
+
+Lu et al., NeurIPS 2019, https://arxiv.org/abs/1908.02265, section 3.1 and figure 3.
+
+Dimension key:
+    B: batch   T: text tokens   R: regions (the first is the whole image)   D: width of a stream
+    V: vocabulary   C: region classes   H: heads   N: masked tokens, or masked regions
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel, AutoModelForPreTraining, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from vilbert.model.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
+from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
+from vilbert.model.heads import PredictionHead
+from vilbert.model.inputs import checked_inputs, demand_shape
+from vilbert.model.layers import CoAttentionLayer, SelfAttentionLayer
+from vilbert.model.losses import alignment_loss, masked_region_loss, masked_token_loss
+
+IGNORED = -100  # label of what costs nothing, as in HF
+
+
+class VilbertAttentions(NamedTuple):
+    """Attention maps, one a layer; of the single stream, the four quarters of each map."""
+
+    text: tuple[Tensor, ...] = ()  # [B, H, T, T]
+    visual: tuple[Tensor, ...] = ()  # [B, H, R, R]
+    text_to_visual: tuple[Tensor, ...] = ()  # [B, H, T, R], each token's over the regions
+    visual_to_text: tuple[Tensor, ...] = ()  # [B, H, R, T], each region's over the tokens
+
+
+@dataclass
+class VilbertOutput(ModelOutput):
+    """What the streams end with."""
+
+    text_states: Tensor | None = None  # [B, T, D_text]; T + 1 with a task token
+    visual_states: Tensor | None = None  # [B, R, D_visual]
+    pooled_text: Tensor | None = None  # [B, D_co], of token 0
+    pooled_visual: Tensor | None = None  # [B, D_co], of region 0
+    attentions: VilbertAttentions | None = None
+
+
+@dataclass
+class VilbertPreTrainingOutput(ModelOutput):
+    """Logits of the three heads; the losses whose labels were given, by name and unweighted, and their sum."""
+
+    loss: Tensor | None = None
+    losses: dict[str, Tensor] | None = None  # masked_token, masked_region, alignment
+    token_logits: Tensor | None = None  # [B, T, V]; with labels [N, V], of the masked tokens in reading order
+    region_logits: Tensor | None = None  # [B, R, C]; with targets [N, C], of the masked regions in order
+    alignment_logits: Tensor | None = None  # [B, 2], index 1 = aligned
+    text_states: Tensor | None = None
+    visual_states: Tensor | None = None
+    pooled_text: Tensor | None = None
+    pooled_visual: Tensor | None = None
+    attentions: VilbertAttentions | None = None
+
+
+class VilbertPreTrainedModel(PreTrainedModel):
+    """Initialisation, loading and saving for every model here."""
+
+    config: Any  # HF knows it as PreTrainedConfig alone
+    config_class: type[PreTrainedConfig] = VilbertConfig
+    base_model_prefix = "vilbert"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _no_split_modules = ["SelfAttentionLayer", "CoAttentionLayer"]  # noqa: RUF012
+
+    def make_trunk(self) -> Any:
+        """The model that the heads stand on: VilbertModel, or what takes its place."""
+        return VilbertModel(self.config)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        trunk: Any = self.base_model
+        return trunk.text_embeddings.word
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        trunk: Any = self.base_model
+        trunk.text_embeddings.word = value
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights, the padding token's row too, as in the original; zero biases."""
+        if isinstance(module, nn.Linear | nn.Embedding):
+            init.normal_(module.weight, std=self.config.initializer_range)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            init.zeros_(module.bias)
+        if isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+        if isinstance(module, VisualEmbeddings) and module.segment is not None:
+            init.normal_(module.segment, std=self.config.initializer_range)
+
+
+class VilbertModel(VilbertPreTrainedModel):
+    """The two streams without heads."""
+
+    def __init__(self, config: VilbertConfig):
+        super().__init__(config)
+        c = config
+        self.text_embeddings = TextEmbeddings(c, num_task_tokens=c.num_task_tokens)
+        self.visual_embeddings = VisualEmbeddings(c, width=c.visual_hidden_size)
+        self.text_layers = nn.ModuleList(
+            SelfAttentionLayer(
+                c.text_hidden_size, c.text_num_heads, intermediate_width=c.text_intermediate_size, config=c
+            )
+            for _ in range(c.text_num_layers)
+        )
+        self.visual_layers = nn.ModuleList(
+            SelfAttentionLayer(
+                c.visual_hidden_size, c.visual_num_heads, intermediate_width=c.visual_intermediate_size, config=c
+            )
+            for _ in range(c.visual_num_layers)
+        )
+        self.co_layers = nn.ModuleList(CoAttentionLayer(c) for _ in c.text_co_layers)
+        self.text_pooler = nn.Linear(c.text_hidden_size, c.co_hidden_size)
+        self.visual_pooler = nn.Linear(c.visual_hidden_size, c.co_hidden_size)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        visual_features: Tensor,
+        visual_boxes: Tensor,
+        *,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        visual_attention_mask: Tensor | None = None,
+        task_ids: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> VilbertOutput:
+        """Run the streams; one text is joined with many images, or one image with many texts, where they first meet.
+
+        Args:
+            input_ids: [B, T]; token_type_ids, attention_mask: the same, 0 and 1 by default.
+            visual_features: [B, R, visual_feature_size], region 0 is the whole image.
+            visual_boxes: [B, R, 5], x1 y1 x2 y2 area as fractions of the image.
+            visual_attention_mask: [B, R], 1 by default.
+            task_ids: [B], for models with task tokens.
+            output_attentions: give the maps; without, attention takes PyTorch's fast path.
+        Raises: ValueError for shapes and values that do not fit.
+        """
+        inputs = checked_inputs(
+            self.config,
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            attention_mask=attention_mask,
+            visual_features=visual_features,
+            visual_boxes=visual_boxes,
+            visual_attention_mask=visual_attention_mask,
+        )
+        self._check_task_ids(task_ids, num_texts=len(input_ids))
+        text = self.text_embeddings(input_ids, inputs.token_type_ids, task_ids)
+        text_mask = inputs.text_mask if task_ids is None else F.pad(inputs.text_mask, (1, 0), value=True)
+        visual = self.visual_embeddings(visual_features, visual_boxes)
+        masks = text_mask[:, None, None], inputs.visual_mask[:, None, None]
+        text, visual, attentions = self._run_streams(text, visual, masks, output_attentions)
+        return VilbertOutput(
+            text_states=text,
+            visual_states=visual,
+            pooled_text=F.relu(self.text_pooler(text[:, 0])),
+            pooled_visual=F.relu(self.visual_pooler(visual[:, 0])),
+            attentions=attentions if output_attentions else None,
+        )
+
+    def fuse(self, output: VilbertOutput) -> Tensor:
+        """What the heads for a pair of image and text read: [B, D_co]."""
+        assert output.pooled_text is not None
+        assert output.pooled_visual is not None
+        if self.config.fusion == "mul":
+            return output.pooled_text * output.pooled_visual
+        return output.pooled_text + output.pooled_visual
+
+    def _run_streams(
+        self, text: Tensor, visual: Tensor, masks: tuple[Tensor, Tensor], output_attentions: bool
+    ) -> tuple[Tensor, Tensor, VilbertAttentions]:
+        """Layers and co-attention in the order of the configuration."""
+        text_mask, visual_mask = masks
+        maps: tuple[list[Any], ...] = ([], [], [], [])  # None where no maps are asked for
+
+        def run(layers: nn.ModuleList, states: Tensor, mask: Tensor, stream: int) -> Tensor:
+            for layer in layers:
+                states, attention_map = layer(states, mask, output_attentions)
+                maps[stream].append(attention_map)
+            return states
+
+        text_done = visual_done = 0
+        places = zip(self.config.text_co_layers, self.config.visual_co_layers, self.co_layers, strict=True)
+        for text_end, visual_end, co_layer in places:
+            text = run(self.text_layers[text_done:text_end], text, text_mask, 0)
+            visual = run(self.visual_layers[visual_done:visual_end], visual, visual_mask, 1)
+            text, visual = as_many(text, visual)
+            text, visual, over_visual, over_text = co_layer(text, visual, text_mask, visual_mask, output_attentions)
+            maps[2].append(over_visual)
+            maps[3].append(over_text)
+            text_done, visual_done = text_end, visual_end
+        text = run(self.text_layers[text_done:], text, text_mask, 0)
+        visual = run(self.visual_layers[visual_done:], visual, visual_mask, 1)
+        text, visual = as_many(text, visual)
+        return text, visual, VilbertAttentions(*(tuple(kind) for kind in maps))
+
+    def _check_task_ids(self, task_ids: Tensor | None, *, num_texts: int) -> None:
+        num_tasks = self.config.num_task_tokens
+        if (task_ids is not None) != (num_tasks > 0):
+            given = "not given" if task_ids is None else "given"
+            raise ValueError(f"task_ids are {given}, expected them only and always with num_task_tokens, {num_tasks}")
+        if task_ids is not None:
+            demand_shape("task_ids", task_ids, "[B]", (num_texts,))
+
+
+def as_many(text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+    """One text with many images, or one image with many texts, repeated to as many of both."""
+    num_pairs = max(len(text), len(visual))
+    return text.expand(num_pairs, -1, -1), visual.expand(num_pairs, -1, -1)
+
+
+class VilbertForPreTraining(VilbertPreTrainedModel):
+    """Masked tokens, masked regions and the alignment of caption and image."""
+
+    _tied_weights_keys = {"token_head.decoder.weight": "vilbert.text_embeddings.word.weight"}  # noqa: RUF012
+
+    def __init__(self, config: TextAndRegionsConfig):
+        super().__init__(config)
+        self.vilbert = self.make_trunk()
+        self.token_head = PredictionHead(config.text_hidden_size, config.vocab_size, config=config)
+        self.region_head = PredictionHead(config.visual_hidden_size, config.visual_target_size, config=config)
+        self.alignment_head = nn.Linear(config.co_hidden_size, 2)
+        self.dropout = nn.Dropout(config.dropout)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.token_head.decoder
+
+    def set_output_embeddings(self, value: nn.Linear) -> None:
+        self.token_head.decoder = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        visual_features: Tensor,
+        visual_boxes: Tensor,
+        *,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        visual_attention_mask: Tensor | None = None,
+        task_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        region_targets: Tensor | None = None,
+        region_target_mask: Tensor | None = None,
+        alignment_labels: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> VilbertPreTrainingOutput:
+        """Logits for every position, or, where labels are given, for the masked ones alone, and the losses.
+
+        Args:
+            labels: int64 [B, T], -100 where not masked.
+            region_target_mask: [B, R], 1 where masked.
+            region_targets: of the masked regions in reading order, class distributions [N, C], or [N,
+                visual_feature_size].
+            alignment_labels: int64 [B], 1 where the text belongs to the image.
+        Raises: ValueError for shapes and values that do not fit.
+        """
+        output = self.vilbert(
+            input_ids,
+            visual_features,
+            visual_boxes,
+            token_type_ids=token_type_ids,
+            attention_mask=attention_mask,
+            visual_attention_mask=visual_attention_mask,
+            task_ids=task_ids,
+            output_attentions=output_attentions,
+        )
+        self._check_labels(output, labels, region_targets, region_target_mask, alignment_labels)
+        text, regions = output.text_states, output.visual_states
+        if labels is not None:
+            text, labels = text[labels != IGNORED], labels[labels != IGNORED]
+        if region_targets is not None and region_target_mask is not None:
+            regions = regions[region_target_mask.bool()]
+            expected = (len(regions), self.config.visual_target_size)
+            demand_shape("region_targets", region_targets, "[N, C], N masked regions", expected)
+        token_logits, region_logits = self.token_head(text), self.region_head(regions)
+        alignment_logits = self.alignment_head(self.dropout(self.vilbert.fuse(output)))
+        losses = {}
+        if labels is not None:
+            losses["masked_token"] = masked_token_loss(token_logits, labels)
+        if region_targets is not None:
+            target = self.config.visual_target
+            losses["masked_region"] = masked_region_loss(region_logits, region_targets, target=target)
+        if alignment_labels is not None:
+            losses["alignment"] = alignment_loss(alignment_logits, alignment_labels)
+        return VilbertPreTrainingOutput(
+            **output,
+            loss=torch.stack(list(losses.values())).sum() if losses else None,
+            losses=losses or None,
+            token_logits=token_logits,
+            region_logits=region_logits,
+            alignment_logits=alignment_logits,
+        )
+
+    def _check_labels(
+        self,
+        output: VilbertOutput,
+        labels: Tensor | None,
+        region_targets: Tensor | None,
+        region_target_mask: Tensor | None,
+        alignment_labels: Tensor | None,
+    ) -> None:
+        assert output.text_states is not None
+        assert output.visual_states is not None
+        if labels is not None:
+            demand_shape("labels", labels, "that of the text states", tuple(output.text_states.shape[:2]))
+        if (region_targets is None) != (region_target_mask is None):
+            raise ValueError("region_targets and region_target_mask belong together, only one was given")
+        if region_targets is not None and region_target_mask is not None:
+            demand_shape("region_target_mask", region_target_mask, "[B, R]", tuple(output.visual_states.shape[:2]))
+        if alignment_labels is not None:
+            demand_shape("alignment_labels", alignment_labels, "[B]", (len(output.text_states),))
+
+
+AutoModel.register(VilbertConfig, VilbertModel)
+AutoModelForPreTraining.register(VilbertConfig, VilbertForPreTraining)

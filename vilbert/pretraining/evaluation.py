@@ -1,0 +1,113 @@
+"""How far pretraining has come: losses and accuracies on held-out pairs, and zero-shot retrieval among few images.
+
+Dimension key:
+    B: pairs   N: images, each with one caption
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vilbert.batches.masking import IGNORED
+from vilbert.batches.sampling import Draw
+from vilbert.model.configuration_vilbert import TextAndRegionsConfig
+from vilbert.model.flops import Work, training_flops
+from vilbert.model.inputs import Batch
+from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
+from vilbert.retrieval.scoring import Image, score_pairs
+from vilbert.training.trainer import added
+
+BATCH_SIZE = 128  # pairs
+
+
+def count_items(batch: Batch) -> Batch:
+    """Over how many items of a batch each loss is a mean."""
+    return {
+        "masked_token": (batch["labels"] != IGNORED).sum(),
+        "masked_region": batch["region_target_mask"].sum(),
+        "alignment": torch.tensor(len(batch["alignment_labels"]), device=batch["labels"].device),
+    }
+
+
+def count_flops(config: TextAndRegionsConfig, batch: Batch) -> Tensor:
+    """What a step of pretraining costs on a batch."""
+    items = count_items(batch)
+    work = Work(
+        num_tokens=batch["attention_mask"].sum(dim=1),
+        num_regions=batch["visual_attention_mask"].sum(dim=1),
+        num_masked_tokens=items["masked_token"],
+        num_masked_regions=items["masked_region"],
+    )
+    return training_flops(config, work)
+
+
+class PretrainingEvaluator:
+    """Metrics of a model on a fixed part of the validation pairs, masked and mismatched once for all.
+
+    Args:
+        num_retrieval_images: that each caption ranks; 0: retrieval is not measured.
+    """
+
+    def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
+        self.dataset = dataset
+        self.pairs = [dataset.example(Draw(epoch=0, example=example)) for example in spread(len(dataset), num_pairs)]
+        self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        metrics = self.losses_and_accuracies(model)
+        return metrics | self.zero_shot_retrieval(model) if self.retrieval else metrics
+
+    def losses_and_accuracies(self, model: nn.Module) -> dict[str, float]:
+        """Mean losses; share of the masked tokens, of the masked regions (the detector's best class; not where a
+        feature is asked for), and of the pairs that are right."""
+        losses: Batch = {}
+        hits: Batch = {}
+        totals: Batch = {}
+        for batch in self._batches(self.pairs, model):
+            output, counts = model(**batch), count_items(batch)
+            losses = added(losses, {name: output.losses[name] * count for name, count in counts.items()})
+            totals = added(totals, counts)
+            right = {
+                "masked_token": output.token_logits.argmax(-1) == batch["labels"][batch["labels"] != IGNORED],
+                "alignment": output.alignment_logits.argmax(-1) == batch["alignment_labels"],
+            }
+            if self.dataset.visual_target == "classes":
+                right["masked_region"] = output.region_logits.argmax(-1) == batch["region_targets"].argmax(-1)
+            hits = added(hits, {name: correct.sum() for name, correct in right.items()})
+        means = {f"loss/{name}": float(total / totals[name].clamp(min=1)) for name, total in losses.items()}
+        return means | {f"accuracy/{name}": float(total / totals[name].clamp(min=1)) for name, total in hits.items()}
+
+    def zero_shot_retrieval(self, model: nn.Module) -> dict[str, float]:
+        """Share of the captions whose own image is among the best 1, 5 and 10 of N, by the alignment head."""
+        scores = alignment_scores(model, self.dataset, self.retrieval)
+        ranks = (scores > scores.diagonal()[:, None]).sum(axis=1)
+        return {f"retrieval/recall_at_{limit}": float((ranks < limit).mean()) for limit in (1, 5, 10)}
+
+    def _batches(self, examples: Sequence[PretrainingExample], model: nn.Module) -> Iterator[Batch]:
+        device = next(model.parameters()).device
+        for start in range(0, len(examples), BATCH_SIZE):
+            batch = self.dataset.collate(examples[start : start + BATCH_SIZE])
+            yield {name: value.to(device) for name, value in batch.items()}
+
+
+def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Sequence[PretrainingExample]) -> np.ndarray:
+    """How well the caption of each of N pairs fits each of their images: float32 [N captions, N images]."""
+    alone = [dataset.collate([pair]) for pair in pairs]
+    captions = [batch["input_ids"][0] for batch in alone]
+    images = [Image(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
+    return score_pairs(model, captions, images).numpy()
+
+
+def spread(length: int, count: int) -> list[int]:
+    """`count` indices below `length`, evenly spread; all of them if there are fewer."""
+    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
+
+
+def one_pair_an_image(dataset: PretrainingDataset, num_images: int) -> list[int]:
+    """The first caption of each of the first images."""
+    first: dict[str, int] = {}
+    for index, image in enumerate(dataset.tokens.image_keys.to_pylist()):
+        first.setdefault(image, index)
+    return list(first.values())[:num_images]

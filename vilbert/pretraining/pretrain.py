@@ -1,0 +1,103 @@
+"""Pretraining as a command: python -m vilbert.pretraining.pretrain TOKENS TOKENIZER STORE... MODEL METRICS CURVES."""
+
+import functools
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from transformers import AutoTokenizer, set_seed
+
+from extract.command import run
+from extract.regions.store import RegionStore, read_manifest
+from vilbert.batches.tokens import TokenTable
+from vilbert.model.directory import sha256_of, write_model
+from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.pretraining.building import build_pretraining_model
+from vilbert.pretraining.data import PretrainingDataset
+from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, count_items
+from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings
+from vilbert.training.command import is_first_process
+from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
+from vilbert.training.training import train
+
+
+def main(
+    tokens: Path,
+    tokenizer: Path,
+    stores: list[Path],
+    model_output: Path,
+    metrics_output: Path,
+    curves_output: Path,
+    checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
+    model: Annotated[ModelSettings, typer.Option(parser=ModelSettings.model_validate_json)],
+    settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
+    runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
+) -> None:
+    """Pretrain on the pairs in TOKENS and the features in the STOREs; go on where an earlier run was killed.
+
+    What does not fit ends the command with what it is; the last good checkpoint stays.
+    """
+    set_seed(settings.seed)
+    words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
+    demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
+    pairs = {
+        split: PretrainingDataset(
+            TokenTable(tokens, split=split),
+            store,
+            words,
+            objective=settings.objective,
+            visual_target=model.visual_target,
+            seed=seed,
+        )
+        for split, seed in ((settings.train_split, settings.seed), (settings.validation_split, settings.seed + 1))
+    }
+    network = build_pretraining_model(model, words, num_classes=len(store.classes))
+    identity = {
+        "pretraining": settings.model_dump(mode="json"),
+        "model": model.model_dump(mode="json"),
+        "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
+    }
+    training, evaluation = pairs[settings.train_split], settings.evaluation
+    trained, metrics = train(
+        network,
+        training,
+        lengths=training.tokens.lengths(),
+        optimizer=settings.optimizer,
+        runtime=runtime,
+        seed=settings.seed,
+        checkpoints=checkpoints,
+        identity=identity,
+        loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
+        count_items=count_items,
+        count_flops=functools.partial(count_flops, network.config),
+        evaluator=PretrainingEvaluator(
+            pairs[settings.validation_split],
+            num_pairs=evaluation.num_pairs,
+            # scoring reaches into layers whose weights FSDP spreads
+            num_retrieval_images=0 if runtime.fsdp else evaluation.num_retrieval_images,
+        ),
+        evaluation_steps=evaluation.every_steps,
+    )
+    if is_first_process():
+        write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity)
+        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+        draw_learning_curves(metrics, curves_output)
+
+
+def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:
+    """Raises: ValueError if the features are of another width than the model takes, or have no classes to learn."""
+    if store.feature_size != width:
+        raise ValueError(
+            f"the stores hold features of {store.feature_size} numbers, model.visual_feature_size is {width}; "
+            f"set it to {store.feature_size}, or extract with another detector"
+        )
+    if needs_classes and not store.classes:
+        raise ValueError(
+            "the stores were imported without classes, model.visual_target is 'classes'; "
+            "set it to features or contrastive, or extract with a detector"
+        )
+
+
+if __name__ == "__main__":
+    run(main)

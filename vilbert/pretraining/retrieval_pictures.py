@@ -1,0 +1,113 @@
+"""What zero-shot retrieval finds, as a picture.
+
+python -m vilbert.pretraining.retrieval_pictures MODEL TOKENS STORE... OUTPUT
+"""
+
+import io
+import tarfile
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+from transformers import AutoModelForPreTraining
+
+import vilbert.model.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
+from extract.command import run
+from extract.regions.store import RegionStore
+from vilbert.batches.tokens import TokenTable
+from vilbert.model.directory import read_processor
+from vilbert.pretraining.data import PretrainingDataset
+from vilbert.pretraining.evaluation import alignment_scores, one_pair_an_image
+from vilbert.settings import PretrainingSettings
+
+NUM_QUERIES, NUM_SHOWN = 6, 5
+RIGHT = "#2e8b57"
+
+
+def main(
+    model: Path,
+    tokens: Path,
+    stores: list[Path],
+    output: Path,
+    tars: Annotated[list[Path], typer.Option("--tar", help="of the validation split's images; repeat it")],
+    settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
+) -> None:
+    """Draw the first captions of the validation split, each with the images that fit it best."""
+    trained = AutoModelForPreTraining.from_pretrained(model).eval()
+    tokenizer = read_processor(model).tokenizer
+    dataset = PretrainingDataset(
+        TokenTable(tokens, split=settings.validation_split),
+        RegionStore(stores),
+        tokenizer,
+        objective=settings.objective,
+        visual_target=trained.config.visual_target,
+        seed=settings.seed,
+    )
+    indices = one_pair_an_image(dataset, settings.evaluation.num_retrieval_images)
+    with torch.inference_mode():
+        scores = alignment_scores(trained, dataset, [dataset.whole_pair(index) for index in indices])
+    captions = [tokenizer.decode(dataset.tokens[index], skip_special_tokens=True) for index in indices[:NUM_QUERIES]]
+    draw_retrieved(scores, captions, [dataset.tokens.image_keys[index].as_py() for index in indices], tars, output)
+
+
+def draw_retrieved(
+    scores: np.ndarray, captions: Sequence[str], image_keys: Sequence[str], tars: Sequence[Path], output: Path
+) -> None:
+    """A row a caption: the best images from left to right, the caption's own in a frame.
+
+    Args:
+        scores: [N captions, N images], the pairs on the diagonal; the first captions are drawn.
+    """
+    order = np.argsort(-scores[: len(captions)], axis=1, kind="stable")
+    shown = order[:, :NUM_SHOWN].tolist()
+    num_shown = len(shown[0])
+    images = read_images(tars, {image_keys[place] for row in shown for place in row})
+    figure = Figure(figsize=(2.2 * (num_shown + 1), 2.2 * len(captions)), layout="constrained")
+    for row, caption in enumerate(captions):
+        rank = int(np.flatnonzero(order[row] == row)[0]) + 1
+        text = panel(figure, (len(captions), num_shown + 1, row * (num_shown + 1) + 1))
+        text.text(0, 0.5, f"{textwrap.fill(caption, 24)}\n\nits own image: {rank} of {len(image_keys)}", va="center")
+        for column, place in enumerate(shown[row]):
+            axes = panel(figure, (len(captions), num_shown + 1, row * (num_shown + 1) + column + 2))
+            image = images[image_keys[place]]
+            axes.imshow(image)
+            if place == row:
+                frame = Rectangle((-0.5, -0.5), image.width, image.height, fill=False, color=RIGHT, linewidth=5)
+                frame.set_clip_on(False)
+                axes.add_patch(frame)
+    figure.savefig(output, dpi=90)
+
+
+def read_images(tars: Sequence[Path], keys: set[str]) -> dict[str, Image.Image]:
+    """The images of these keys.
+
+    Raises: ValueError if the tars lack one.
+    """
+    images = {}
+    for path in tars:
+        with tarfile.open(path) as tar:
+            for member in tar:
+                key = member.name.removesuffix(".jpg")
+                if key in keys and (file := tar.extractfile(member)):
+                    images[key] = Image.open(io.BytesIO(file.read())).convert("RGB")
+    if missing := sorted(keys - images.keys()):
+        raise ValueError(f"image '{missing[0]}' is in none of {len(tars)} tars of the validation split")
+    return images
+
+
+def panel(figure: Figure, place: tuple[int, int, int]) -> Axes:
+    axes = figure.add_subplot(*place)
+    axes.axis("off")
+    return axes
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,171 @@
+"""A fine-tune as a command: python -m vilbert.tasks.finetune TASK MODEL STORE ANNOTATIONS OUTPUT..."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel, set_seed
+
+from extract.command import run
+from extract.regions.store import RegionStore, read_manifest
+from vilbert.conversion.convert import MODELS
+from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.directory import read_processor, sha256_of, write_model
+from vilbert.model.inputs import Batch
+from vilbert.settings import FinetuningSettings, RuntimeSettings
+from vilbert.tasks.reading import write_dropped
+from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
+from vilbert.tasks.vqa import demand_answers, demand_own_list
+from vilbert.training.command import is_first_process
+from vilbert.training.training import train
+
+UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
+
+
+def main(
+    task: TaskName,
+    model: Path,
+    store: Path,
+    annotations: Path,
+    model_output: Path,
+    metrics_output: Path,
+    dropped_output: Path,
+    predictions_output: Path,
+    checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
+    settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
+    runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
+    given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
+    has_new_weights: Annotated[bool, typer.Option("--new-weights", help="take the sizes of MODEL alone")] = False,
+) -> None:
+    """Fine-tune MODEL on a task; go on where an earlier run was killed.
+
+    OUT_PREDICTIONS is a folder of predictions for the held-out and the test splits. What does not fit ends the command
+    with what it is; the last good checkpoint stays.
+    """
+    if runtime.fsdp and task == TaskName.RETRIEVAL:
+        raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
+    set_seed(settings.seed)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    processor, detected = read_processor(model), RegionStore([store])
+    source = TaskSource(
+        annotations=annotations,
+        store=detected,
+        given=None if given is None else RegionStore([given]),
+        processor=processor,
+        settings=settings,
+        cache=checkpoints,
+    )
+    data, of_task = TASKS[task](source), getattr(settings.of(task), task)
+    network = build_task_model(
+        task,
+        model,
+        answers=data.answers,
+        are_answers_given=getattr(of_task, "answers", None) is not None,
+        has_new_weights=has_new_weights,
+    )
+    demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
+    identity = {
+        "task": str(task),
+        "finetuning": {"seed": settings.seed, str(task): of_task.model_dump(mode="json")},
+        "has_new_weights": has_new_weights,
+        "inputs": digests([path for path in (store, given) if path], [*data.files, model / "model.safetensors"]),
+    }
+    evaluator = TaskEvaluator(data)
+    trained, _ = train(
+        network,
+        data.training,  # type: ignore[arg-type]  # a Dataset
+        lengths=data.training.lengths,
+        optimizer=of_task.optimizer,
+        runtime=runtime,
+        seed=settings.seed,
+        checkpoints=checkpoints,
+        identity=identity,
+        loss_weights={"loss": 1},
+        count_items=count_examples,
+        count_flops=None,
+        evaluator=evaluator,
+        evaluation_steps=None,
+        has_unused_parameters=data.has_unused_parameters,
+    )
+    if is_first_process():
+        write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
+        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+        write_dropped(dropped_output, data.dropped)
+        evaluator.write(trained, predictions_output)
+
+
+class TaskEvaluator:
+    """The measures of every held-out split, as '{split}/{measure}'; keeps the predictions that they are of."""
+
+    def __init__(self, data: TaskData):
+        self.data = data
+        self.predictions: dict[str, Any] = {}
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        held_out = self.data.evaluation
+        self.predictions = {split: dataset.predict(model) for split, dataset in held_out.items()}
+        return {
+            f"{split}/{name}": value
+            for split, predictions in self.predictions.items()
+            for name, value in held_out[split].measure(predictions).items()
+        }
+
+    @torch.inference_mode()
+    def write(self, model: PreTrainedModel, folder: Path) -> None:
+        """A file for each held-out and test split, as the task's leaderboard takes it.
+
+        Args:
+            model: as it was measured last; asked again where a killed run had measured it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
+            if split not in self.predictions:
+                self.predictions[split] = dataset.predict(model.eval())
+            dataset.write(self.predictions[split], folder, split)
+
+
+def digests(stores: list[Path], files: list[Path]) -> dict[str, str]:
+    """What the inputs hold, by path."""
+    return {str(path): read_manifest(path).sha256 for path in stores} | {str(path): sha256_of(path) for path in files}
+
+
+def build_task_model(
+    task: TaskName, path: Path, *, answers: list[str] | None, are_answers_given: bool, has_new_weights: bool
+) -> PreTrainedModel:
+    """The task's model on the trunk of a model directory, with a new head unless the directory has this very one.
+
+    Args:
+        are_answers_given: by a file, not found in the annotations.
+    Raises: ValueError if the directory's head was, or may have been, trained on other answers.
+    """
+    config = AutoConfig.from_pretrained(path)
+    kind = MODELS[task.value][0 if isinstance(config, VilbertConfig) else 1]
+    if answers is not None:
+        has_head = kind.__name__ in (config.architectures or []) and not has_new_weights
+        if has_head and str(config.id2label[0]).startswith(UNNAMED):
+            demand_own_list(config.num_labels, answers, is_given=are_answers_given)
+        elif has_head:
+            demand_answers(config.id2label, answers)
+        config.id2label = dict(enumerate(answers))
+        config.label2id = {answer: index for index, answer in enumerate(answers)}
+    if has_new_weights:
+        return kind(config)
+    return kind.from_pretrained(path, config=config)
+
+
+def demand_room(max_tokens: int, *, num_positions: int) -> None:
+    """Raises: ValueError if texts may be longer than the model takes: one of them would end a training half-way."""
+    if max_tokens > num_positions:
+        raise ValueError(f"max_tokens is {max_tokens}, the model takes {num_positions} at most")
+
+
+def count_examples(batch: Batch) -> Batch:
+    """Over how many examples a batch's loss is a mean."""
+    return {"loss": torch.tensor(len(batch["labels"]), device=batch["labels"].device)}
+
+
+if __name__ == "__main__":
+    run(main)

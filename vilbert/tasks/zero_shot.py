@@ -1,0 +1,60 @@
+"""Retrieval by the pretrained alignment head, without training.
+
+python -m vilbert.tasks.zero_shot MODEL STORE ANNOTATIONS OUT_METRICS OUT_DROPPED
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from transformers import AutoModelForPreTraining, PreTrainedModel
+
+import vilbert.model.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
+from extract.command import run
+from extract.regions.store import RegionStore
+from vilbert.model.directory import read_processor
+from vilbert.settings import FinetuningSettings
+from vilbert.tasks.reading import write_dropped
+from vilbert.tasks.table import TaskSource, retrieval_splits
+
+
+def main(
+    model: Path,
+    store: Path,
+    annotations: Path,
+    metrics_output: Path,
+    dropped_output: Path,
+    settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
+) -> None:
+    """Rank all images of the validation split for each of its captions, and all captions for each image."""
+    source = TaskSource(
+        annotations=annotations,
+        store=RegionStore([store]),
+        given=None,
+        processor=read_processor(model),
+        settings=settings,
+        cache=metrics_output.parent,
+    )
+    of_task = settings.of("retrieval").retrieval
+    assert of_task is not None
+    (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
+    metrics = dataset.measure(dataset.predict(load(model)))
+    metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
+    write_dropped(dropped_output, dropped)
+
+
+def load(path: Path) -> PreTrainedModel:
+    """A model with a trained alignment head, on the GPU if there is one.
+
+    Raises: ValueError for a model without that head: a new one would rank by chance.
+    """
+    model, loading = AutoModelForPreTraining.from_pretrained(path, output_loading_info=True)
+    if any(name.startswith("alignment_head.") for name in loading["missing_keys"]):
+        raise ValueError(f"{path} holds no alignment head, expected a pretrained model, not one of another task")
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+if __name__ == "__main__":
+    run(main)

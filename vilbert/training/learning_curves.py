@@ -1,0 +1,63 @@
+"""Learning curves of a pretraining, also one that still runs.
+
+python -m vilbert.training.learning_curves METRICS OUTPUT
+"""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from extract.command import run
+from vilbert.training.trainer import read_metrics
+
+TRAINING, HELD_OUT = "#9aa5b1", "#2a6f97"
+OBJECTIVES = {"masked_token": "masked tokens", "masked_region": "masked regions", "alignment": "alignment"}
+LIMITS = (1, 5, 10)
+
+
+def main(metrics: Path, output: Path) -> None:
+    """Draw what a metrics.jsonl holds."""
+    draw_learning_curves(read_metrics(metrics), output)
+
+
+def draw_learning_curves(lines: list[dict], output: Path) -> None:
+    """Losses of the training and of the held-out pairs, accuracies, and zero-shot retrieval, over the steps."""
+    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    for column, (name, title) in enumerate(OBJECTIVES.items(), start=1):
+        axes = panel(figure, (2, 3, column), title=f"loss: {title}")
+        axes.plot(*curve(lines, f"loss/{name}"), color=TRAINING, label="training", linewidth=1)
+        axes.plot(*curve(lines, f"eval/loss/{name}"), color=HELD_OUT, label="held out", marker="o", markersize=3)
+        axes.legend(frameon=False, fontsize=8)
+    accuracies = panel(figure, (2, 3, 4), title="accuracy, held out")
+    for name, title in OBJECTIVES.items():
+        accuracies.plot(*curve(lines, f"eval/accuracy/{name}"), label=title, marker="o", markersize=3)
+    recalls = panel(figure, (2, 3, 5), title="zero-shot image retrieval, held out")
+    for limit in LIMITS:
+        recalls.plot(*curve(lines, f"eval/retrieval/recall_at_{limit}"), label=f"R@{limit}", marker="o", markersize=3)
+    for axes in (accuracies, recalls):
+        axes.set_ylim(0, 1)
+        axes.legend(frameon=False, fontsize=8)
+    rates = panel(figure, (2, 3, 6), title="pairs a second")
+    rates.plot(*curve(lines, "samples_per_second"), color=TRAINING, linewidth=1)
+    rates.set_ylim(bottom=0)
+    figure.savefig(output)
+
+
+def panel(figure: Figure, place: tuple[int, int, int], *, title: str) -> Axes:
+    axes = figure.add_subplot(*place)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel("step", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#eeeeee")
+    return axes
+
+
+def curve(lines: list[dict], name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one metric."""
+    points = [(line["step"], line[name]) for line in lines if name in line]
+    return [step for step, _ in points], [value for _, value in points]
+
+
+if __name__ == "__main__":
+    run(main)
