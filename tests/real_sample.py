@@ -25,9 +25,9 @@ import numpy as np
 import typer
 import yaml
 from PIL import Image
+from places import DETECTOR, REAL, ROOT
 from real_web import (
     CAPTION_LIST,
-    DATA,
     coco_photos,
     open_images_photos,
     photos_in_turn,
@@ -40,8 +40,7 @@ from transformers import BertTokenizerFast
 from extract.regions.store import RegionStore
 from workflow.settings import check
 
-ROOT = Path(__file__).parents[1]
-WEIGHTS = DATA.parent / "detector/golden_tiny_weights.npz"
+WEIGHTS = DETECTOR / "golden_tiny_weights.npz"
 CONFIG = ROOT / "workflow/configs/real_sample.yaml"
 NUM_VAL_PHOTOS = 7  # of COCO's 34
 NUM_VCR_QUESTIONS = {"train": 60, "val": 20}
@@ -68,7 +67,7 @@ def main(
         run([*workflow, *configs, *targets])
         run([*workflow, "--report", str(folder / "report.html"), *configs, *targets])
     imported = folder / "results/real_sample/imported/five_images.lmdb"
-    published = DATA / "bottom_up_features/five_images_36_boxes.tsv"
+    published = REAL / "bottom_up_features/five_images_36_boxes.tsv"
     run(["python", "-m", "extract.published.import_features", "lxmert_tsv", str(published), str(imported)])
     run(["python", "-m", "extract.regions.inspect", str(imported)])
     if importlib.util.find_spec("detectron2"):
@@ -135,7 +134,7 @@ def prepare(sample: Path, *, num_rows: int) -> dict[str, int]:
     write_vcr(sample, photos)
     for photo in photos:
         shutil.copy(photo, sample / "images")
-    BertTokenizerFast(str(DATA / "bert_vocab/vocab.txt")).save_pretrained(sample / "tokenizer")
+    BertTokenizerFast(str(REAL / "bert_vocab/vocab.txt")).save_pretrained(sample / "tokenizer")
     with np.load(WEIGHTS) as arrays:
         (sample / "detector.pkl").write_bytes(pickle.dumps({"model": dict(arrays), "__author__": "nobody"}, protocol=2))
     return num_of
@@ -161,7 +160,7 @@ def write_lists(sample: Path, shown: dict[str, list[Path]], *, num_rows: int) ->
     of_split = {"val": rows[: num_rows // 8], "train": rows[num_rows // 8 :]}
     others = open_images_photos()
     more_photos = {"val": others[: len(others) // 2], "train": others[len(others) // 2 :]}
-    content = json.loads((DATA / "coco/captions.json").read_text())
+    content = json.loads((REAL / "coco/captions.json").read_text())
     url_of = {image["id"]: image["coco_url"] for image in content["images"]}
     told, photo_of = {}, {}
     for split, photos in shown.items():
@@ -184,7 +183,7 @@ def write_lists(sample: Path, shown: dict[str, list[Path]], *, num_rows: int) ->
 def write_karpathy(path: Path, shown: dict[str, list[Path]]) -> None:
     """COCO's captions of COCO's photos."""
     captions: dict[str, list[str]] = {}
-    for row in json.loads((DATA / "coco/captions.json").read_text())["annotations"]:
+    for row in json.loads((REAL / "coco/captions.json").read_text())["annotations"]:
         captions.setdefault(f"{row['image_id']:012d}", []).append(row["caption"])
     images = [
         {
@@ -201,7 +200,7 @@ def write_karpathy(path: Path, shown: dict[str, list[Path]]) -> None:
 
 def write_refcoco(folder: Path, shown: dict[str, list[Path]]) -> None:
     """COCO's objects, called by real expressions for others."""
-    instances = json.loads((DATA / "coco/instances.json").read_text())
+    instances = json.loads((REAL / "coco/instances.json").read_text())
     write_json(folder / "instances.json", instances)
     said = cycle(row["sent"] for row in real_expressions() if row["sent"])
     splits = dict.fromkeys((photo.stem for photo in shown["train"]), "train")
@@ -230,15 +229,15 @@ def write_refcoco(folder: Path, shown: dict[str, list[Path]]) -> None:
 
 
 def real_expressions() -> list[dict]:
-    return json.loads((DATA / "refcoco/sample_expressions_testA.json").read_text())["predictions"]
+    return json.loads((REAL / "refcoco/sample_expressions_testA.json").read_text())["predictions"]
 
 
 def write_vqa(sample: Path, photos: Sequence[Path]) -> None:
     """Real questions and the real list of answers; what was answered is drawn, as the photos are."""
     rng = random.Random(1)
     folder = sample / "annotations/vqa"
-    content = json.loads((DATA / "vqa/v2_OpenEnded_mscoco_val2014_questions_slice.json").read_text())
-    answers = json.loads((DATA / "vqa/label2ans.json").read_text())
+    content = json.loads((REAL / "vqa/v2_OpenEnded_mscoco_val2014_questions_slice.json").read_text())
+    answers = json.loads((REAL / "vqa/label2ans.json").read_text())
     write_json(folder / "label2ans.json", answers)
     questions = content.pop("questions")
     for split, asked in {"train": questions[:NUM_VQA_TRAIN], "val": questions[NUM_VQA_TRAIN:]}.items():
@@ -269,11 +268,11 @@ def write_vcr(sample: Path, photos: Sequence[Path]) -> None:
     """Real questions about people; the photo and the boxes of its objects are COCO's."""
     folder = sample / "annotations/vcr"
     boxes_of: dict[str, list[list[float]]] = {}
-    for row in json.loads((DATA / "coco/instances.json").read_text())["annotations"]:
+    for row in json.loads((REAL / "coco/instances.json").read_text())["annotations"]:
         x, y, width, height = row["bbox"]
         boxes_of.setdefault(f"{row['image_id']:012d}", []).append([x, y, x + width, y + height, 1.0])
     with_boxes = [photo for photo in photos if photo.stem in boxes_of]
-    lines = iter((DATA / "gd_vcr/first_500.jsonl").read_text(encoding="utf-8").splitlines())
+    lines = iter((REAL / "gd_vcr/first_500.jsonl").read_text(encoding="utf-8").splitlines())
     photo_of: dict[str, Path] = {}
     turn = cycle(with_boxes)
     (folder / "metadata").mkdir(parents=True)

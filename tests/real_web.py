@@ -1,17 +1,17 @@
 """The real Conceptual Captions rows on a server on 127.0.0.1 that answers as their hosts did: none of them is asked."""
 
-import os
 import random
 import shutil
 from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
 
+from places import REAL
+
 from extract.download.site import write_behaviours
 from extract.download.web_address import mirrored, parse_address
 
-DATA = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[1] / "../shared/data")).absolute()
-CAPTION_LIST = DATA / "conceptual_captions/validation_first_8000.tsv"
+CAPTION_LIST = REAL / "conceptual_captions/validation_first_8000.tsv"
 # What 3.318 M urls answered in 2019, by the reason that we give; the rest were images.
 FAILURES = {
     "http_404": 64_048,
@@ -33,11 +33,11 @@ ANSWERS = {
 
 
 def coco_photos() -> list[Path]:
-    return sorted((DATA / "coco/images").glob("*.jpg"))
+    return sorted((REAL / "coco/images").glob("*.jpg"))
 
 
 def open_images_photos() -> list[Path]:
-    return sorted((DATA / "open_images").glob("*.jpg"))
+    return sorted((REAL / "open_images").glob("*.jpg"))
 
 
 def plan_answers(urls: Iterable[str]) -> dict[str, str]:

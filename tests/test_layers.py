@@ -5,8 +5,8 @@ import ast
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 ALLOWED_FROM_EXTRACT = {"extract.regions.store", "extract.section", "extract.command"}
 
 

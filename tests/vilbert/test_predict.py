@@ -58,7 +58,7 @@ def test_what_makes_no_sense_ends_before_anything_is_loaded(tmp_path, images, te
 
 
 def test_a_folder_without_images_ends_in_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match=r"^extract\.folder failed: no image in "):
+    with pytest.raises(ValueError, match=r"^extract\.download\.folder failed: no image in "):
         extract(tmp_path, tmp_path / "weights", "{}", folder=tmp_path)
 
 

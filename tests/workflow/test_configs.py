@@ -6,15 +6,14 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
+from places import ROOT
 
 from extract.tables import IMAGES, read_rows
 
-ROOT = Path(__file__).parents[2]
 REAL = (ROOT / "workflow/configs/conceptual_captions.yaml", ROOT / "tests/workflow/real.yaml")
 WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests/workflow/tiny.yaml"
 ALL_THAT_FOLLOWS_TOKENS = {"pretrain", "show_retrieval", "make_page", "all"}
 ALL_THAT_FOLLOWS_PAIRS = ALL_THAT_FOLLOWS_TOKENS | {

@@ -1,15 +1,15 @@
 import copy
 import os
 import stat
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 from workflow.paths import demand_paths, demand_writable
 from workflow.settings import check
 
-DEFAULT = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
 def settings_with(**detector):
@@ -51,7 +51,7 @@ def test_lists_and_pictures_of_ones_own_are_looked_for(tmp_path, monkeypatch):
 
 def test_weights_that_a_rule_fetches_need_not_be_there_yet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    overlay = yaml.safe_load((Path(__file__).parents[2] / "workflow/configs/conceptual_captions.yaml").read_text())
+    overlay = yaml.safe_load((ROOT / "workflow/configs/conceptual_captions.yaml").read_text())
     overlay["download"]["contact"] = "someone@library.example"
     demand_paths(check(overlay))
 

@@ -3,14 +3,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 from workflow.settings import Settings, check
 
-ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 BOTTOM_UP = {
     "url": None,

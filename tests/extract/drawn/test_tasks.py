@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from places import REAL
 
 from extract.drawn.scene import COLOURS, RELATIONS, SHAPES
 from extract.drawn.task_images import make_task_images
@@ -16,7 +17,6 @@ from .test_world import hashes, size_of
 from .truth import is_true, stands
 
 SPLITS = ("train", "val", "test")
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def tasks(tmp_path_factory, world_settings) -> Path:
 
 
 def real(name: str) -> Path:
-    if not (SHARED / name).exists():
-        pytest.skip(f"no real sample at {SHARED / name}")
-    return SHARED / name
+    if not (REAL / name).exists():
+        pytest.skip(f"no real sample at {REAL / name}")
+    return REAL / name
 
 
 def read(tasks: Path, name: str) -> dict:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
@@ -21,7 +22,6 @@ from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room,
 from vilbert.tasks.table import TaskData, TaskName
 from vilbert.training.trainer import read_metrics
 
-ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 SIZES = {"vocab_size": 199, "visual_feature_size": 11, "visual_num_classes": 3, "max_position_embeddings": 101}
 MEASURES = {

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from places import REAL
 
 from vilbert.batches.masking import overlaps
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.tasks.refcoco import RefCocoDataset, corners, read_expressions, read_refs
-
-REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
 
 
 def files(drawn):

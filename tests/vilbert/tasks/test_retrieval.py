@@ -1,18 +1,17 @@
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from places import REAL
 from small_configs import make_two_stream
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.tasks.retrieval import RetrievalDataset, nearest_images, read_captions
 
-REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "coco/captions.json"
+SAMPLE = REAL / "coco/captions.json"
 
 
 def captions(drawn, split):
@@ -39,10 +38,10 @@ def test_every_drawn_image_has_five_captions(drawn):
 
 
 def test_blanks_and_newlines_within_real_captions_are_one_blank(tmp_path):
-    if not REAL.is_file():
-        pytest.skip(f"no real captions at {REAL}")
+    if not SAMPLE.is_file():
+        pytest.skip(f"no real captions at {SAMPLE}")
     by_image: dict[int, list[str]] = {}
-    for row in json.loads(REAL.read_text())["annotations"]:
+    for row in json.loads(SAMPLE.read_text())["annotations"]:
         by_image.setdefault(row["image_id"], []).append(row["caption"])
     images = [
         {

@@ -3,13 +3,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.table import TaskData, TaskSource, refcoco_data, retrieval_data, vcr_data, vqa_data
 from vilbert.tasks.vcr import read_vcr
 from vilbert.tasks.vqa import answer_list
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

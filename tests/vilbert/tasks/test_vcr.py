@@ -1,17 +1,16 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from places import REAL
 from small_configs import make_two_stream
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertForMultipleChoice, VilbertTaskOutput
 from vilbert.tasks.vcr import FIELDS, LABELS, NAMES, VcrDataset, in_words, object_names, read_vcr
 
-REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "gd_vcr/first_500.jsonl"
+SAMPLE = REAL / "gd_vcr/first_500.jsonl"
 
 
 def dataset(drawn, split="val", *, given=True):
@@ -124,9 +123,9 @@ def test_another_file_is_named(tmp_path, field):
 
 
 def test_every_real_row_is_read():
-    if not REAL.is_file():
-        pytest.skip(f"no real questions at {REAL}")
-    reading = read_vcr(REAL, seed=1)
+    if not SAMPLE.is_file():
+        pytest.skip(f"no real questions at {SAMPLE}")
+    reading = read_vcr(SAMPLE, seed=1)
     assert (len(reading.examples), reading.dropped) == (500, [])
     first = reading.examples[0]
     name = first.question.split()[2]

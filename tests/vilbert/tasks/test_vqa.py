@@ -1,10 +1,9 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from places import REAL
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
@@ -22,7 +21,7 @@ from vilbert.tasks.vqa import (
 )
 
 KEY = "{image_id:012d}"
-REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[4] / "shared/data")) / "vqa"
+SAMPLE = REAL / "vqa"
 
 
 def files(drawn, split):
@@ -48,17 +47,17 @@ def test_a_test_set_has_no_answers(drawn):
     assert reading.examples[0].answers == ()
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real questions at {REAL}")
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason=f"no real questions at {SAMPLE}")
 def test_real_questions_are_read_whole():
-    path = REAL / "v2_OpenEnded_mscoco_val2014_questions_slice.json"
+    path = SAMPLE / "v2_OpenEnded_mscoco_val2014_questions_slice.json"
     reading = read_questions(path, None, image_key="COCO_val2014_{image_id:012d}")
     assert len(reading.examples) == 68
     assert reading.examples[0] == Question("262148000", "COCO_val2014_000000262148", "Where is he looking?", ())
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real answers at {REAL}")
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason=f"no real answers at {SAMPLE}")
 def test_the_real_answer_list_has_the_empty_answer_in_it():
-    answers = read_answer_list(REAL / "label2ans.json")
+    answers = read_answer_list(SAMPLE / "label2ans.json")
     assert len(answers) == 3129
     assert answers[0] == ""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import (
+from places import REAL
+from published_rows import (
     BOTTOM_UP,
     EXPECTED,
     FEATURE_SIZE,
@@ -27,7 +28,7 @@ from extract.regions.inspect import describe_record, describe_store
 from extract.regions.store import Regions, RegionStore
 from extract.tables import IMPORTED, read_rows
 
-REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "bottom_up_features"
+SAMPLE = REAL / "bottom_up_features"
 IDS = ("9", "10", "101")  # neither in the order of the numbers nor of the bytes
 
 
@@ -289,7 +290,7 @@ def test_a_store_that_is_there_is_not_written_over(tmp_path):
 
 
 def test_real_features_of_bottom_up_attention_are_all_imported(tmp_path):
-    source = REAL / "five_images_36_boxes.tsv"
+    source = SAMPLE / "five_images_36_boxes.tsv"
     if not source.exists():
         pytest.skip(f"no real sample at {source}")
     main(FeatureFormat.LXMERT_TSV, source, tmp_path / "real.lmdb")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from published import EXPECTED, NUM_CLASSES, as_base64, make_row
+from published_rows import EXPECTED, NUM_CLASSES, as_base64, make_row
 
 from extract.published.formats import RowError
 from extract.published.regions import to_regions

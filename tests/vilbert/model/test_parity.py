@@ -4,29 +4,26 @@ Own small cases (write_reference.py) always run; those of the published code run
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from places import PARITY, REFERENCE
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.utils import ModelOutput
 
 from vilbert.conversion.convert import MODELS, convert, translate
 
-ROOT = Path(__file__).parents[2]
-OWN = Path(__file__).parent / "data"
-SHARED = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared" / "data")).parent / "parity"
 SHARED_CASES = ("vmt/case_1", "vmt/case_2", "vmt/case_5", "vmt/case_6", "beta/case_1", "beta/case_2", "beta/case_5")
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no fixtures of the published code at {SHARED}")
+needs_shared = pytest.mark.skipif(not PARITY.is_dir(), reason=f"no fixtures of the published code at {PARITY}")
 
 
 def named(own: tuple[str, ...], shared: tuple[str, ...]) -> list:
     """Cases as parameters of a test."""
-    cases = [pytest.param(OWN / name, id=name) for name in own]
-    return cases + [pytest.param(SHARED / name, id=name, marks=needs_shared) for name in shared]
+    cases = [pytest.param(REFERENCE / name, id=name) for name in own]
+    return cases + [pytest.param(PARITY / name, id=name, marks=needs_shared) for name in shared]
 
 
 CASES = named(("two_stream", "single_stream"), SHARED_CASES)

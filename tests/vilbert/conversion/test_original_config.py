@@ -1,7 +1,6 @@
-from pathlib import Path
-
 import pytest
 import torch
+from places import REFERENCE
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -11,7 +10,7 @@ from vilbert.conversion.original_config import config_of, unread
 @pytest.fixture
 def state() -> dict[str, Tensor]:
     """3 text layers, 2 visual ones, 2 co-attention; regions of 7 numbers and 5 classes."""
-    tensors = load_file(Path(__file__).parent / "data/two_stream.safetensors")
+    tensors = load_file(REFERENCE / "two_stream.safetensors")
     return {key.removeprefix("param/"): value for key, value in tensors.items() if key.startswith("param/")}
 
 

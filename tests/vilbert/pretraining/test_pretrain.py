@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import ROOT
 from pretraining_world import CLASSES, FEATURE_SIZE, pretraining_settings
 from safetensors.torch import load_file
 from transformers import AutoProcessor
@@ -21,7 +22,7 @@ from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.training.checkpoints import checkpoints_in
 from vilbert.training.trainer import read_metrics
 
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 LOSSES = ("loss/masked_token", "loss/masked_region", "loss/alignment")
 
 pytestmark = pytest.mark.slow

@@ -1,20 +1,19 @@
 import io
 import json
-import os
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from places import REAL
 
 from extract.detection.boxes import box_objection
 from extract.detection.detector import Proposals
 from extract.regions.given_boxes import BoxFormat, extract_given, read_boxes, read_coco_boxes, read_vcr_boxes
 from extract.regions.store import RegionStore
 
-REAL = Path(os.environ.get("VILBERT_SHARED_DATA", Path(__file__).parents[3] / "shared/data")) / "coco"
+SAMPLE = REAL / "coco"
 
 
 class BoxCorners:
@@ -139,12 +138,12 @@ def test_a_file_of_another_format_is_named(tmp_path, box_format, content):
 
 
 def test_real_boxes_are_in_their_real_images():
-    if not REAL.is_dir():
-        pytest.skip(f"no real boxes at {REAL}")
-    found = read_boxes(BoxFormat.COCO, REAL / "instances.json", None)
+    if not SAMPLE.is_dir():
+        pytest.skip(f"no real boxes at {SAMPLE}")
+    found = read_boxes(BoxFormat.COCO, SAMPLE / "instances.json", None)
     assert sum(map(len, found.values())) == 308
     for key, of_image in found.items():
-        with Image.open(REAL / f"images/{key}.jpg") as image:
+        with Image.open(SAMPLE / f"images/{key}.jpg") as image:
             assert box_objection(of_image, image.size) is None, key
 
 

@@ -1,6 +1,5 @@
-from pathlib import Path
-
 import pytest
+from places import REAL
 
 from extract.captions.counts import REPEATED_CAPTIONS
 from extract.captions.rows import read_line
@@ -15,7 +14,7 @@ SETTINGS = CaptionSettings(
     boilerplate=(r"\bimage not available\b", r"^click "),
     max_repeats=5,
 )
-REAL_LIST = Path(__file__).parents[3] / "shared/data/conceptual_captions/validation_first_8000.tsv"
+REAL_LIST = REAL / "conceptual_captions/validation_first_8000.tsv"
 
 
 @pytest.fixture

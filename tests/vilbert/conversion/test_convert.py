@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from places import REFERENCE
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForPreTraining
@@ -15,14 +16,12 @@ from vilbert.model.directory import read_processor
 from vilbert.model.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 
-DATA = Path(__file__).parent / "data"
-
 
 def checkpoint(name: str = "two_stream") -> tuple[dict[str, Tensor], dict]:
     """The tensors of a published file in small, and its json."""
-    tensors = load_file(DATA / f"{name}.safetensors")
+    tensors = load_file(REFERENCE / f"{name}.safetensors")
     state = {key.removeprefix("param/"): value for key, value in tensors.items() if key.startswith("param/")}
-    return state, json.loads((DATA / f"{name}.json").read_text())["config"]
+    return state, json.loads((REFERENCE / f"{name}.json").read_text())["config"]
 
 
 def converted(folder: Path, state: dict[str, Tensor], config: dict | None, task: str | None = None) -> list[str]:
@@ -215,7 +214,7 @@ def test_a_config_that_does_not_fit_the_tensors_is_named(tmp_path, changed, mess
 def test_a_config_of_something_else_is_named(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        convert(DATA / "two_stream.safetensors", tmp_path / "out", config_path=tmp_path / "config.json", task=None)
+        convert(REFERENCE / "two_stream.safetensors", tmp_path / "out", config_path=tmp_path / "config.json", task=None)
 
 
 def test_a_file_is_never_written_over(tmp_path):

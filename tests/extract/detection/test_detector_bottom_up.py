@@ -2,23 +2,20 @@
 
 import hashlib
 import importlib.util
-import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from bottom_up_weights import SETTINGS, save_weights, tiny_weights
+from places import DETECTOR
 
 from extract.cleaning.relatedness import ClassNames
 from extract.detection.bottom_up import BOXES_AT_ONCE
 from extract.detection.detector import load_detector
 from extract.detection.detector_bottom_up import resized_size
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared" / "data")).parent / "detector"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no numbers of the reference at {GOLDEN}")
+needs_golden = pytest.mark.skipif(not DETECTOR.is_dir(), reason=f"no numbers of the reference at {DETECTOR}")
 HAS_DETECTRON2 = importlib.util.find_spec("detectron2") is not None
 needs_detectron2 = pytest.mark.skipif(not HAS_DETECTRON2, reason="detectron2 cannot be imported")
 DETECTRON2 = pytest.param(
@@ -34,7 +31,7 @@ BACKENDS = ["torchvision", DETECTRON2]
 
 @pytest.fixture
 def weights(tmp_path):
-    with np.load(GOLDEN / "golden_tiny_weights.npz") as arrays:
+    with np.load(DETECTOR / "golden_tiny_weights.npz") as arrays:
         content = {"model": dict(arrays), "__author__": "nobody"}
     (tmp_path / "model.pkl").write_bytes(pickle.dumps(content, protocol=2))
     return tmp_path / "model.pkl"
@@ -42,7 +39,7 @@ def weights(tmp_path):
 
 @pytest.fixture(scope="module")
 def golden():
-    return dict(np.load(GOLDEN / "golden_tiny.npz"))
+    return dict(np.load(DETECTOR / "golden_tiny.npz"))
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import REAL
 
 from vilbert.tasks.metrics import best_ranks, normalised_answer, retrieval_metrics, vqa_accuracy, without_punctuation
 
-ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("VILBERT_SHARED_DATA", ROOT.parent / "shared/data")) / "vqa/golden_evaluator.json"
+DATA = REAL / "vqa/golden_evaluator.json"
 
 
 @pytest.fixture(scope="module")
