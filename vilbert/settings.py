@@ -208,6 +208,9 @@ class RuntimeSettings(Section):
     peak_tflops: PositiveFloat | None = Field(
         description="of one device, for the utilisation in the logs; null: none is logged"
     )
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+        description="that the metrics go to besides metrics.jsonl, where they are installed"
+    )
     log_every_steps: PositiveInt
     checkpoint_minutes: PositiveFloat | None = Field(description="from one to the next; null: not by the clock")
     checkpoint_steps: PositiveInt | None = Field(description="the same in steps; null: not by steps")

@@ -72,6 +72,7 @@ RUNTIME = {
     "gradient_checkpointing": False,
     "fsdp": False,
     "peak_tflops": None,
+    "trackers": ["tensorboard"],
     "log_every_steps": 1,
     "checkpoint_minutes": None,
     "checkpoint_steps": 2,

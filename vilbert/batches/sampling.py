@@ -1,6 +1,7 @@
 """Which examples make up each step of training, the same for any number of devices and after a resume."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ class StepSampler(Sampler[list[Draw]]):
         batch_size: int,
         num_steps: int,
         seed: int,
+        first_step: int = 0,
         num_processes: int = 1,
         process: int = 0,
         accumulation: int = 1,
@@ -42,6 +44,7 @@ class StepSampler(Sampler[list[Draw]]):
         Args:
             lengths: [N], of the examples, in tokens.
             batch_size: examples a step, over all processes and micro-batches.
+            first_step: how many of the steps are left out, since they were taken before.
             block_size: neighbours on disk that stay together.
             window_size: examples that are shuffled together.
         """
@@ -52,15 +55,16 @@ class StepSampler(Sampler[list[Draw]]):
         if len(lengths) < batch_size:
             raise ValueError(f"{len(lengths)} examples fill no batch of {batch_size}; take a smaller batch_size")
         self.lengths, self.batch_size, self.num_steps, self.seed = lengths, batch_size, num_steps, seed
-        self.num_processes, self.process, self.accumulation = num_processes, process, accumulation
+        self.first_step, self.num_processes, self.process = first_step, num_processes, process
+        self.accumulation = accumulation
         self.block_size, self.window_size = block_size, max(window_size, block_size)
 
     def __len__(self) -> int:
-        return self.num_steps * self.accumulation
+        return (self.num_steps - self.first_step) * self.accumulation
 
     def __iter__(self) -> Iterator[list[Draw]]:
         size = self.batch_size // (self.num_processes * self.accumulation)
-        for epoch, batch in self.global_batches():
+        for epoch, batch in islice(self.global_batches(), self.first_step, None):
             for part in range(self.accumulation):
                 start = (part * self.num_processes + self.process) * size
                 yield [Draw(epoch, int(example)) for example in batch[start : start + size]]

@@ -17,7 +17,7 @@ from vilbert.model.flops import Work, training_flops
 from vilbert.model.inputs import Batch
 from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
 from vilbert.retrieval.scoring import Image, score_pairs
-from vilbert.training.trainer import added
+from vilbert.training.metrics import added
 
 BATCH_SIZE = 128  # pairs
 

@@ -19,7 +19,7 @@ from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, co
 from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings
 from vilbert.training.command import is_first_process
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
-from vilbert.training.training import train
+from vilbert.training.loop import train
 
 
 def main(

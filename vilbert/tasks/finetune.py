@@ -20,7 +20,7 @@ from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training.command import is_first_process
-from vilbert.training.training import train
+from vilbert.training.loop import train
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
 

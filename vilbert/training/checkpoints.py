@@ -5,6 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
+from accelerate import Accelerator
+from safetensors import SafetensorError
+
 PREFIX = "checkpoint-"
 STAGING = "staging"  # where a checkpoint lies while it is written
 
@@ -17,6 +20,33 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_kept: int) -> None:
+    """Weights, optimizer and random states of all processes: into staging, then into place.
+
+    Raises: OSError if they cannot be written; the checkpoint before is whole.
+    """
+    try:
+        accelerator.save_state(folder / STAGING / f"{PREFIX}{step}", safe_serialization=False)  # it has tied weights
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            publish(folder, step, num_kept=num_kept)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError on a full disk
+        raise OSError(
+            f"the checkpoint of step {step} could not be written to {folder}: {error}; "
+            "the one before is whole: make room and start again"
+        ) from error
+    accelerator.wait_for_everyone()
+
+
+def restore_newest(accelerator: Accelerator, folder: Path) -> int:
+    """Take up the newest checkpoint, if there is one; gives the steps that were taken until then, or 0."""
+    found = checkpoints_in(folder)
+    if not found:
+        return 0
+    accelerator.load_state(found[-1])
+    return step_of(found[-1])
 
 
 def publish(folder: Path, step: int, *, num_kept: int) -> None:
@@ -35,13 +65,9 @@ def publish(folder: Path, step: int, *, num_kept: int) -> None:
         shutil.rmtree(old)
 
 
-def discard_staged(folder: Path) -> None:
-    """Remove what a crash left half written."""
-    shutil.rmtree(folder / STAGING, ignore_errors=True)
-
-
 def claim(folder: Path, identity: dict) -> None:
-    """Note that the checkpoints of `folder` are of the training that `identity` describes.
+    """Note that the checkpoints of `folder` are of the training that `identity` describes; what a crash left half
+    written goes.
 
     Raises: ValueError if they are of another, with the first value that differs.
     """
@@ -59,6 +85,7 @@ def claim(folder: Path, identity: dict) -> None:
     partial = note.with_suffix(".partial")
     partial.write_text(json.dumps(identity, indent=1, sort_keys=True))
     partial.replace(note)
+    shutil.rmtree(folder / STAGING, ignore_errors=True)
 
 
 def flat(tree: dict, prefix: str = "") -> dict:

@@ -9,7 +9,7 @@ from statistics import mean
 import pandas as pd
 
 from extract.command import run
-from vilbert.training.trainer import read_metrics
+from vilbert.training.metrics import read_metrics
 
 
 def main(metrics: list[Path], output: Path) -> None:

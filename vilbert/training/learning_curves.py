@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from extract.command import run
-from vilbert.training.trainer import read_metrics
+from vilbert.training.metrics import read_metrics
 
 TRAINING, HELD_OUT = "#9aa5b1", "#2a6f97"
 OBJECTIVES = {"masked_token": "masked tokens", "masked_region": "masked regions", "alignment": "alignment"}

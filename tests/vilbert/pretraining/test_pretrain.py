@@ -20,7 +20,7 @@ from transformers import AutoProcessor
 
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.training.checkpoints import checkpoints_in
-from vilbert.training.trainer import read_metrics
+from vilbert.training.metrics import read_metrics
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 LOSSES = ("loss/masked_token", "loss/masked_region", "loss/alignment")
@@ -216,7 +216,7 @@ def test_a_full_disk_stops_the_training_and_leaves_the_checkpoint_before(world, 
     content = {path.name: path.read_bytes() for path in good.iterdir()}
     for path in checkpoints_in(tmp_path / "checkpoints")[:-1]:
         assert path != good
-    limit = (good / "optimizer.pt").stat().st_size - 1
+    limit = (good / "optimizer.bin").stat().st_size - 1
     (tmp_path / "checkpoints/training.json").unlink()
     message = failure(
         world.command(tmp_path, settings={"optimizer": {"num_epochs": 2}}),

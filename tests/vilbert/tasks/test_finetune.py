@@ -20,7 +20,7 @@ from vilbert.predict import load, predict
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room, main
 from vilbert.tasks.table import TaskData, TaskName
-from vilbert.training.trainer import read_metrics
+from vilbert.training.metrics import read_metrics
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 SIZES = {"vocab_size": 199, "visual_feature_size": 11, "visual_num_classes": 3, "max_position_embeddings": 101}

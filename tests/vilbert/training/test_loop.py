@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import nn
+
+from vilbert.model.modeling_tasks import VilbertTaskOutput
+from vilbert.model.modeling_vilbert import VilbertPreTrainingOutput
+from vilbert.settings import OptimizerSettings
+from vilbert.training.loop import is_multiple, learning_rate_at, losses_of, make_optimizer
+
+SETTINGS = OptimizerSettings(
+    batch_size=2,
+    num_epochs=1,
+    learning_rate=0.5,
+    warmup_share=0.4,
+    weight_decay=0.3,
+    beta2=0.98,
+    max_gradient_norm=1,
+)
+
+
+def test_a_model_with_one_loss_has_it_by_the_name_loss():
+    loss, named = torch.tensor(3.0), {"alignment": torch.tensor(5.0)}
+    assert losses_of(VilbertTaskOutput(loss=loss)) == {"loss": loss}
+    assert losses_of(VilbertPreTrainingOutput(loss=loss, losses=named)) == named
+
+
+@pytest.mark.parametrize(("step", "interval", "expected"), [(14, 7, True), (15, 7, False), (14, None, False)])
+def test_intervals(step, interval, expected):
+    assert is_multiple(step, interval) is expected
+
+
+def test_the_learning_rate_rises_over_the_warmup_and_falls_to_the_end():
+    rates = [learning_rate_at(step, 5, SETTINGS) for step in range(1, 6)]
+    assert rates == pytest.approx([0, 0.25, 0.5, 0.5 * 2 / 3, 0.5 / 3])
+
+
+def test_without_warmup_the_first_step_takes_the_whole_rate():
+    assert learning_rate_at(1, 5, SETTINGS.model_copy(update={"warmup_share": 0})) == 0.5
+
+
+def test_matrices_decay_biases_and_norms_do_not():
+    model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    matrices, vectors = make_optimizer(model, SETTINGS).param_groups
+    assert (matrices["weight_decay"], [weight.shape for weight in matrices["params"]]) == (0.3, [(2, 3)])
+    assert (vectors["weight_decay"], len(vectors["params"])) == (0.0, 3)
+
+
+def test_frozen_weights_are_left_alone():
+    model = nn.Linear(3, 2)
+    model.weight.requires_grad_(False)
+    assert [len(group["params"]) for group in make_optimizer(model, SETTINGS).param_groups] == [0, 1]

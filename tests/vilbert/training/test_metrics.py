@@ -1,0 +1,104 @@
+import json
+import time
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from vilbert.training.feed import Step
+from vilbert.training.metrics import Clock, Meter, MetricsLog, added, read_metrics
+
+
+@pytest.fixture(scope="module")
+def accelerator():
+    return Accelerator(cpu=True)
+
+
+def make_log(accelerator, folder, *, steps_done):
+    return MetricsLog(accelerator, folder, trackers=(), steps_done=steps_done, num_steps=20)
+
+
+def test_a_resume_drops_the_lines_of_steps_that_it_takes_again(accelerator, tmp_path):
+    with make_log(accelerator, tmp_path, steps_done=0) as log:
+        for step in (5, 10, 15):
+            log.write(step, {"loss": step / 10})
+    with make_log(accelerator, tmp_path, steps_done=10) as log:
+        log.write(15, {"loss": 7.0})
+    assert log.lines() == [{"step": 5, "loss": 0.5}, {"step": 10, "loss": 1.0}, {"step": 15, "loss": 7.0}]
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
+    assert read_metrics(path) == [{"step": 1}]
+
+
+def test_sums_go_by_name():
+    first = added({}, {"a": torch.tensor(2.0)})
+    assert added(first, {"a": torch.tensor(3.0)}) == {"a": torch.tensor(5.0)}
+
+
+def make_meter(accelerator, folder):
+    return Meter(
+        accelerator,
+        {"alignment": 1, "masked_token": 3},
+        count_flops=lambda batch: torch.tensor(7e12),
+        peak_tflops=11,
+        checkpoints=folder,
+    )
+
+
+def make_step(number):
+    """Two micro-batches of 3 texts of 5 tokens and 2 regions, one token padding in each."""
+    mask = torch.ones(3, 5, dtype=torch.int64)
+    mask[0, 4] = 0
+    batch = {"attention_mask": mask, "visual_attention_mask": torch.ones(3, 2, dtype=torch.int64)}
+    return Step(number, [batch, batch], [batch, batch], [{}, {}], {})
+
+
+def test_a_line_has_the_mean_losses_and_the_rate_of_work(accelerator, tmp_path):
+    meter = make_meter(accelerator, tmp_path)
+    time.sleep(0.05)
+    for number, value in ((1, 2.0), (2, 5.0)):
+        losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(1.0)}
+        meter.add(losses, make_step(number))
+    line = meter.line()
+    assert (line["loss"], line["loss/alignment"], line["loss/masked_token"]) == (6.5, 3.5, 1.0)
+    assert line["padding_share"] == pytest.approx(1 / 21)
+    seconds = 12 / line["samples_per_second"]
+    assert seconds >= 0.05
+    assert line["tokens_per_second"] == pytest.approx(56 / seconds)
+    assert line["tflops_per_device"] == pytest.approx(28 / seconds)
+    assert line["model_flops_utilisation"] == pytest.approx(28 / seconds / 11)
+
+
+def test_a_second_line_begins_anew(accelerator, tmp_path):
+    meter = make_meter(accelerator, tmp_path)
+    for number, value in ((1, 2.0), (2, 5.0)):
+        losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(0.0)}
+        meter.add(losses, make_step(number))
+        assert meter.line()["loss"] == value
+
+
+def test_what_is_done_in_a_pause_counts_in_no_rate(accelerator, tmp_path):
+    meter = make_meter(accelerator, tmp_path)
+    meter.add({"alignment": torch.tensor(0.0), "masked_token": torch.tensor(0.0)}, make_step(1))
+    start = time.monotonic()
+    with meter.paused():
+        time.sleep(0.2)
+    line = meter.line()
+    assert 6 / line["samples_per_second"] <= time.monotonic() - start - 0.2 + 0.1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("read", ["line", "demand_finite"])
+def test_a_loss_that_is_not_finite_is_named_with_its_step(accelerator, tmp_path, value, read):
+    meter = make_meter(accelerator, tmp_path)
+    meter.add({"alignment": torch.tensor(1.0), "masked_token": torch.tensor(value)}, make_step(17))
+    with pytest.raises(FloatingPointError, match=rf"masked_token is {value} at step 17.*rm -r {tmp_path}"):
+        getattr(meter, read)()
+
+
+def test_a_clock_without_minutes_is_never_over():
+    assert not Clock(None).is_over()
+    assert Clock(1e-9).is_over()

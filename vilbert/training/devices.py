@@ -1,0 +1,56 @@
+"""The devices of one training: what accelerate has to know of them, and what all processes do together."""
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import ProjectConfiguration
+from torch import nn
+from transformers import PreTrainedModel
+
+from vilbert.settings import RuntimeSettings
+
+
+def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_parameters: bool) -> Accelerator:
+    """Of this process's device; trackers write below `folder`.
+
+    Raises: ValueError for FSDP without a GPU, or a tracker that is not installed.
+    """
+    has_gpu = torch.cuda.is_available()
+    if runtime.fsdp and not has_gpu:
+        raise ValueError("runtime.fsdp is true, but there is no GPU to spread the weights over; set it to false")
+    there = {str(tracker) for tracker in get_available_trackers()}
+    if missing := [tracker for tracker in runtime.trackers if tracker not in there]:
+        raise ValueError(f"runtime.trackers names {missing[0]}, which is not installed; pip install {missing[0]}")
+    is_half = runtime.dtype == "bfloat16" or (
+        runtime.dtype == "auto" and has_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return Accelerator(
+        cpu=not has_gpu,
+        mixed_precision="bf16" if is_half else "no",
+        log_with=list(runtime.trackers),
+        project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers")),
+        fsdp_plugin=FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
+        if runtime.fsdp
+        else None,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_unused_parameters)],
+    )
+
+
+def anywhere(accelerator: Accelerator, is_so: bool) -> bool:
+    """Whether it is so in any process; all have to ask, and wait for the answer."""
+    if accelerator.num_processes == 1:
+        return is_so
+    return bool(accelerator.reduce(torch.tensor(float(is_so), device=accelerator.device), "sum") > 0)
+
+
+def whole_model(accelerator: Accelerator, network: nn.Module, model: PreTrainedModel) -> PreTrainedModel:
+    """The trained model without what trained it; where its weights are spread, a whole copy on the first process."""
+    if not accelerator.is_fsdp2:
+        return accelerator.unwrap_model(network)
+    weights = accelerator.get_state_dict(network)  # every process gives its part
+    whole = type(model)(model.config)
+    if accelerator.is_main_process:
+        whole.load_state_dict(weights)
+    return whole

@@ -1,0 +1,103 @@
+"""The micro-batches of each step, made and sent to the device while the step before them runs."""
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vilbert.batches.sampling import StepSampler
+from vilbert.model.inputs import Batch
+from vilbert.settings import OptimizerSettings, RuntimeSettings
+
+
+@dataclass(frozen=True)
+class Step:
+    """This process's part of one step."""
+
+    number: int  # from 1
+    batches: list[Batch]  # its micro-batches, on the device
+    on_cpu: list[Batch]  # the same, where reading them makes no GPU wait
+    counts: list[Batch]  # of each, over how many items each loss is a mean: [] on the device
+    num_items: Batch  # the same of the whole step
+
+
+def make_sampler(
+    lengths: np.ndarray, *, optimizer: OptimizerSettings, micro_batch_size: int, seed: int, first_step: int
+) -> StepSampler:
+    """This process's micro-batches of the training. The global batch is the setting, whatever the devices.
+
+    Args:
+        first_step: how many steps have been taken already.
+    Raises: ValueError for batches that do not divide.
+    """
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return StepSampler(
+        lengths,
+        batch_size=optimizer.batch_size,
+        num_steps=max(1, round(optimizer.num_epochs * (len(lengths) // optimizer.batch_size))),
+        seed=seed,
+        first_step=first_step,
+        num_processes=num_processes,
+        process=int(os.environ.get("RANK", "0")),
+        accumulation=math.ceil(optimizer.batch_size / (micro_batch_size * num_processes)),
+    )
+
+
+def steps_of(
+    dataset: Dataset,
+    sampler: StepSampler,
+    *,
+    runtime: RuntimeSettings,
+    device: torch.device,
+    count_items: Callable[[Batch], Batch],
+) -> Iterator[Step]:
+    """The steps of a sampler; batches that a dataset makes whole, read by `runtime.num_workers` processes."""
+    loader = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=as_it_is,
+        num_workers=runtime.num_workers,
+        worker_init_fn=outlive_a_warning,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=4 if runtime.num_workers else None,
+        generator=torch.Generator(),  # or else a resumed training would draw another dropout
+    )
+    batches = iter(loader)
+    for number in range(sampler.first_step + 1, sampler.num_steps + 1):
+        on_cpu = list(islice(batches, sampler.accumulation))
+        counts = [on_device(count_items(batch), device) for batch in on_cpu]
+        num_items = {name: torch.stack([count[name] for count in counts]).sum() for name in counts[0]}
+        yield Step(number, [on_device(batch, device) for batch in on_cpu], on_cpu, counts, num_items)
+
+
+def one_ahead(steps: Iterable[Step]) -> Iterator[Step]:
+    """The same steps, each begun before the one before it is given away."""
+    before: Step | None = None
+    for step in steps:
+        if before is not None:
+            yield before
+        before = step
+    if before is not None:
+        yield before
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """A copy that nobody waits for."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+
+
+def outlive_a_warning(worker: int) -> None:
+    """A reading process leaves SIGTERM, which a scheduler sends to all, to the training, which ends the process."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def as_it_is(batch: Any) -> Batch:
+    """The loader's `collate_fn`: the dataset has made a batch already."""
+    return batch

@@ -1,0 +1,196 @@
+"""One training from top to bottom: batches, forward, losses, backward, clip, step; log, evaluate, checkpoint."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from vilbert.model.inputs import Batch
+from vilbert.settings import OptimizerSettings, RuntimeSettings
+from vilbert.training.checkpoints import claim, restore_newest, write_checkpoint
+from vilbert.training.devices import anywhere, make_accelerator, whole_model
+from vilbert.training.feed import Step, make_sampler, one_ahead, steps_of
+from vilbert.training.interruption import asked_to_stop
+from vilbert.training.metrics import Clock, Meter, MetricsLog
+
+
+def train(
+    model: PreTrainedModel,
+    dataset: Dataset,
+    *,
+    lengths: np.ndarray,
+    optimizer: OptimizerSettings,
+    runtime: RuntimeSettings,
+    seed: int,
+    checkpoints: Path,
+    identity: dict,
+    loss_weights: dict[str, float],
+    count_items: Callable[[Batch], Batch],
+    count_flops: Callable[[Batch], Tensor] | None,
+    evaluator: Callable[[nn.Module], dict[str, float]],
+    evaluation_steps: int | None,
+    has_unused_parameters: bool = False,
+) -> tuple[PreTrainedModel, list[dict]]:
+    """Train to the end, from the last checkpoint if there is one; gives the model and the lines of its metrics.
+
+    On SIGTERM, which schedulers send before they kill, it writes a checkpoint and ends the process. No step waits for a
+    GPU: losses are read back every `runtime.log_every_steps`, and the next step's batches are on their way meanwhile.
+
+    Args:
+        dataset: its `__getitems__` takes the draws of a batch and gives the batch.
+        lengths: [N], of its examples, by which batches are bucketed.
+        identity: what the training is made of; checkpoints of another one are refused.
+        loss_weights: by the names of `output.losses`; {'loss': 1} for a model that has but one.
+        count_items: of a batch, how many items each loss is the mean of, by the same names.
+        count_flops: of a batch, the operations that a forward and backward pass needs; None: not logged.
+        evaluator: model -> metrics by name; every process calls it.
+        evaluation_steps: from one evaluation to the next; None: at the end alone.
+        has_unused_parameters: some weights get no gradient, which DDP has to look for.
+    Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
+        FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written or read. The last
+        good checkpoint stays.
+    """
+    accelerator = make_accelerator(runtime, checkpoints, has_unused_parameters=has_unused_parameters)
+    if accelerator.is_main_process:
+        claim(checkpoints, identity)
+    accelerator.wait_for_everyone()
+    set_seed(seed, device_specific=True)
+    if runtime.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    network, weights = accelerator.prepare(model, make_optimizer(model, optimizer))
+    steps_done = restore_newest(accelerator, checkpoints)
+
+    sampler = make_sampler(
+        lengths,
+        optimizer=optimizer,
+        micro_batch_size=runtime.micro_batch_size,
+        seed=seed,
+        first_step=steps_done,
+    )
+    num_steps = sampler.num_steps
+    steps = steps_of(dataset, sampler, runtime=runtime, device=accelerator.device, count_items=count_items)
+    meter = Meter(
+        accelerator,
+        loss_weights,
+        count_flops=count_flops,
+        peak_tflops=runtime.peak_tflops,
+        checkpoints=checkpoints,
+    )
+    log = MetricsLog(accelerator, checkpoints, trackers=runtime.trackers, steps_done=steps_done, num_steps=num_steps)
+    clock = Clock(runtime.checkpoint_minutes)
+    network.train()
+    with log, asked_to_stop() as stop:
+        for step in one_ahead(steps):
+            learning_rate = learning_rate_at(step.number, num_steps, optimizer)
+            losses, gradient_norm = take_step(
+                accelerator,
+                network,
+                weights,
+                step,
+                loss_weights=loss_weights,
+                learning_rate=learning_rate,
+                max_gradient_norm=optimizer.max_gradient_norm,
+            )
+            meter.add(losses, step)
+            log.advance()
+
+            is_end = step.number == num_steps
+            is_read = is_end or is_multiple(step.number, runtime.log_every_steps)
+            if is_read:
+                line = meter.line() | {"learning_rate": learning_rate, "grad_norm": float(gradient_norm)}
+                log.write(step.number, line)
+            if is_end or is_multiple(step.number, evaluation_steps):
+                with meter.paused():
+                    log.write(step.number, evaluate(accelerator.unwrap_model(network), evaluator))
+            # Processes have to agree, and to ask makes a GPU wait: only where the losses are read anyway.
+            is_asked = is_read or accelerator.num_processes == 1
+            must_stop = is_asked and anywhere(accelerator, stop.is_set())
+            is_due = is_asked and anywhere(accelerator, accelerator.is_main_process and clock.is_over())
+            if is_end or must_stop or is_due or is_multiple(step.number, runtime.checkpoint_steps):
+                meter.demand_finite()
+                write_checkpoint(accelerator, checkpoints, step.number, num_kept=runtime.num_checkpoints_kept)
+                clock.restart()
+            if must_stop and not is_end:
+                raise SystemExit(
+                    f"stopped by SIGTERM at step {step.number} of {num_steps}, whose checkpoint is in {checkpoints}; "
+                    "start the same command again to go on"
+                )
+        return whole_model(accelerator, network, model), log.lines()
+
+
+def take_step(
+    accelerator: Accelerator,
+    network: nn.Module,
+    weights: Optimizer,
+    step: Step,
+    *,
+    loss_weights: dict[str, float],
+    learning_rate: float,
+    max_gradient_norm: float,
+) -> tuple[Batch, Tensor]:
+    """One step of the optimizer on the micro-batches of all processes.
+
+    Returns: this process's shares of the step's losses, by name, each the mean over the items of the whole step; the
+        norm of the gradient before it was clipped.
+    """
+    num_items = accelerator.reduce(torch.stack(list(step.num_items.values())), "sum").clamp(min=1)
+    totals = dict(zip(step.num_items, num_items, strict=True))
+    losses: Batch = {}
+    for number, (batch, counts) in enumerate(zip(step.batches, step.counts, strict=True), start=1):
+        with accelerator.no_sync(network) if number < len(step.batches) else nullcontext():
+            shares = {name: loss * (counts[name] / totals[name]) for name, loss in losses_of(network(**batch)).items()}
+            loss = torch.stack([loss_weights[name] * share for name, share in shares.items()]).sum()
+            accelerator.backward(loss * accelerator.num_processes)  # DDP takes the mean over the processes
+        losses = {name: losses.get(name, 0) + share.detach() for name, share in shares.items()}
+    gradient_norm = accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm)
+    for group in weights.param_groups:
+        group["lr"] = learning_rate
+    weights.step()
+    weights.zero_grad()
+    return losses, gradient_norm
+
+
+def losses_of(output: ModelOutput) -> Batch:
+    """The losses of a model by name; 'loss' where it has but one."""
+    losses = output.get("losses")
+    return losses if losses is not None else {"loss": output["loss"]}
+
+
+def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> AdamW:
+    """Matrices decay; biases and norms do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
+
+
+def learning_rate_at(step: int, num_steps: int, settings: OptimizerSettings) -> float:
+    """From 0 at the first step linearly to the whole rate, then to nearly 0 at the last."""
+    num_before, num_warmup = step - 1, round(settings.warmup_share * num_steps)
+    if num_before < num_warmup:
+        return settings.learning_rate * (num_before / num_warmup)
+    return settings.learning_rate * ((num_steps - num_before) / max(1, num_steps - num_warmup))
+
+
+def evaluate(model: nn.Module, evaluator: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+    """The evaluator's metrics as `eval/<name>`."""
+    model.eval()
+    with torch.no_grad():
+        metrics = evaluator(model)
+    model.train()
+    return {f"eval/{name}": value for name, value in metrics.items()}
+
+
+def is_multiple(step: int, interval: int | None) -> bool:
+    return interval is not None and step % interval == 0

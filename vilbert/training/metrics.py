@@ -1,0 +1,199 @@
+"""What a training says of itself: a line of metrics now and then, in a file, to trackers and beside a progress bar."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm import tqdm
+
+from vilbert.model.inputs import Batch
+from vilbert.training.feed import Step
+
+SECONDS_A_LINE = 30  # of a progress bar that goes into a file
+
+
+class Meter:
+    """The losses and the rate of work since the last line, of all processes.
+
+    Args:
+        loss_weights: by the names of the losses.
+        count_flops: of a batch, the operations that a forward and backward pass needs; None: not logged.
+        peak_tflops: of one device; None: no utilisation is logged.
+        checkpoints: folder that a loss which is not finite leaves behind.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        loss_weights: dict[str, float],
+        *,
+        count_flops: Callable[[Batch], Tensor] | None,
+        peak_tflops: float | None,
+        checkpoints: Path,
+    ):
+        self.accelerator, self.loss_weights, self.checkpoints = accelerator, loss_weights, checkpoints
+        self.count_flops, self.peak_tflops = count_flops, peak_tflops
+        self._losses: Batch = {}
+        self._work: Batch = {}
+        self._num_steps = self._step = 0
+        self._since = time.monotonic()
+
+    def add(self, losses: Batch, step: Step) -> None:
+        """One step's losses, which stay on the device, and its work."""
+        self._losses = added(self._losses, losses)
+        for batch in step.on_cpu:
+            self._work = added(self._work, self._work_in(batch))
+        self._num_steps, self._step = self._num_steps + 1, step.number
+
+    def line(self) -> dict[str, float]:
+        """Mean losses and rates since the last line; a new one begins. Makes a GPU wait.
+
+        Raises: FloatingPointError if a loss is not finite.
+        """
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        totals = self._totals()
+        losses = {name: totals[name] / self._num_steps for name in self._losses}
+        work = {name: totals[name] for name in self._work}
+        self._losses, self._work, self._num_steps, self._since = {}, {}, 0, time.monotonic()
+        self._demand_finite(losses)
+        rates = {
+            "loss": sum(self.loss_weights[name] * mean for name, mean in losses.items()),
+            "samples_per_second": work["samples"] / seconds,
+            "tokens_per_second": work["tokens"] / seconds,
+            "padding_share": 1 - (work["tokens"] + work["regions"]) / work["positions"],
+        }
+        if self.count_flops is not None:
+            rates["tflops_per_device"] = work["flops"] / seconds / self.accelerator.num_processes / 1e12
+        if self.count_flops is not None and self.peak_tflops is not None:
+            rates["model_flops_utilisation"] = rates["tflops_per_device"] / self.peak_tflops
+        return rates | {f"loss/{name}": mean for name, mean in losses.items() if len(losses) > 1}
+
+    def demand_finite(self) -> None:
+        """Raises: FloatingPointError if a loss since the last line is not finite."""
+        self._demand_finite(self._totals())
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside counts in no rate."""
+        start = time.monotonic()
+        yield
+        self._since += time.monotonic() - start
+
+    def _demand_finite(self, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss {name} is {value} at step {self._step}; the last checkpoint is from before: lower "
+                    f"learning_rate or raise warmup_share, and start anew with `rm -r {self.checkpoints}`"
+                )
+
+    def _totals(self) -> dict[str, float]:
+        """Sums over the processes, read in one go."""
+        sums = self._losses | self._work
+        if not sums:
+            return {}
+        device = self.accelerator.device
+        totals = torch.stack([value.detach().double().to(device, non_blocking=True) for value in sums.values()])
+        return dict(zip(sums, self.accelerator.reduce(totals, "sum").tolist(), strict=True))
+
+    def _work_in(self, batch: Batch) -> Batch:
+        text, regions = batch["attention_mask"], batch["visual_attention_mask"]
+        work = {
+            "samples": torch.tensor(len(text)),
+            "tokens": text.sum(),
+            "regions": regions.sum(),
+            "positions": torch.tensor(text.numel() + regions.numel()),
+        }
+        return work if self.count_flops is None else work | {"flops": self.count_flops(batch)}
+
+
+class MetricsLog:
+    """Lines of a training's metrics: in `metrics.jsonl`, to the trackers, and as a progress bar on stderr.
+
+    Lines of steps that a resumed training takes again are dropped first.
+
+    Args:
+        trackers: by accelerate's names.
+    """
+
+    def __init__(
+        self, accelerator: Accelerator, folder: Path, *, trackers: Sequence[str], steps_done: int, num_steps: int
+    ):
+        self.accelerator, self.path, self.trackers = accelerator, folder / "metrics.jsonl", trackers
+        self.steps_done, self.num_steps = steps_done, num_steps
+
+    def __enter__(self) -> Self:
+        main = self.accelerator.is_main_process
+        if main and self.path.exists():
+            lines = [line for line in read_metrics(self.path) if line["step"] <= self.steps_done]
+            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        options = {"tensorboard": {"purge_step": self.steps_done + 1}} if "tensorboard" in self.trackers else {}
+        self.accelerator.init_trackers("vilbert", init_kwargs=options)
+        interval = 0.5 if sys.stderr.isatty() else SECONDS_A_LINE
+        self.bar = tqdm(
+            total=self.num_steps,
+            initial=self.steps_done,
+            disable=not main,
+            mininterval=interval,
+            maxinterval=interval,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+        self.accelerator.end_training()
+
+    def advance(self) -> None:
+        """One step is taken."""
+        self.bar.update()
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """One line of metrics of a step."""
+        if "loss" in metrics:
+            self.bar.set_postfix(loss=f"{metrics['loss']:.3f}", refresh=False)
+        if self.accelerator.is_main_process:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self.accelerator.log(metrics, step=step)
+
+    def lines(self) -> list[dict]:
+        """All that were written."""
+        return read_metrics(self.path)
+
+
+class Clock:
+    """Tells when some minutes have passed; None: they never do."""
+
+    def __init__(self, minutes: float | None):
+        self.seconds = math.inf if minutes is None else minutes * 60
+        self.restart()
+
+    def restart(self) -> None:
+        self.since = time.monotonic()
+
+    def is_over(self) -> bool:
+        return time.monotonic() - self.since >= self.seconds
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """Lines of a metrics.jsonl; a last one that was cut off is left out."""
+    lines = []
+    for line in path.read_text().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def added(totals: Batch, more: Batch) -> Batch:
+    """Sums by name."""
+    return {name: totals[name] + value if name in totals else value for name, value in more.items()}
