@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -131,6 +132,58 @@ def test_two_processes_with_half_the_batch_each_take_the_same_steps(world, tmp_p
     torch.testing.assert_close(torch.tensor(losses(together)), torch.tensor(losses(alone)), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("num_kept", [0, 1], ids=["undisturbed", "resumed"])
+def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_path, num_kept):
+    """Without dropout, all is equal; the model that is written is whole, and so is a checkpoint that is taken up."""
+    settings, model = {"optimizer": {"num_epochs": 1}}, {"dropout": 0}
+    alone, spread = tmp_path / "alone", tmp_path / "spread"
+    succeed(world.command(alone, settings=settings, model=model))
+    _, module, *arguments = world.command(
+        spread, settings=settings, model=model, runtime={"micro_batch_size": 3, "fsdp": True}
+    )
+    assert module == "vilbert.pretraining.pretrain"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, str(Path(__file__).parent / "fsdp_on_cpus.py"), *arguments]
+    succeed(command)
+    if num_kept:
+        newest, before = newest_two(spread)
+        shutil.rmtree(newest)
+        shutil.rmtree(spread / "model")
+        succeed(command)
+        assert checkpoints_in(spread / "checkpoints") == [before, newest]
+    torch.testing.assert_close(torch.tensor(losses(spread)), torch.tensor(losses(alone)), atol=1e-5, rtol=0)
+    ours, theirs = weights(spread), weights(alone)
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=0)
+
+
+def newest_two(out: Path) -> tuple[Path, Path]:
+    *_, before, newest = checkpoints_in(out / "checkpoints")
+    return newest, before
+
+
+@pytest.mark.parametrize(("num_processes", "num_workers"), [(1, 0), (1, 2), (2, 0)])
+def test_sigterm_makes_it_write_a_checkpoint_and_end(finished, world, tmp_path, num_processes, num_workers):
+    """A scheduler sends it to every process of a job, the reading ones too; after that, it goes on where it was."""
+    runtime = {"checkpoint_steps": None, "num_workers": num_workers, "micro_batch_size": 12 // num_processes}
+    command = world.command(tmp_path, settings={"optimizer": {"num_epochs": 300}}, runtime=runtime)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+    start = [sys.executable, *(launcher if num_processes > 1 else []), *command]
+    process = subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=ONE_THREAD, start_new_session=True)
+    lines, deadline = tmp_path / "checkpoints/metrics.jsonl", time.monotonic() + 120
+    while not (lines.exists() and len(read_metrics(lines)) > 5) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "stopped by SIGTERM at step" in error
+    step = int(error.split("stopped by SIGTERM at step ")[1].split()[0])
+    assert [path.name for path in checkpoints_in(tmp_path / "checkpoints")] == [f"checkpoint-{step}"]
+    assert not (tmp_path / "model").exists()
+    assert read_metrics(lines)[-1]["step"] in (step, step - 1)
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -163,6 +216,15 @@ def failure(arguments: list[str], **options) -> str:
 def test_another_feature_width_is_an_error_before_the_first_step(world, tmp_path):
     message = failure(world.command(tmp_path, model={"visual_feature_size": 19}))
     assert message.startswith("error: the stores hold features of 17 numbers, model.visual_feature_size is 19")
+
+
+def test_a_tracker_that_is_not_installed_is_an_error_before_the_first_step(world, tmp_path):
+    message = failure(world.command(tmp_path, runtime={"trackers": ["tensorboard", "trackio"]}))
+    assert message == "error: runtime.trackers names trackio, which is not installed; pip install trackio"
+
+
+def test_metrics_go_to_the_trackers(finished):
+    assert next(path.name for path in (finished / "checkpoints/trackers/vilbert").iterdir()).startswith("events.out")
 
 
 def test_weights_cannot_be_spread_where_there_is_no_gpu(world, tmp_path):

@@ -1,0 +1,36 @@
+"""vilbert.pretraining.pretrain with its weights spread over processes without GPUs, for a test.
+
+accelerate spreads weights over accelerators alone; torch does it over CPUs as well. So accelerate is told afterwards.
+"""
+
+from accelerate import FullyShardedDataParallelPlugin, PartialState
+from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
+
+from extract.command import run
+from vilbert.pretraining import pretrain
+from vilbert.training import loop
+
+make_accelerator, whole_model = loop.make_accelerator, loop.whole_model
+
+
+def make_spreading_accelerator(runtime, folder, **options):
+    accelerator = make_accelerator(runtime.model_copy(update={"fsdp": False}), folder, **options)
+    PartialState().distributed_type = accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap"
+    )
+    return accelerator
+
+
+def whole_model_of_parts(accelerator, network, model):
+    network.reshard()
+    weights = list(network.parameters())
+    assert all(isinstance(weight, DTensor) for weight in weights)
+    assert sum(weight.to_local().numel() for weight in weights) < sum(weight.numel() for weight in weights)
+    return whole_model(accelerator, network, model)
+
+
+if __name__ == "__main__":
+    loop.make_accelerator, loop.whole_model = make_spreading_accelerator, whole_model_of_parts
+    run(pretrain.main)
