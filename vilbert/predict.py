@@ -25,8 +25,7 @@ from vilbert.conversion.convert import MODELS
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.directory import read_processor
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.retrieval.scoring import Image as ScoredImage
-from vilbert.retrieval.scoring import score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
 MARK = "#e6194b"
@@ -148,7 +147,7 @@ def rank(
     images = []
     for key in keys:
         batch = pad_images([store[key]], has_whole_image=processor.has_whole_image)
-        images.append(ScoredImage(batch["visual_features"][0], batch["visual_boxes"][0]))
+        images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
     scores = score_pairs(model, [processor.encode_text([text])["input_ids"][0]], images)[0]
     return [{"image": key, "score": round(float(score), 4)} for key, score in zip(keys, scores, strict=True)]
 
