@@ -35,7 +35,7 @@ SELECTION = {"threshold": 0.2, "min_regions": 10, "max_regions": 36, "nms_iou": 
 
 
 def main(
-    model: Path,
+    model: Annotated[Path, typer.Argument(help="folder of a trained model, or of a converted one")],
     images: Annotated[Path, typer.Argument(help="folder of images, or a feature store (.lmdb)")],
     text: Annotated[str, typer.Argument(help="a question, a caption, or an expression")],
     detector: Annotated[Path | None, typer.Option(help="weights that find the regions; needed for a folder")] = None,

@@ -27,9 +27,9 @@ class CsvRow(NamedTuple):
 
 
 def main(
-    captions: Path,
-    pictures: Path,
-    out_dir: Path,
+    captions: Annotated[Path, typer.Argument(help="csv with the columns file and caption, and a row a caption")],
+    pictures: Annotated[Path, typer.Argument(help="folder that the files are named in")],
+    out_dir: Annotated[Path, typer.Argument(help="folder to write the lists into")],
     held_out: Annotated[float, typer.Option(min=0, max=1, help="share of the pictures for validation")] = 0.1,
     seed: Annotated[int, typer.Option(help="of which pictures these are")] = 1,
 ) -> None:

@@ -19,7 +19,7 @@ NUM_CLASSES_SHOWN = 3
 
 
 def main(
-    store: Path,
+    store: Annotated[Path, typer.Argument(help="a feature store, .lmdb")],
     image_key: Annotated[
         str | None, typer.Argument(help="of the record to print; none: what all have in common")
     ] = None,
