@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from extract.command import run
 from extract.regions.store import RegionStore
-from extract.report.describe import figures
+from extract.report import figures
 from extract.tables import whole_file
 
 NUM_SAMPLE_ROWS = 8  # of each reason
