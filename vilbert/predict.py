@@ -1,4 +1,4 @@
-"""Ask a trained model about one's own images: python -m vilbert.predict MODEL IMAGES TEXT --detector WEIGHTS.
+"""Ask a trained model about one's own images: vilbert predict MODEL IMAGES TEXT --detector WEIGHTS.
 
 What it does follows from the model: a VQA model answers a question about each image, a retrieval or pretraining model
 ranks the images for a caption, a RefCOCO+ model points at what an expression means.

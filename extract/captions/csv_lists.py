@@ -1,4 +1,4 @@
-"""A csv of your own captions as the lists of a run: python -m extract.captions.csv_lists CAPTIONS PICTURES OUT_DIR.
+"""A csv of your own captions as the lists of a run: vilbert caption-csv CAPTIONS PICTURES OUT_DIR.
 
 The csv has a header with the columns file and caption, and a row a caption.
 """

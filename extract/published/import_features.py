@@ -1,4 +1,4 @@
-"""Features that others extracted, as a feature store: python -m extract.published.import_features FORMAT SOURCE STORE.
+"""Features that others extracted, as a feature store: vilbert import-features FORMAT SOURCE STORE.
 
 A first pass notes where each image's row stands, a second reads the rows in the order of their keys, so that the
 features of a few images at a time are in memory. Every row of the source is a row of the table beside the store.

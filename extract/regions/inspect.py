@@ -1,4 +1,4 @@
-"""What a feature store holds: python -m extract.regions.inspect STORE [IMAGE_KEY] [--images TAR] [--output PNG]."""
+"""What a feature store holds: vilbert inspect STORE [IMAGE_KEY] [--images TAR] [--output PNG]."""
 
 import io
 from pathlib import Path

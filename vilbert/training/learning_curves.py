@@ -1,6 +1,6 @@
 """Learning curves of a pretraining, also one that still runs.
 
-python -m vilbert.training.learning_curves METRICS OUTPUT
+vilbert learning-curves METRICS OUTPUT
 """
 
 from pathlib import Path
