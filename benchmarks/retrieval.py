@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
-from vilbert.retrieval.scoring import Image, score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 PADDED_TOKENS, NUM_REGIONS = 30, 37
 SMALL = VilbertConfig(
@@ -56,15 +56,17 @@ def compare(config: VilbertConfig, *, num_captions: int, num_images: int) -> str
     )
 
 
-def make_pairs(config: VilbertConfig, num_captions: int, num_images: int) -> tuple[list[Tensor], list[Image]]:
+def make_pairs(config: VilbertConfig, num_captions: int, num_images: int) -> tuple[list[Tensor], list[EncodedImage]]:
     lengths = torch.randint(8, 25, (num_captions,)).tolist()
     captions = [torch.randint(5, config.vocab_size, (length,)) for length in lengths]
     size = config.visual_feature_size
-    return captions, [Image(torch.rand(NUM_REGIONS, size), torch.rand(NUM_REGIONS, 5)) for _ in range(num_images)]
+    return captions, [
+        EncodedImage(torch.rand(NUM_REGIONS, size), torch.rand(NUM_REGIONS, 5)) for _ in range(num_images)
+    ]
 
 
 @torch.inference_mode()
-def pair_by_pair(model: VilbertForImageTextRetrieval, captions: list[Tensor], images: list[Image]) -> Tensor:
+def pair_by_pair(model: VilbertForImageTextRetrieval, captions: list[Tensor], images: list[EncodedImage]) -> Tensor:
     features = torch.stack([image.features for image in images])
     boxes = torch.stack([image.boxes for image in images])
     rows = []

@@ -1,4 +1,4 @@
-"""Ask a trained model about one's own images: python -m vilbert.predict MODEL IMAGES TEXT --detector WEIGHTS.
+"""Ask a trained model about one's own images: vilbert predict MODEL IMAGES TEXT --detector WEIGHTS.
 
 What it does follows from the model: a VQA model answers a question about each image, a retrieval or pretraining model
 ranks the images for a caption, a RefCOCO+ model points at what an expression means.
@@ -25,8 +25,7 @@ from vilbert.conversion.convert import MODELS
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.directory import read_processor
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.retrieval.scoring import Image as ScoredImage
-from vilbert.retrieval.scoring import score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
 MARK = "#e6194b"
@@ -36,7 +35,7 @@ SELECTION = {"threshold": 0.2, "min_regions": 10, "max_regions": 36, "nms_iou": 
 
 
 def main(
-    model: Path,
+    model: Annotated[Path, typer.Argument(help="folder of a trained model, or of a converted one")],
     images: Annotated[Path, typer.Argument(help="folder of images, or a feature store (.lmdb)")],
     text: Annotated[str, typer.Argument(help="a question, a caption, or an expression")],
     detector: Annotated[Path | None, typer.Option(help="weights that find the regions; needed for a folder")] = None,
@@ -148,7 +147,7 @@ def rank(
     images = []
     for key in keys:
         batch = pad_images([store[key]], has_whole_image=processor.has_whole_image)
-        images.append(ScoredImage(batch["visual_features"][0], batch["visual_boxes"][0]))
+        images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
     scores = score_pairs(model, [processor.encode_text([text])["input_ids"][0]], images)[0]
     return [{"image": key, "score": round(float(score), 4)} for key, score in zip(keys, scores, strict=True)]
 

@@ -1,4 +1,4 @@
-"""A csv of your own captions as the lists of a run: python -m extract.captions.csv_lists CAPTIONS PICTURES OUT_DIR.
+"""A csv of your own captions as the lists of a run: vilbert caption-csv CAPTIONS PICTURES OUT_DIR.
 
 The csv has a header with the columns file and caption, and a row a caption.
 """
@@ -27,9 +27,9 @@ class CsvRow(NamedTuple):
 
 
 def main(
-    captions: Path,
-    pictures: Path,
-    out_dir: Path,
+    captions: Annotated[Path, typer.Argument(help="csv with the columns file and caption, and a row a caption")],
+    pictures: Annotated[Path, typer.Argument(help="folder that the files are named in")],
+    out_dir: Annotated[Path, typer.Argument(help="folder to write the lists into")],
     held_out: Annotated[float, typer.Option(min=0, max=1, help="share of the pictures for validation")] = 0.1,
     seed: Annotated[int, typer.Option(help="of which pictures these are")] = 1,
 ) -> None:

@@ -58,7 +58,7 @@ def import_folder(
     if len(listed) < numbers.stop:
         raise ValueError(
             f"{captions} has {len(listed)} rows, but source.splits.{split}.num_rows is "
-            f"{settings.splits[split].num_rows}; make the lists anew with `python -m extract.captions.csv_lists`"
+            f"{settings.splits[split].num_rows}; make the lists anew with `vilbert caption-csv`"
         )
     first_keys: dict[CsvRow, str] = {}
     for number, listed_row in enumerate(listed):

@@ -1,4 +1,4 @@
-"""Features that others extracted, as a feature store: python -m extract.published.import_features FORMAT SOURCE STORE.
+"""Features that others extracted, as a feature store: vilbert import-features FORMAT SOURCE STORE.
 
 A first pass notes where each image's row stands, a second reads the rows in the order of their keys, so that the
 features of a few images at a time are in memory. Every row of the source is a row of the table beside the store.
@@ -20,17 +20,17 @@ from extract.tables import IMPORTED, write_table
 
 
 def main(
-    feature_format: Annotated[FeatureFormat, typer.Argument(metavar="FORMAT")],
-    source: Path,
+    feature_format: Annotated[FeatureFormat, typer.Argument(metavar="FORMAT", help="whose features they are")],
+    source: Annotated[Path, typer.Argument(help="their file, or the folder of npz files")],
     store: Annotated[Path, typer.Argument(help="to write, .lmdb; manifest and table are .json and .parquet beside it")],
-    feature_size: Annotated[int, typer.Option(min=1)] = 2048,
+    feature_size: Annotated[int, typer.Option(min=1, help="width of a region's feature")] = 2048,
     num_classes: Annotated[int, typer.Option(min=2, max=1 << 16, help="with the background")] = 1601,
-    num_attributes: Annotated[int, typer.Option(min=1, max=1 << 16)] = 400,
+    num_attributes: Annotated[int, typer.Option(min=1, max=1 << 16, help="where the source tells attributes")] = 400,
     box_source: Annotated[
         BoxSource, typer.Option(help="what the boxes are; 'given' keeps their order, as annotations number them")
     ] = "proposal",
     image_key: Annotated[
-        str | None, typer.Option(help="key of a numbered image, such as COCO_val2014_{image_id:012d}; none: its id")
+        str | None, typer.Option(help="key from an image's number, as COCO_{image_id:012d}; none: its id")
     ] = None,
 ) -> None:
     """Write the rows of SOURCE that are whole to STORE, and what became of each to the table beside it."""

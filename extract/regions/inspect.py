@@ -1,4 +1,4 @@
-"""What a feature store holds: python -m extract.regions.inspect STORE [IMAGE_KEY] [--images TAR] [--output PNG]."""
+"""What a feature store holds: vilbert inspect STORE [IMAGE_KEY] [--images TAR] [--output PNG]."""
 
 import io
 from pathlib import Path
@@ -19,7 +19,7 @@ NUM_CLASSES_SHOWN = 3
 
 
 def main(
-    store: Path,
+    store: Annotated[Path, typer.Argument(help="a feature store, .lmdb")],
     image_key: Annotated[
         str | None, typer.Argument(help="of the record to print; none: what all have in common")
     ] = None,

@@ -66,7 +66,7 @@ def test_a_folder_of_pictures_and_a_csv_make_a_run(tmp_path):
     captions = "".join(f"{number}.jpg,picture {number}\n" for number in range(11))
     (tmp_path / "captions.csv").write_text(f"file,caption\n{captions}")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    make_lists = [sys.executable, "-m", "extract.captions.csv_lists", "captions.csv", "pictures", "lists"]
+    make_lists = [sys.executable, "-m", "vilbert.cli", "caption-csv", "captions.csv", "pictures", "lists"]
     printed = subprocess.check_output(make_lists, text=True, cwd=tmp_path, env=environment)
     assert "train: 10 pictures, 10 captions" in printed
     (tmp_path / "workflow").symlink_to(ROOT / "workflow")

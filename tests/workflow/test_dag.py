@@ -204,7 +204,8 @@ def test_every_task_is_fine_tuned_and_measured(finished):
     asked = [
         sys.executable,
         "-m",
-        "vilbert.predict",
+        "vilbert.cli",
+        "predict",
         str(run / "finetune/refcoco/model"),
         str(finished / "own_images"),
     ]

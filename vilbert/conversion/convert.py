@@ -1,6 +1,6 @@
 """A published checkpoint as a model directory.
 
-python -m vilbert.conversion.convert CHECKPOINT OUT_DIR [--config original.json]
+vilbert convert CHECKPOINT OUT_DIR [--config original.json]
 """
 
 import re

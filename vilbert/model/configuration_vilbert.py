@@ -3,7 +3,7 @@
 import math
 from typing import Literal
 
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 
 class TextAndRegionsConfig(PreTrainedConfig):
@@ -112,7 +112,3 @@ def require_number(name: str, value: float, *, highest: float) -> None:
 def require_division(name: str, num_heads: int, width_name: str, width: int) -> None:
     if not isinstance(num_heads, int) or num_heads < 1 or width % num_heads:
         raise ValueError(f"{name} is {num_heads!r}, expected a divisor of {width_name}, {width}")
-
-
-AutoConfig.register(VilbertConfig.model_type, VilbertConfig)
-AutoConfig.register(VilbertSingleStreamConfig.model_type, VilbertSingleStreamConfig)

@@ -10,12 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoModel,
-    AutoModelForMultipleChoice,
-    AutoModelForPreTraining,
-    AutoModelForVisualQuestionAnswering,
-)
 
 from vilbert.model.configuration_vilbert import VilbertSingleStreamConfig
 from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
@@ -141,9 +135,3 @@ class VilbertSingleStreamForRegionGrounding(VilbertSingleStreamPreTrainedModel, 
 
 class VilbertSingleStreamForImageTextRetrieval(VilbertSingleStreamPreTrainedModel, VilbertForImageTextRetrieval):
     """Retrieval."""
-
-
-AutoModel.register(VilbertSingleStreamConfig, VilbertSingleStreamModel)
-AutoModelForPreTraining.register(VilbertSingleStreamConfig, VilbertSingleStreamForPreTraining)
-AutoModelForVisualQuestionAnswering.register(VilbertSingleStreamConfig, VilbertSingleStreamForQuestionAnswering)
-AutoModelForMultipleChoice.register(VilbertSingleStreamConfig, VilbertSingleStreamForMultipleChoice)

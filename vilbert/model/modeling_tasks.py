@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModelForMultipleChoice, AutoModelForVisualQuestionAnswering
 from transformers.utils import ModelOutput
 
-from vilbert.model.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
+from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.heads import AnswerHead
 from vilbert.model.inputs import demand_shape
 from vilbert.model.modeling_vilbert import VilbertAttentions, VilbertPreTrainedModel
@@ -198,7 +197,3 @@ def summed_binary_loss(logits: Tensor, labels: Tensor | None) -> Tensor | None:
         return None
     demand_shape("labels", labels, "that of the logits", tuple(logits.shape))
     return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), reduction="sum") / len(logits)
-
-
-AutoModelForVisualQuestionAnswering.register(VilbertConfig, VilbertForQuestionAnswering)
-AutoModelForMultipleChoice.register(VilbertConfig, VilbertForMultipleChoice)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForPreTraining, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
@@ -322,7 +322,3 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
             demand_shape("region_target_mask", region_target_mask, "[B, R]", tuple(output.visual_states.shape[:2]))
         if alignment_labels is not None:
             demand_shape("alignment_labels", alignment_labels, "[B]", (len(output.text_states),))
-
-
-AutoModel.register(VilbertConfig, VilbertModel)
-AutoModelForPreTraining.register(VilbertConfig, VilbertForPreTraining)

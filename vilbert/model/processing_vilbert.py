@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoProcessor, BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
+from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from extract.regions.store import Regions
-from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
 
 OVERSHOOT = 1.0  # pixels that a detector may draw beyond the image; more is a mistake of units
 
@@ -134,7 +133,3 @@ def encode_boxes(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     corners = np.concatenate([[[0, 0, 1, 1]], np.clip(boxes, 0, size) / size])
     areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     return np.concatenate([corners, areas[:, None]], axis=1).astype(np.float32)
-
-
-AutoProcessor.register(VilbertConfig, VilbertProcessor)
-AutoProcessor.register(VilbertSingleStreamConfig, VilbertProcessor)

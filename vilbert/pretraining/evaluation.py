@@ -16,7 +16,7 @@ from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.flops import Work, training_flops
 from vilbert.model.inputs import Batch
 from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
-from vilbert.retrieval.scoring import Image, score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.training.metrics import added
 
 BATCH_SIZE = 128  # pairs
@@ -96,7 +96,7 @@ def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Seque
     """How well the caption of each of N pairs fits each of their images: float32 [N captions, N images]."""
     alone = [dataset.collate([pair]) for pair in pairs]
     captions = [batch["input_ids"][0] for batch in alone]
-    images = [Image(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
+    images = [EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
     return score_pairs(model, captions, images).numpy()
 
 

@@ -19,7 +19,6 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from transformers import AutoModelForPreTraining
 
-import vilbert.model.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
 from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.batches.tokens import TokenTable

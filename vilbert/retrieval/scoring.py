@@ -24,7 +24,7 @@ CAPTIONS_A_CHUNK, IMAGES_A_CHUNK = 8, 32
 
 
 @dataclass(frozen=True)
-class Image:
+class EncodedImage:
     """An image as the models read it, without padding."""
 
     features: Tensor  # [R, feature size], region 0 is the whole image
@@ -41,7 +41,7 @@ class Side:
 
 
 @torch.inference_mode()
-def score_pairs(model: nn.Module, captions: Sequence[Tensor], images: Sequence[Image]) -> Tensor:
+def score_pairs(model: nn.Module, captions: Sequence[Tensor], images: Sequence[EncodedImage]) -> Tensor:
     """Scores float32 [C, I] on the CPU: the score head's, or, of a pretraining model, how much likelier aligned is than
     not, in logits.
 

@@ -21,7 +21,7 @@ from vilbert.batches.padding import Tokens, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.retrieval.scoring import Image, score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.tasks.metrics import retrieval_metrics
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
 
@@ -166,7 +166,7 @@ class RetrievalDataset(Dataset):
         images = []
         for key in self.keys:
             batch = pad_images([self.store[key]], has_whole_image=self.processor.has_whole_image)
-            images.append(Image(batch["visual_features"][0], batch["visual_boxes"][0]))
+            images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
         return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
 
     def write(self, scores: Tensor, folder: Path, name: str) -> None:

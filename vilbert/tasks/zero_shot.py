@@ -11,7 +11,6 @@ import torch
 import typer
 from transformers import AutoModelForPreTraining, PreTrainedModel
 
-import vilbert.model.modeling_single_stream  # noqa: F401 (AutoModel knows both architectures from here)
 from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.model.directory import read_processor

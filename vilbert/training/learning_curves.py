@@ -1,10 +1,12 @@
 """Learning curves of a pretraining, also one that still runs.
 
-python -m vilbert.training.learning_curves METRICS OUTPUT
+vilbert learning-curves METRICS OUTPUT
 """
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,7 +18,10 @@ OBJECTIVES = {"masked_token": "masked tokens", "masked_region": "masked regions"
 LIMITS = (1, 5, 10)
 
 
-def main(metrics: Path, output: Path) -> None:
+def main(
+    metrics: Annotated[Path, typer.Argument(help="metrics.jsonl of a training, in its checkpoints while it runs")],
+    output: Annotated[Path, typer.Argument(help="picture to write, .svg, .png or .pdf")],
+) -> None:
     """Draw what a metrics.jsonl holds."""
     draw_learning_curves(read_metrics(metrics), output)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from places import REFERENCE
+from reference_checkpoint import checkpoint
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForPreTraining
@@ -15,13 +16,6 @@ from vilbert.conversion.convert import convert, folded, tasks_in
 from vilbert.model.directory import read_processor
 from vilbert.model.modeling_tasks import VilbertForMultipleChoice, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
-
-
-def checkpoint(name: str = "two_stream") -> tuple[dict[str, Tensor], dict]:
-    """The tensors of a published file in small, and its json."""
-    tensors = load_file(REFERENCE / f"{name}.safetensors")
-    state = {key.removeprefix("param/"): value for key, value in tensors.items() if key.startswith("param/")}
-    return state, json.loads((REFERENCE / f"{name}.json").read_text())["config"]
 
 
 def converted(folder: Path, state: dict[str, Tensor], config: dict | None, task: str | None = None) -> list[str]:

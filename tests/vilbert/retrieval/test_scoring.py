@@ -8,7 +8,7 @@ from vilbert.model.modeling_single_stream import (
 )
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
-from vilbert.retrieval.scoring import Image, of_one_length, score_pairs
+from vilbert.retrieval.scoring import EncodedImage, of_one_length, score_pairs
 
 CONFIGS = {
     "as_published": make_two_stream(),
@@ -32,19 +32,20 @@ def make_model(name: str, *, is_pretraining: bool) -> torch.nn.Module:
     return (single if name == "single_stream" else two)(config).eval()
 
 
-def make_pairs(num_captions: int, num_images: int) -> tuple[list[torch.Tensor], list[Image]]:
+def make_pairs(num_captions: int, num_images: int) -> tuple[list[torch.Tensor], list[EncodedImage]]:
     """Of 3 to 13 tokens and 2 to 11 regions."""
     generator = torch.Generator().manual_seed(5)
     lengths = torch.randint(3, 14, (num_captions,), generator=generator).tolist()
     counts = torch.randint(2, 12, (num_images,), generator=generator).tolist()
     captions = [torch.randint(5, 53, (length,), generator=generator) for length in lengths]
     images = [
-        Image(torch.rand(count, 17, generator=generator), torch.rand(count, 5, generator=generator)) for count in counts
+        EncodedImage(torch.rand(count, 17, generator=generator), torch.rand(count, 5, generator=generator))
+        for count in counts
     ]
     return captions, images
 
 
-def pair_by_pair(model: torch.nn.Module, captions: list[torch.Tensor], images: list[Image]) -> torch.Tensor:
+def pair_by_pair(model: torch.nn.Module, captions: list[torch.Tensor], images: list[EncodedImage]) -> torch.Tensor:
     rows = []
     with torch.no_grad():
         for ids in captions:
