@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from statistics import median
 
-COLUMNS = ("benchmark", "way", "rate", "ms each", "fastest to slowest turn", "times as fast as the last way")
+COLUMNS = ("benchmark", "way", "rate", "ms each (fastest to slowest turn)", "times as fast as the last way")
 
 
 @dataclass
@@ -55,18 +55,21 @@ def rows_of(what: str, ways: dict[str, Way], *, seconds: str) -> list[tuple[str,
     rows: list[tuple[str, ...]] = []
     for name, way in ways.items():
         each = way.milliseconds
-        ratios = [theirs / ours for ours, theirs in zip(each, baseline.milliseconds, strict=True)]
+        times = spread([theirs / ours for ours, theirs in zip(each, baseline.milliseconds, strict=True)])
         rows.append(
             (
                 what,
                 name,
                 f"{digits(1000 / median(each))} {way.unit}/{seconds}",
-                digits(median(each)),
-                f"{digits(min(each))} to {digits(max(each))}",
-                digits(median(ratios)) if others else "",
+                spread(each),
+                "" if not others else "1" if way is baseline else times,
             )
         )
     return rows
+
+
+def spread(turns: list[float]) -> str:
+    return f"{digits(median(turns))} ({digits(min(turns))} to {digits(max(turns))})"
 
 
 def digits(number: float) -> str:

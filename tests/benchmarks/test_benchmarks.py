@@ -65,8 +65,8 @@ def test_ratios_are_of_turns_side_by_side():
     text = report(MACHINE | {"benchmarks": [*timing("ours", 2, 4, 2), *timing("theirs", 6, 12, 6.2)]})
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert cells[2:] == [
-        ["reading", "ours", "500 records/CPU-s", "2.00", "2.00 to 4.00", "3.00"],
-        ["reading", "theirs", "161 records/CPU-s", "6.20", "6.00 to 12.0", "1.00"],
+        ["reading", "ours", "500 records/CPU-s", "2.00 (2.00 to 4.00)", "3.00 (3.00 to 3.10)"],
+        ["reading", "theirs", "161 records/CPU-s", "6.20 (6.00 to 12.0)", "1"],
     ]
 
 
