@@ -1,22 +1,19 @@
-"""What pretraining costs on one core, at the paper's sizes: python benchmarks/pretraining.py.
+"""What pretraining costs at the paper's sizes.
 
-The batches: pairs a second from the feature store, masked and padded, 36 regions of 2048 features and 1601 classes.
-The step: forward and backward of the base model on batches of like length with the logits that are asked for, against
-texts padded to 36 tokens with the logits of every position, which is what the original computes. Caption lengths are
-those of Conceptual Captions. CPU seconds, so that other work on the machine counts little.
+The batches: pairs from the feature store, masked and padded, 36 regions of 2048 features and 1601 classes. The step:
+forward and backward of the base model in float32, without the optimizer, on batches of like length with the logits that
+are asked for, against texts padded to 36 tokens with the logits of every position, which is what the original computes.
+Caption lengths are those of Conceptual Captions.
 """
-
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import torch
 import torch.nn.functional as F
 
+from benchmarks.clock import Clock
 from extract.regions.store import Regions, RegionStore, RegionStoreWriter
 from vilbert.batches.sampling import Draw, StepSampler
 from vilbert.batches.tokens import TokenTable, train_tokenizer
@@ -26,9 +23,10 @@ from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.settings import ObjectiveSettings
 
-NUM_PAIRS, NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 2_048, 36, 2048, 1601
+NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 36, 2048, 1601
 MAX_TOKENS, VOCABULARY = 36, 30_522
 DATA_BATCH, STEP_BATCH, NUM_STEPS = 256, 8, 3
+SHALLOW = VilbertConfig(text_num_layers=2, visual_num_layers=1, text_co_layers=(1,), visual_co_layers=(0,))
 OBJECTIVE = ObjectiveSettings(
     token_mask_probability=0.15,
     region_mask_probability=0.15,
@@ -41,27 +39,12 @@ OBJECTIVE = ObjectiveSettings(
 )
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        dataset = make_dataset(Path(name))
-        seconds, num_pairs = cpu_seconds(lambda: sum(len(batch["input_ids"]) for batch in data_batches(dataset)))
-        print(f"batches: {num_pairs / seconds:,.0f} pairs/CPU-s")
-        model = VilbertForPreTraining(VilbertConfig())
-        sampler = StepSampler(dataset.tokens.lengths(), batch_size=STEP_BATCH, num_steps=NUM_STEPS, seed=0)
-        batches = [dataset.__getitems__(draws) for draws in sampler]
-        step(model, batches[0])
-        ours, _ = cpu_seconds(lambda: [step(model, batch) for batch in batches])
-        theirs, _ = cpu_seconds(lambda: [original_step(model, batch) for batch in batches])
-    pairs = NUM_STEPS * STEP_BATCH
-    print(f"forward and backward: {pairs / ours:.2f} pairs/CPU-s, as the original {pairs / theirs:.2f}: ", end="")
-    print(f"{theirs / ours:.2f} times, float32, batch {STEP_BATCH}, no optimizer step")
-
-
-def make_dataset(folder: Path) -> PretrainingDataset:
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, quick) -> PretrainingDataset:
     """Random pairs whose captions are as long as real ones: 5 to 36 tokens, 12.8 on average."""
+    folder, num_pairs = tmp_path_factory.mktemp("pretraining"), 17 if quick else 2_048
     generator = np.random.default_rng(0)
-    keys = [f"train-{index:08d}" for index in range(NUM_PAIRS)]
+    keys = [f"train-{index:08d}" for index in range(num_pairs)]
     writer = RegionStoreWriter(
         folder / "00000.lmdb",
         classes=tuple(f"class {index}" for index in range(NUM_CLASSES)),
@@ -74,7 +57,7 @@ def make_dataset(folder: Path) -> PretrainingDataset:
     with writer:
         for key in keys:
             writer.put(key, random_regions(generator))
-    lengths = np.clip(np.round(generator.gamma(5, 1.6, NUM_PAIRS) + 5), 5, MAX_TOKENS).astype(int)
+    lengths = np.clip(np.round(generator.gamma(5, 1.6, num_pairs) + 5), 5, MAX_TOKENS).astype(int)
     ids = [generator.integers(1000, VOCABULARY, length).astype(np.uint16) for length in lengths]
     table = pa.table({"key": keys, "image_key": keys, "input_ids": pa.array(ids, pa.list_(pa.uint16()))})
     pq.write_table(table, folder / "tokens.parquet")
@@ -101,9 +84,23 @@ def random_regions(generator: np.random.Generator) -> Regions:
     )
 
 
-def data_batches(dataset: PretrainingDataset):
-    for start in range(0, NUM_PAIRS, DATA_BATCH):
-        yield dataset.__getitems__([Draw(0, example) for example in range(start, start + DATA_BATCH)])
+@pytest.fixture(scope="module")
+def model(quick) -> VilbertForPreTraining:
+    return VilbertForPreTraining(SHALLOW if quick else VilbertConfig())
+
+
+@pytest.fixture(scope="module")
+def batches(dataset, quick) -> list[Batch]:
+    num_steps = 1 if quick else NUM_STEPS
+    sampler = StepSampler(dataset.tokens.lengths(), batch_size=STEP_BATCH, num_steps=num_steps, seed=0)
+    return [dataset.__getitems__(draws) for draws in sampler]
+
+
+def walk(dataset: PretrainingDataset) -> None:
+    """Make every pair part of a batch."""
+    for start in range(0, len(dataset), DATA_BATCH):
+        examples = range(start, min(start + DATA_BATCH, len(dataset)))
+        dataset.__getitems__([Draw(0, example) for example in examples])
 
 
 def step(model: VilbertForPreTraining, batch: Batch) -> None:
@@ -126,12 +123,19 @@ def original_step(model: VilbertForPreTraining, batch: Batch) -> None:
     (tokens + regions + alignment).backward()
 
 
-def cpu_seconds(work: Callable[[], object]) -> tuple[float, object]:
-    """CPU time of all threads of this process, and what the work gives."""
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
+WAYS = {"logits that are asked for": step, "every logit, padded to 36": original_step}
 
 
-if __name__ == "__main__":
-    main()
+def bench_batches(clock: Clock, dataset):
+    clock(lambda: walk(dataset), what="pretraining batches", count=len(dataset), unit="pairs")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def bench_step(clock: Clock, model, batches, way):
+    clock(
+        lambda: [WAYS[way](model, batch) for batch in batches],
+        what=f"forward and backward, base model, batch {STEP_BATCH}",
+        way=way,
+        count=len(batches) * STEP_BATCH,
+        unit="pairs",
+    )

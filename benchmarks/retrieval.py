@@ -1,21 +1,22 @@
-"""Retrieval evaluation on one core: ours against a forward pass a pair: python benchmarks/retrieval.py.
+"""Retrieval's scores: ours against a forward pass a pair, for the base model and the drawn world's.
 
-CPU seconds, the base model and the drawn world's; captions of 8 to 24 tokens, images of 36 regions and the whole image.
-Pair by pair, each caption is padded to 30 tokens and meets all images in one batch, as in the original.
+Captions of 8 to 24 tokens, images of 36 regions and the whole image. Pair by pair, each caption is padded to 30 tokens
+and meets all images in one batch, as in the original; both ways must rank alike.
 """
 
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.clock import Clock
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 PADDED_TOKENS, NUM_REGIONS = 30, 37
-SMALL = VilbertConfig(
+DRAWN = VilbertConfig(
     vocab_size=123,
     visual_feature_size=256,
     text_hidden_size=96,
@@ -31,38 +32,27 @@ SMALL = VilbertConfig(
     text_co_layers=(2, 3),
     visual_co_layers=(0, 1),
 )
+SIDES = {"base": (VilbertConfig(), 8), "drawn world's": (DRAWN, 100)}  # and how many captions meet as many images
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    print("base:", compare(VilbertConfig(), num_captions=8, num_images=8))
-    print("drawn world:", compare(SMALL, num_captions=100, num_images=100))
+@dataclass(frozen=True)
+class Pairs:
+    name: str
+    model: VilbertForImageTextRetrieval
+    captions: list[Tensor]
+    images: list[Image]
+    expected: Tensor
 
 
-def compare(config: VilbertConfig, *, num_captions: int, num_images: int) -> str:
-    """Both ways on the same pairs."""
+@pytest.fixture(scope="module", params=SIDES)
+def pairs(request, quick) -> Pairs:
+    config, number = (DRAWN, 3) if quick else SIDES[request.param]
     torch.manual_seed(0)
     model = VilbertForImageTextRetrieval(config).eval()
-    captions, images = make_pairs(config, num_captions, num_images)
-    score_pairs(model, captions[:1], images[:1])
-    ours, scores = cpu_seconds(lambda: score_pairs(model, captions, images))
-    theirs, expected = cpu_seconds(lambda: pair_by_pair(model, captions, images))
-    num_pairs = num_captions * num_images
-    is_same = torch.equal(scores.argsort(dim=1), expected.argsort(dim=1))
-    return (
-        f"{num_pairs / ours:,.1f} pairs/CPU-s, through forward {num_pairs / theirs:,.1f}: {theirs / ours:.2f} times; "
-        f"largest difference {(scores - expected).abs().max():.1e}, "
-        f"{'the same ranking' if is_same else 'ANOTHER RANKING'}"
-    )
-
-
-def make_pairs(config: VilbertConfig, num_captions: int, num_images: int) -> tuple[list[Tensor], list[EncodedImage]]:
-    lengths = torch.randint(8, 25, (num_captions,)).tolist()
-    captions = [torch.randint(5, config.vocab_size, (length,)) for length in lengths]
+    captions = [torch.randint(5, config.vocab_size, (length,)) for length in torch.randint(8, 25, (number,)).tolist()]
     size = config.visual_feature_size
-    return captions, [
-        EncodedImage(torch.rand(NUM_REGIONS, size), torch.rand(NUM_REGIONS, 5)) for _ in range(num_images)
-    ]
+    images = [EncodedImage(torch.rand(NUM_REGIONS, size), torch.rand(NUM_REGIONS, 5)) for _ in range(number)]
+    return Pairs(request.param, model, captions, images, pair_by_pair(model, captions, images))
 
 
 @torch.inference_mode()
@@ -79,12 +69,17 @@ def pair_by_pair(model: VilbertForImageTextRetrieval, captions: list[Tensor], im
     return torch.stack(rows)
 
 
-def cpu_seconds(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """CPU time of all threads of this process, and what the work gives."""
-    start = time.process_time()
-    result = work()
-    return time.process_time() - start, result
+WAYS = {"exact scores": score_pairs, "a forward pass a pair": pair_by_pair}
 
 
-if __name__ == "__main__":
-    main()
+@pytest.mark.parametrize("way", WAYS)
+def bench_scoring(clock: Clock, pairs, way):
+    scores = clock(
+        lambda: WAYS[way](pairs.model, pairs.captions, pairs.images),
+        what=f"retrieval scores, {pairs.name} model",
+        way=way,
+        count=pairs.expected.numel(),
+        unit="pairs",
+    )
+    torch.testing.assert_close(scores, pairs.expected, rtol=0, atol=1e-5)
+    assert torch.equal(scores.argsort(dim=1), pairs.expected.argsort(dim=1))

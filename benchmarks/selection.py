@@ -1,48 +1,45 @@
-"""Milliseconds an image that choosing regions takes, leaving early or not: python benchmarks/selection.py.
+"""Choosing an image's regions, leaving early or not.
 
-300 proposals about 20 objects, 1601 classes, on one core. The other side calls torchvision's compiled NMS once a class,
-as the original script calls Caffe's, and goes on by the same rule; both must choose the same boxes with equal scores.
+300 proposals about 20 objects, 1601 classes. The other way calls torchvision's compiled NMS once a class, as the
+original script calls Caffe's, and goes on by the same rule; both must choose the same boxes with equal scores.
 """
 
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
+import pytest
 import torch
 from torchvision.ops import nms
 
+from benchmarks.clock import Clock
 from extract.regions.selection import select_regions
 from extract.settings import SelectionSettings
 
-NUM_IMAGES, NUM_PROPOSALS, NUM_OBJECTS, NUM_CLASSES = 5, 300, 20, 1601
+NUM_PROPOSALS, NUM_OBJECTS, NUM_CLASSES = 300, 20, 1601
 SETTINGS = SelectionSettings(threshold=0.2, min_regions=10, max_regions=36, nms_iou=0.3)
 KINDS = {"sure": 14.0, "unsure": 7.0, "clueless": 0.0}  # how far the logit of an object's class may stand out
 
+Proposals = tuple[np.ndarray, np.ndarray]  # boxes [P, 4] and class probabilities [P, C], float32, background first
 Choice = tuple[np.ndarray, np.ndarray]  # indices [K] and scores [K]
-Choose = Callable[[np.ndarray, np.ndarray], Choice]
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+@dataclass(frozen=True)
+class Detections:
+    kind: str
+    images: list[Proposals]
+    expected: list[Choice]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def detections(request, quick) -> Detections:
     generator = np.random.default_rng(0)
-    for kind, margin in KINDS.items():
-        images = [random_proposals(generator, margin=margin) for _ in range(NUM_IMAGES)]
-        early, chosen = milliseconds(leave_early, images)
-        full, expected = milliseconds(visit_every_class, images)
-        is_equal = all(
-            np.array_equal(ours, other)
-            for choice, reference in zip(chosen, expected, strict=True)
-            for ours, other in zip(choice, reference, strict=True)
-        )
-        print(
-            f"{kind}: {early:.1f} ms leaving early, {full:.1f} ms for all {NUM_CLASSES - 1} classes, a share of "
-            f"{early / full:.3f}; {np.mean([len(indices) for indices, _ in chosen]):.1f} regions an image, "
-            f"the same: {is_equal}"
-        )
+    images = [random_proposals(generator, margin=KINDS[request.param]) for _ in range(1 if quick else 5)]
+    return Detections(request.param, images, [visit_every_class(*image) for image in images])
 
 
-def random_proposals(generator: np.random.Generator, *, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes [P, 4] float32 about random objects, and their class probabilities [P, C] float32, background first."""
+def random_proposals(generator: np.random.Generator, *, margin: float) -> Proposals:
+    """Proposals about random objects."""
     corners = generator.uniform(0, 400, (NUM_OBJECTS, 2))
     objects = np.concatenate([corners, corners + generator.uniform(40, 200, corners.shape)], axis=1)
     of_object = generator.integers(NUM_OBJECTS, size=NUM_PROPOSALS)
@@ -70,15 +67,17 @@ def visit_every_class(boxes: np.ndarray, class_probs: np.ndarray) -> Choice:
     return indices, scores[indices]
 
 
-def milliseconds(choose: Choose, images: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, list[Choice]]:
-    """CPU time an image, the least of three rounds, and what was chosen."""
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        chosen = [choose(*image) for image in images]
-        times.append(1000 * (time.process_time() - start) / len(images))
-    return min(times), chosen
+WAYS = {
+    "leaving early": (leave_early, 30),
+    "NMS of every class": (visit_every_class, 1),
+}  # passes a turn: about as long
 
 
-if __name__ == "__main__":
-    main()
+@pytest.mark.parametrize("way", WAYS)
+def bench_choosing(clock: Clock, detections, way, quick):
+    choose, passes = WAYS[way]
+    images = detections.images * (1 if quick else passes)
+    what = f"choice of regions, {detections.kind} detector"
+    chosen = clock(lambda: [choose(*image) for image in images], what=what, way=way, count=len(images), unit="images")
+    for choice, expected in zip(chosen, cycle(detections.expected), strict=False):
+        np.testing.assert_equal(choice, expected)

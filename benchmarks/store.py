@@ -1,41 +1,50 @@
-"""Records a second on one core: our store against pickled base64 records, the original's: python benchmarks/store.py.
+"""Reading records in random order: our store against pickled base64 records, the original's.
 
-36 regions of 2048 features and 1601 classes, read in random order. Both give features, boxes and the class distribution
-as arrays; the original's reader also decodes base64 and unpickles.
+36 regions of 2048 features and 1601 classes. Both give features, boxes and the class distribution as arrays; the
+original's reader also decodes base64 and unpickles.
 """
 
 import base64
 import pickle
 import random
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
 import numpy as np
+import pytest
 
+from benchmarks.clock import Clock
 from extract.regions.store import Regions, RegionStore, RegionStoreWriter
 
-NUM_RECORDS, NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 400, 36, 2048, 1601
-SECONDS = 3.0
+NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 36, 2048, 1601
+PASSES = {"our store": 200, "pickled base64": 2}  # over all records a turn: about as long
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        ours, theirs = Path(name) / "ours.lmdb", Path(name) / "theirs.lmdb"
-        keys = [f"train-{index:08d}" for index in range(NUM_RECORDS)]
-        write_stores(ours, theirs, keys)
-        store = RegionStore([ours])
-        with (
-            lmdb.open(str(theirs), subdir=False, readonly=True, lock=False, readahead=False) as env,
-            env.begin() as read,
-        ):
-            original = rate(lambda key: read_original(read.get(key.encode())), keys)
-        ratio = (rate(lambda key: read_ours(store, key), keys), original)
-        print(
-            f"ours {ratio[0]:,.0f} records/s, pickled base64 {ratio[1]:,.0f} records/s: {ratio[0] / ratio[1]:.0f} times"
-        )
+@dataclass(frozen=True)
+class Readers:
+    keys: list[str]
+    ways: dict[str, Callable[[str], list[np.ndarray]]]  # features, boxes and class probabilities by key
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory, quick) -> Iterator[Readers]:
+    """Both stores, which hold the same."""
+    folder = tmp_path_factory.mktemp("store")
+    ours, theirs = folder / "ours.lmdb", folder / "theirs.lmdb"
+    keys = [f"train-{index:08d}" for index in range(7 if quick else 400)]
+    write_stores(ours, theirs, keys)
+    store = RegionStore([ours])
+    with lmdb.open(str(theirs), subdir=False, readonly=True, lock=False, readahead=False) as env, env.begin() as read:
+        ways = {
+            "our store": lambda key: read_ours(store, key),
+            "pickled base64": lambda key: read_original(read.get(key.encode(), b"")),
+        }
+        for key in keys:
+            for array, expected in zip(*(way(key) for way in ways.values()), strict=True):
+                np.testing.assert_array_equal(array, expected)
+        yield Readers(keys, ways)
 
 
 def write_stores(ours: Path, theirs: Path, keys: list[str]) -> None:
@@ -69,32 +78,28 @@ def write_stores(ours: Path, theirs: Path, keys: list[str]) -> None:
             write.put(key.encode(), pickle.dumps({"num_boxes": NUM_REGIONS, "image_w": 640, "image_h": 480, **fields}))
 
 
-def read_ours(store: RegionStore, key: str) -> float:
-    """Look at every array, so that nothing is put off."""
+def read_ours(store: RegionStore, key: str) -> list[np.ndarray]:
     regions = store[key]
-    return float(regions.features[-1, -1]) + float(regions.boxes[-1, -1]) + float(regions.class_probs[-1, -1])
+    return [regions.features, regions.boxes, regions.class_probs]
 
 
-def read_original(record: bytes) -> float:
+def read_original(record: bytes) -> list[np.ndarray]:
     """As vilbert_beta's reader does: unpickle, decode, view as float32."""
     item = pickle.loads(record)
-    arrays = [
+    return [
         np.frombuffer(base64.b64decode(item[name]), dtype=np.float32).reshape(item["num_boxes"], -1)
         for name in ("features", "boxes", "class_probs")
     ]
+
+
+def touch(arrays: list[np.ndarray]) -> float:
+    """Look at every array, so that nothing is put off."""
     return float(sum(array[-1, -1] for array in arrays))
 
 
-def rate(read: Callable[[str], float], keys: list[str]) -> float:
-    """Calls a CPU second, keys at random."""
-    order = random.Random(0)
-    start, calls = time.process_time(), 0
-    while time.process_time() - start < SECONDS:
-        for key in order.sample(keys, len(keys)):
-            read(key)
-        calls += len(keys)
-    return calls / (time.process_time() - start)
-
-
-if __name__ == "__main__":
-    main()
+@pytest.mark.parametrize("way", PASSES)
+def bench_reading(clock: Clock, readers, way, quick):
+    passes, order = 1 if quick else PASSES[way], random.Random(0)
+    keys = [key for _ in range(passes) for key in order.sample(readers.keys, len(readers.keys))]
+    read = readers.ways[way]
+    clock(lambda: [touch(read(key)) for key in keys], what="feature store", way=way, count=len(keys), unit="records")

@@ -1,0 +1,1 @@
+"""Speed, by one clock: `python -m benchmarks`."""

@@ -1,0 +1,65 @@
+"""Runs benchmarks on one thread and prints what each way of doing a thing costs, and on which machine.
+
+`python -m benchmarks` runs all, `python -m benchmarks store selection` two, `--quick` sees only that they run.
+"""
+
+import json
+import os
+from enum import StrEnum, auto
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import pytest
+import typer
+
+from benchmarks.report import file_name, report
+from extract.command import run
+
+FOLDER = Path(__file__).parent
+
+
+class Name(StrEnum):
+    """A file of this folder each."""
+
+    store = auto()
+    selection = auto()
+    download = auto()
+    retrieval = auto()
+    pretraining = auto()
+
+
+def main(
+    names: Annotated[list[Name] | None, typer.Argument(help="none: all")] = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="the smallest sizes, once: sees that they run")] = False,
+    wall: Annotated[bool, typer.Option("--wall", help="wall seconds in place of CPU seconds")] = False,
+    save: Annotated[Path | None, typer.Option(help="folder for the report, <date>-<cpu>.md", file_okay=False)] = None,
+) -> None:
+    """Time the ways of doing a thing against each other."""
+    timings = measure(names or list(Name), quick=quick, timer="time.perf_counter" if wall else "time.process_time")
+    text = report(timings)
+    print(text)
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+        (save / file_name(timings)).write_text(f"# Benchmarks\n\n{text}\n")
+
+
+def measure(names: list[Name], *, quick: bool, timer: str) -> dict:
+    """pytest-benchmark's JSON: timings, machine, commit.
+
+    Raises: SystemExit if a benchmark fails, or a way has another result than the one it is measured against.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "timings.json"
+        options = ["--quiet", "-p", "no:cacheprovider", "-o", "python_functions=bench_*", f"--basetemp={folder}/files"]
+        clock = [f"--benchmark-json={path}", f"--benchmark-timer={timer}", "--benchmark-quiet"]
+        files = [str(FOLDER / f"{name}.py") for name in names]
+        if status := pytest.main([*options, *clock, *(["--quick"] if quick else []), *files]):
+            raise SystemExit(int(status))
+        return json.loads(path.read_text())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,23 @@
+"""What every benchmark is timed with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """One turn of one way of doing a thing."""
+
+    benchmark: BenchmarkFixture
+    num_warmups: int
+
+    def __call__(self, work: Callable[[], Result], *, what: str, way: str = "", count: int, unit: str) -> Result:
+        """Time `work`, which handles `count` of `unit`. The way that is last in its file is the others' baseline."""
+        self.benchmark.group = what
+        self.benchmark.extra_info.update(way=way, count=count, unit=unit)
+        return self.benchmark.pedantic(work, warmup_rounds=self.num_warmups)

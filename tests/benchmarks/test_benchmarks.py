@@ -1,0 +1,78 @@
+"""That the benchmarks run; no time is looked at."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from places import ROOT
+
+from benchmarks.__main__ import Name
+from benchmarks.report import report
+
+
+def timing(way: str, *milliseconds: float) -> list[dict]:
+    """Turns of a way of doing 7 things."""
+    return [
+        {
+            "group": "reading",
+            "options": {"timer": "process_time"},
+            "extra_info": {"way": way, "count": 7, "unit": "records"},
+            "stats": {"median": 7 * each / 1000},
+        }
+        for each in milliseconds
+    ]
+
+
+MACHINE = {
+    "datetime": "2026-11-26T17:00:00+00:00",
+    "machine_info": {
+        "cpu": {"brand_raw": "A(R) Processor", "count": 3},
+        "memory_gib": 11.2,
+        "gpu": "none",
+        "system": "Linux",
+        "release": "6.1",
+        "python_version": "3.11.7",
+        "torch": "2.12.1",
+        "threads": 1,
+        "load": 0.5,
+        "quick": False,
+    },
+    "commit_info": {"id": "0123456789abcdef", "dirty": False},
+}
+
+
+def test_a_benchmark_runs_and_its_table_names_the_hardware(tmp_path):
+    printed = quickly("store", "--save", str(tmp_path))
+    assert re.search(r"^- hardware: .+, \d+ cores, \d+ GiB; GPU: .+$", printed, flags=re.MULTILINE)
+    assert re.search(r"^\| feature store +\| our store +\| [\d,.]+ records/CPU-s +\|", printed, flags=re.MULTILINE)
+    (saved,) = tmp_path.iterdir()
+    assert saved.read_text().removeprefix("# Benchmarks\n\n") in printed
+
+
+@pytest.mark.slow
+def test_all_others_run():
+    printed = quickly(*(name for name in Name if name != Name.store))
+    assert {"images/CPU-s", "pairs/CPU-s"} <= set(printed.split())
+
+
+def quickly(*arguments: str) -> str:
+    return subprocess.check_output([sys.executable, "-m", "benchmarks", "--quick", *arguments], text=True, cwd=ROOT)
+
+
+def test_ratios_are_of_turns_side_by_side():
+    """The machine slows down to a half in the second of three turns, for both ways."""
+    text = report(MACHINE | {"benchmarks": [*timing("ours", 2, 4, 2), *timing("theirs", 6, 12, 6.2)]})
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert cells[2:] == [
+        ["reading", "ours", "500 records/CPU-s", "2.00 (2.00 to 4.00)", "3.00 (3.00 to 3.10)"],
+        ["reading", "theirs", "161 records/CPU-s", "6.20 (6.00 to 12.0)", "1"],
+    ]
+
+
+def test_the_machine_comes_first():
+    text = report(MACHINE | {"benchmarks": timing("ours", 2)})
+    assert text.splitlines()[:2] == [
+        "- 2026-11-26, commit 0123456789ab",
+        "- hardware: A(R) Processor, 3 cores, 11 GiB; GPU: none",
+    ]
