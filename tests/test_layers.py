@@ -1,5 +1,5 @@
-"""Imports point down: Snakefile -> settings; extract never imports vilbert; vilbert reads extract's store, and
-writes its settings and ends its commands the same way."""
+"""Imports point down: Snakefile -> settings; extract never imports vilbert; vilbert reads extract's store,
+and writes its settings, ends its commands and measures overlaps the same way."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-ALLOWED_FROM_EXTRACT = {"extract.regions.store", "extract.section", "extract.command"}
+ALLOWED_FROM_EXTRACT = {"extract.regions.store", "extract.section", "extract.command", "extract.overlap"}
 
 
 def imports_of(path: Path) -> set[str]:
