@@ -40,7 +40,7 @@ class Pairs:
     name: str
     model: VilbertForImageTextRetrieval
     captions: list[Tensor]
-    images: list[Image]
+    images: list[EncodedImage]
     expected: Tensor
 
 

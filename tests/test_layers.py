@@ -15,7 +15,7 @@ from places import ROOT
 # From the ground up: what stands in a row imports from the rows above it, and from nothing else in its own.
 ORDER = {
     "extract": [
-        "section command tables reasons objection",
+        "section command tables reasons objection overlap",
         "settings",
         "captions images detection drawn",
         "download regions",
@@ -36,7 +36,12 @@ LEVELS = {
     package: {room: level for level, row in enumerate(rows) for room in row.split()} for package, rows in ORDER.items()
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}  # what workflow/ may know of the packages
-SEAMS = {"extract.regions.store", "extract.section", "extract.command"}  # what vilbert/ may know of extract/
+SEAMS = {
+    "extract.regions.store",
+    "extract.section",
+    "extract.command",
+    "extract.overlap",
+}  # what vilbert/ may know of extract/
 NETWORK = {"aiohttp", "http", "httpx", "requests", "socket", "ssl", "urllib.error", "urllib.request", "urllib3"}
 
 

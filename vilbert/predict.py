@@ -5,6 +5,7 @@ ranks the images for a caption, a RefCOCO+ model points at what an expression me
 """
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -114,12 +115,17 @@ def predict(model: PreTrainedModel, processor: VilbertProcessor, store: RegionSt
     keys = list(store)
     if hasattr(model, "answer_head"):
         rows = [answer(model, processor, store, key, text) for key in keys]
-        return sorted(rows, key=lambda row: -row["answers"][0]["probability"])
+        return sorted(rows, key=lambda row: falling(row["answers"][0]["probability"]))
     if hasattr(model, "grounding_head"):
         rows = [point(model, processor, store, key, text) for key in keys]
     else:
         rows = rank(model, processor, store, keys, text)
-    return sorted(rows, key=lambda row: -row["score"])
+    return sorted(rows, key=lambda row: falling(row["score"]))
+
+
+def falling(score: float) -> tuple[bool, float]:
+    """Sorts the largest first, and what is no number last."""
+    return math.isnan(score), -score
 
 
 def answer(model: PreTrainedModel, processor: VilbertProcessor, store: RegionStore, key: str, text: str) -> dict:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from extract.overlap import overlaps
+
 MIN_OVERLAP = 0.5
 
 
@@ -50,19 +52,10 @@ def _of_class(found: list[Boxes], true: list[Boxes], label: int) -> float | None
 def _judge(boxes: np.ndarray, scores: np.ndarray, true_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores in descending order, and for each whether it is right."""
     order = np.argsort(-scores, kind="stable")
-    overlaps = _overlaps(boxes[order], true_boxes)
+    left = overlaps(boxes[order], true_boxes)
     hits = np.zeros(len(order), bool)
-    for row, overlap in enumerate(overlaps):
+    for row, overlap in enumerate(left):
         if len(overlap) and overlap[best := int(overlap.argmax())] >= MIN_OVERLAP:
             hits[row] = True
-            overlaps[:, best] = 0
+            left[:, best] = 0
     return scores[order], hits
-
-
-def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """[N, M] intersection over union."""
-    top_left = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    bottom_right = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = (bottom_right - top_left).clip(min=0).prod(axis=2)
-    areas, other_areas = ((corners[:, 2:] - corners[:, :2]).prod(axis=1) for corners in (boxes, others))
-    return shared / np.maximum(areas[:, None] + other_areas - shared, 1e-9)

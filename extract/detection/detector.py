@@ -5,14 +5,11 @@ B images of one size, P proposals of an image, C classes (background first), A a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import torch
 from pydantic import JsonValue
 from torch import Tensor
-
-from extract.settings import DetectorSettings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,26 +40,6 @@ class Detector(Protocol):
 
         Raises: ValueError if there are not as many sets of boxes as images.
         """
-
-
-def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:
-    """The detector whose weights stand at `path`.
-
-    Raises: FileNotFoundError; ValueError if they are not of `settings.backend`; ImportError if that is not there.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no detector at {path}; train one with `snakemake {path}` or set detector.weights")
-    if settings.bottom_up is not None:
-        from extract.detection.detector_bottom_up import BottomUpDetector
-
-        return BottomUpDetector.load(path, settings=settings, device=device)
-    if settings.backend != "torchvision":
-        raise ValueError(f"detector.backend is '{settings.backend}', which needs detector.bottom_up")
-    from extract.detection.detector_torchvision import (
-        TorchvisionDetector,  # heavy, and one backend need not have the others'
-    )
-
-    return TorchvisionDetector.load(path, dtype=getattr(torch, settings.dtype), device=device)
 
 
 def check_given(images: Tensor, boxes: Sequence[Tensor]) -> None:

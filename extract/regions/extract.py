@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from extract.command import run
-from extract.detection.detector import Detector, Proposals, best_device, load_detector
+from extract.detection.detector import Detector, Proposals, best_device
+from extract.detection.loading import load_detector
 from extract.images.checks import decoding_detail, tar_images
 from extract.images.decoding import FORMATS, as_seen
 from extract.regions.selection import select_regions

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.detection.boxes import box_objection, cut_off
-from extract.detection.detector import Detector, Proposals, best_device, load_detector
+from extract.detection.detector import Detector, Proposals, best_device
+from extract.detection.loading import load_detector
 from extract.regions.extract import DecodedImage, decoded_windows, in_parts, likeliest_attributes
 from extract.regions.store import Regions, RegionStoreWriter, manifest_path
 from extract.settings import DetectorSettings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from extract.overlap import overlaps
 from extract.settings import SelectionSettings
 
 
@@ -89,12 +90,6 @@ def _suppress(ranked: list[int], overlapping: list[int]) -> list[int]:
 
 def _overlap_bits(boxes: np.ndarray, nms_iou: float, corner_offset: float) -> list[int]:
     """For each box a number whose bit i says that box i overlaps with it by more than `nms_iou`."""
-    boxes = boxes.astype(np.float64)
-    width, height = (boxes[:, 2:] - boxes[:, :2] + corner_offset).T
-    top_left = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    bottom_right = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = (bottom_right - top_left + corner_offset).clip(min=0).prod(axis=2)
-    area = width * height
-    # Multiplied out, so that boxes without an area overlap with nothing.
-    bits = np.packbits(shared > nms_iou * (area[:, None] + area - shared), axis=1, bitorder="little")
+    is_overlapping = overlaps(boxes, boxes, corner_offset=corner_offset) > nms_iou
+    bits = np.packbits(is_overlapping, axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in bits]

@@ -4,7 +4,7 @@ from PIL import Image
 
 from extract.download.folder import main as pack
 from extract.tables import REGION_COUNTS, write_table
-from vilbert.predict import MARK, draw_boxes, extract, left_out, main
+from vilbert.predict import MARK, draw_boxes, extract, falling, left_out, main
 
 
 def test_an_image_that_is_left_out_is_named_with_its_reason(tmp_path):
@@ -65,3 +65,7 @@ def test_a_folder_without_images_ends_in_one_sentence(tmp_path):
 def test_a_folder_needs_a_detector(tmp_path):
     with pytest.raises(ValueError, match="give the detector's weights with --detector"):
         extract(tmp_path, None, "{}", folder=tmp_path)
+
+
+def test_the_best_stand_first_and_what_is_no_number_last():
+    assert sorted([float("nan"), 3, float("nan"), 7, 5], key=falling)[:3] == [7, 5, 3]

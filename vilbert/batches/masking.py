@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from extract.overlap import overlaps
+
 IGNORED = -100  # label of what costs nothing, as in HF
 
 
@@ -86,17 +88,3 @@ def write_visible(features: np.ndarray, mask: RegionMask, out: np.ndarray) -> No
     is_left = ~(mask.is_masked | mask.is_hidden)
     out[0] = features[is_left].mean(axis=0, dtype=np.float32) if is_left.any() else 0
     out[1:][mask.is_hidden] = 0
-
-
-def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of each of `boxes` [N, 4] with each of `others` [M, 4]: [N, M]; 0 if both are empty."""
-    corners_low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    corners_high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    intersections = np.clip(corners_high - corners_low, 0, None).prod(axis=-1)
-    unions = areas(boxes)[:, None] + areas(others)[None] - intersections
-    return np.divide(intersections, unions, out=np.zeros_like(unions), where=unions > 0)
-
-
-def areas(boxes: np.ndarray) -> np.ndarray:
-    """Areas [N] of boxes [N, 4]."""
-    return (boxes[:, 2:] - boxes[:, :2]).astype(np.float64).prod(axis=-1)

@@ -16,6 +16,7 @@ from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.flops import Work, training_flops
 from vilbert.model.inputs import Batch
 from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
+from vilbert.retrieval.ranks import best_ranks, recalls
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.training.metrics import added
 
@@ -82,8 +83,8 @@ class PretrainingEvaluator:
     def zero_shot_retrieval(self, model: nn.Module) -> dict[str, float]:
         """Share of the captions whose own image is among the best 1, 5 and 10 of N, by the alignment head."""
         scores = alignment_scores(model, self.dataset, self.retrieval)
-        ranks = (scores > scores.diagonal()[:, None]).sum(axis=1)
-        return {f"retrieval/recall_at_{limit}": float((ranks < limit).mean()) for limit in (1, 5, 10)}
+        found = recalls(best_ranks(scores, np.eye(len(scores), dtype=bool)))
+        return {f"retrieval/{name}": value for name, value in found.items()}
 
     def _batches(self, examples: Sequence[PretrainingExample], model: nn.Module) -> Iterator[Batch]:
         device = next(model.parameters()).device

@@ -25,6 +25,7 @@ from vilbert.batches.tokens import TokenTable
 from vilbert.model.directory import read_processor
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import alignment_scores, one_pair_an_image
+from vilbert.retrieval.ranks import best_first
 from vilbert.settings import PretrainingSettings
 
 NUM_QUERIES, NUM_SHOWN = 6, 5
@@ -65,7 +66,7 @@ def draw_retrieved(
     Args:
         scores: [N captions, N images], the pairs on the diagonal; the first captions are drawn.
     """
-    order = np.argsort(-scores[: len(captions)], axis=1, kind="stable")
+    order = best_first(scores[: len(captions)], np.eye(len(captions), len(image_keys), dtype=bool))
     shown = order[:, :NUM_SHOWN].tolist()
     num_shown = len(shown[0])
     images = read_images(tars, {image_keys[place] for row in shown for place in row})

@@ -6,6 +6,8 @@ from statistics import mean
 
 import numpy as np
 
+from vilbert.retrieval.ranks import best_ranks, recalls
+
 # As the official evaluator has them: a word that lacks one of its apostrophes gets it back.
 CONTRACTIONS = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd
@@ -25,7 +27,6 @@ NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(NUMBE
 ARTICLES = {"a", "an", "the"}
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 MAX_PERIODS = 32  # so many does the official evaluator take out
-LIMITS = (1, 5, 10)
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
@@ -81,18 +82,9 @@ def retrieval_metrics(scores: np.ndarray, image_of_caption: Sequence[int], texts
     image_ranks = best_ranks(scores, is_right)
     has_caption = is_right.any(axis=0)
     text_ranks = best_ranks(scores.T[has_caption], is_right.T[has_caption])
-    return _recalls("image", image_ranks) | _recalls("text", text_ranks)
+    found = {"image": _summary(image_ranks), "text": _summary(text_ranks)}
+    return {f"{what}_{name}": value for what, summary in found.items() for name, value in summary.items()}
 
 
-def best_ranks(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
-    """Of each row, the rank of the best right column, 1 for the first.
-
-    Of equal scores the wrong ones stand first; so they do where a score is no number, or a broken model were perfect.
-    """
-    best = np.where(is_right, scores, -np.inf).max(axis=1, keepdims=True)
-    return 1 + (~(scores < best) & ~is_right).sum(axis=1)
-
-
-def _recalls(what: str, ranks: np.ndarray) -> dict[str, float]:
-    recalls = {f"{what}_recall_at_{limit}": float((ranks <= limit).mean()) for limit in LIMITS}
-    return recalls | {f"{what}_median_rank": float(np.median(ranks))}
+def _summary(ranks: np.ndarray) -> dict[str, float]:
+    return recalls(ranks) | {"median_rank": float(np.median(ranks))}

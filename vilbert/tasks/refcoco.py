@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from extract.overlap import overlaps
 from extract.regions.store import Regions, RegionStore
-from vilbert.batches.masking import overlaps
 from vilbert.batches.padding import pad_images, pad_texts, together
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
@@ -161,7 +161,7 @@ class RefCocoDataset(Dataset):
 
     def overlap(self, example: int, image: Regions) -> np.ndarray:
         """Intersection over union of each region with the box that is meant, [N]."""
-        return overlaps(image.boxes.astype(np.float64), np.array([self.expressions[example].box]))[:, 0]
+        return overlaps(image.boxes, np.array([self.expressions[example].box]))[:, 0]
 
     def predict(self, model: nn.Module) -> list[dict]:
         """Of each expression the box that fits it best, and how far it overlaps with what is meant."""

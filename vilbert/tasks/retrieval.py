@@ -5,6 +5,7 @@ Dimension key:
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,8 +171,9 @@ class RetrievalDataset(Dataset):
         return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
 
     def write(self, scores: Tensor, folder: Path, name: str) -> None:
-        """{name}.json: of each caption the ten best images."""
-        best = scores.topk(min(NUM_WRITTEN, len(self.keys)), dim=1).indices.tolist()
+        """{name}.json: of each caption the ten best images; a score that is no number is the worst."""
+        known = scores.masked_fill(scores.isnan(), -math.inf)
+        best = known.topk(min(NUM_WRITTEN, len(self.keys)), dim=1).indices.tolist()
         rows = [
             {"annotation": caption.annotation, "images": [self.keys[column] for column in columns]}
             for caption, columns in zip(self.captions, best, strict=True)

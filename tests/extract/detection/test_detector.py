@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from extract.detection.detector import load_detector
 from extract.detection.detector_torchvision import Architecture, build_model, save_model
+from extract.detection.loading import load_detector
 from extract.settings import DetectorSettings
 
 SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)

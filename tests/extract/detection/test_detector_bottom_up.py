@@ -12,8 +12,8 @@ from places import DETECTOR
 
 from extract.cleaning.relatedness import ClassNames
 from extract.detection.bottom_up import BOXES_AT_ONCE
-from extract.detection.detector import load_detector
 from extract.detection.detector_bottom_up import resized_size
+from extract.detection.loading import load_detector
 
 needs_golden = pytest.mark.skipif(not DETECTOR.is_dir(), reason=f"no numbers of the reference at {DETECTOR}")
 HAS_DETECTRON2 = importlib.util.find_spec("detectron2") is not None

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
-from extract.detection.detector import load_detector
+from extract.detection.loading import load_detector
 from extract.detection.train import architecture_for, learning_rate_share, main, read_boxes
 from extract.settings import DetectorSettings, DetectorTrainingSettings
 

@@ -9,7 +9,8 @@ import torch
 from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, SETTINGS, save_weights, tiny_weights
 from PIL import ExifTags, Image
 
-from extract.detection.detector import Detector, load_detector
+from extract.detection.detector import Detector
+from extract.detection.loading import load_detector
 from extract.regions.extract import extract_regions
 from extract.regions.store import RegionStore
 from extract.settings import SelectionSettings

@@ -7,7 +7,6 @@ from vilbert.batches.masking import (
     example_generator,
     mask_regions,
     mask_tokens,
-    overlaps,
     write_visible,
 )
 
@@ -46,11 +45,6 @@ def test_a_mask_depends_on_seed_epoch_and_example_alone():
         ids, example_generator(7, 1, 3), probability=0.15, mask_token_id=MASK, special_ids=SPECIAL, vocab_size=101
     )
     assert (other_epoch.labels != first.labels).any()
-
-
-def test_overlap_by_hand():
-    boxes = np.array([[0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 5, 5]], dtype=np.float32)
-    np.testing.assert_allclose(overlaps(boxes, boxes), [[1, 1 / 3, 0], [1 / 3, 1, 0], [0, 0, 0]])
 
 
 def shown(features: np.ndarray, mask: RegionMask) -> np.ndarray:

@@ -77,6 +77,16 @@ def test_scores_are_those_of_each_caption_with_each_image(world, model):
     np.testing.assert_allclose(scores.diagonal(), (logits[:, 1] - logits[:, 0]).numpy(), atol=1e-5)
 
 
+@pytest.mark.parametrize("weight", [0.0, float("nan")], ids=["all_equal", "no_numbers"])
+def test_a_model_that_tells_no_pair_from_another_finds_nothing(world, model, weight):
+    """Whatever fits as well as the own image stands before it: a recall of 1 would praise a broken model."""
+    with torch.no_grad():
+        model.alignment_head.weight.fill_(weight)
+    evaluator = PretrainingEvaluator(make_dataset(world, split="val"), num_pairs=3, num_retrieval_images=11)
+    recalls = evaluator.zero_shot_retrieval(model)
+    assert recalls == {f"retrieval/recall_at_{limit}": 0 for limit in (1, 5, 10)}
+
+
 def test_without_images_to_rank_retrieval_is_not_measured(world, model):
     evaluator = PretrainingEvaluator(make_dataset(world, split="val"), num_pairs=3, num_retrieval_images=0)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from places import REAL
 
-from vilbert.tasks.metrics import best_ranks, normalised_answer, retrieval_metrics, vqa_accuracy, without_punctuation
+from vilbert.tasks.metrics import normalised_answer, retrieval_metrics, vqa_accuracy, without_punctuation
 
 DATA = REAL / "vqa/golden_evaluator.json"
 
@@ -69,12 +69,3 @@ def test_an_image_without_a_caption_is_a_wrong_one_and_asks_for_none():
     assert metrics["image_recall_at_1"] == 0
     assert metrics["image_median_rank"] == 2
     assert metrics["text_median_rank"] == 1.5
-
-
-def test_of_equal_scores_the_wrong_ones_stand_first():
-    assert best_ranks(np.zeros((1, 7)), np.eye(1, 7, 3, dtype=bool)).tolist() == [7]
-
-
-def test_a_score_that_is_no_number_is_never_a_hit():
-    scores = np.array([[np.nan] * 7, [5, np.nan, 3, 2, 1, 0, -1]])
-    assert best_ranks(scores, np.eye(2, 7, dtype=bool)[[0, 0]]).tolist() == [7, 2]

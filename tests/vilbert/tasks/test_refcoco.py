@@ -10,7 +10,7 @@ import pytest
 import torch
 from places import REAL
 
-from vilbert.batches.masking import overlaps
+from extract.overlap import overlaps
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.tasks.refcoco import RefCocoDataset, corners, read_expressions, read_refs

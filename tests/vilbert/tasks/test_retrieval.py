@@ -172,11 +172,13 @@ def test_the_best_images_of_each_caption_are_measured_and_written(drawn, tmp_pat
     scores[range(25), data.image_of] = 2
     scores[range(25), [(column + 1) % 5 for column in data.image_of]] = 1
     assert data.measure(scores)["image_recall_at_1"] == data.measure(scores)["text_recall_at_1"] == 1
+    scores[range(25), [(column + 2) % 5 for column in data.image_of]] = torch.nan
     data.write(scores, tmp_path, "val")
     rows = json.loads((tmp_path / "val.json").read_text())
     assert [row["annotation"] for row in rows] == [caption.annotation for caption in data.captions]
     for row, column in zip(rows, data.image_of, strict=True):
         assert row["images"][:2] == [data.keys[column], data.keys[(column + 1) % 5]]
+        assert row["images"][4] == data.keys[(column + 2) % 5]
 
 
 def test_one_image_alone_cannot_be_told_apart(drawn, tmp_path):

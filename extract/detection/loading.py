@@ -1,0 +1,24 @@
+"""Which detector it is that the settings name, loaded."""
+
+from pathlib import Path
+
+import torch
+
+from extract.detection.detector import Detector
+from extract.detection.detector_bottom_up import BottomUpDetector
+from extract.detection.detector_torchvision import TorchvisionDetector
+from extract.settings import DetectorSettings
+
+
+def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:
+    """The detector whose weights stand at `path`.
+
+    Raises: FileNotFoundError; ValueError if they are not of `settings.backend`; ImportError if that is not there.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no detector at {path}; train one with `snakemake {path}` or set detector.weights")
+    if settings.bottom_up is not None:
+        return BottomUpDetector.load(path, settings=settings, device=device)
+    if settings.backend != "torchvision":
+        raise ValueError(f"detector.backend is '{settings.backend}', which needs detector.bottom_up")
+    return TorchvisionDetector.load(path, dtype=getattr(torch, settings.dtype), device=device)

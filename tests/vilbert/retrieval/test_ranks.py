@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from vilbert.retrieval.ranks import best_first, best_ranks, recalls
+
+NAN = float("nan")
+
+
+def only(column: int, *, num_columns: int) -> np.ndarray:
+    return np.eye(1, num_columns, column, dtype=bool)
+
+
+def test_the_best_of_several_right_ones_counts():
+    scores, is_right = np.array([[5, 9, 7, 8, 6]]), np.array([[True, False, True, False, True]])
+    assert best_ranks(scores, is_right).tolist() == [3]
+
+
+def test_of_equal_scores_the_wrong_ones_stand_first():
+    assert best_ranks(np.zeros((1, 7)), only(3, num_columns=7)).tolist() == [7]
+
+
+def test_a_score_that_is_no_number_is_never_a_hit():
+    scores = np.array([[NAN] * 7, [5, NAN, 3, 2, 1, 0, -1], [NAN, 5, 3, 2, 1, 0, -1]])
+    assert best_ranks(scores, np.eye(3, 7, dtype=bool)[[0, 0, 0]]).tolist() == [7, 2, 7]
+
+
+def test_one_right_score_that_is_no_number_spoils_no_other():
+    scores, is_right = np.array([[NAN, 5, 3]]), np.array([[True, True, False]])
+    assert best_ranks(scores, is_right).tolist() == [1]
+
+
+@pytest.mark.parametrize("num_wrong_scores", [0, 3, 7])
+def test_the_order_is_that_of_the_ranks(num_wrong_scores):
+    generator = np.random.default_rng(2)
+    scores = generator.integers(0, 5, (11, 7)).astype(float)
+    scores[:, :num_wrong_scores] = NAN
+    is_right = np.eye(11, 7, dtype=bool)
+    is_right[7:] = generator.permuted(np.eye(4, 7, dtype=bool), axis=1)
+    order = best_first(scores, is_right)
+    assert (np.sort(order) == np.arange(7)).all()
+    assert (np.take_along_axis(is_right, order, axis=1).argmax(axis=1) + 1 == best_ranks(scores, is_right)).all()
+
+
+def test_recalls_count_ranks_up_to_their_limit():
+    assert recalls(np.array([1, 5, 6, 11])) == {"recall_at_1": 0.25, "recall_at_5": 0.5, "recall_at_10": 0.75}

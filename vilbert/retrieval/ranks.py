@@ -1,0 +1,34 @@
+"""Where among all others the right ones stand, and how often that is near the top.
+
+Whatever fits as well as the right one stands before it, and so does what has no number as a score: a model that tells
+nothing apart, or is broken, finds nothing.
+
+Dimension key:
+    Q: queries, captions or images   N: what each of them ranks
+"""
+
+import numpy as np
+
+LIMITS = (1, 5, 10)
+
+
+def best_ranks(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
+    """Of each row of [Q, N], the rank of the best right column, 1 for the first: int64 [Q]."""
+    feared = feared_scores(scores, is_right)
+    best = np.where(is_right, feared, -np.inf).max(axis=1, keepdims=True)
+    return 1 + ((feared >= best) & ~is_right).sum(axis=1)
+
+
+def best_first(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
+    """The columns of each row of [Q, N] in the order of their ranks: int64 [Q, N]."""
+    return np.lexsort((is_right, -feared_scores(scores, is_right)))
+
+
+def feared_scores(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
+    """The scores [Q, N], the worst in place of what is no number."""
+    return np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)
+
+
+def recalls(ranks: np.ndarray) -> dict[str, float]:
+    """Share of the ranks [Q] that are at most 1, 5 and 10."""
+    return {f"recall_at_{limit}": float((ranks <= limit).mean()) for limit in LIMITS}
