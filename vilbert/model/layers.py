@@ -5,6 +5,8 @@ Dimension key:
 """
 
 import math
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,16 +31,16 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, states: Tensor, context: Tensor, context_mask: Tensor | None, output_attentions: bool
-    ) -> tuple[Tensor, Tensor | None]:
+        self, states: Tensor, context: Tensor, *, mask: Tensor | None = None, maps: list[Tensor] | None = None
+    ) -> Tensor:
         """Args:
             states: [B, Q, D].
             context: [B, K, D of the context].
-            context_mask: bool [B or 1, 1, 1, K], True where there is something to attend to; None: everywhere.
-        Returns: [B, Q, D], and the map [B, H, Q, K] if asked for, without dropout.
+            mask: bool [B or 1, 1, 1, K], True where there is something to attend to; None: everywhere.
+            maps: gets the map [B, H, Q, K], without dropout, as its last; None: attention takes PyTorch's fast path.
+        Returns: [B, Q, D].
         """
-        query, (key, value) = self.queries(states), self.keys_and_values(context)
-        return self.attend(states, query, key, value, context_mask, output_attentions)
+        return self.attend(states, self.queries(states), *self.keys_and_values(context), mask=mask, maps=maps)
 
     def queries(self, states: Tensor) -> Tensor:
         """[B, Q, D] -> [B, H, Q, D of a head]."""
@@ -54,22 +56,22 @@ class Attention(nn.Module):
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        context_mask: Tensor | None,
-        output_attentions: bool,
-    ) -> tuple[Tensor, Tensor | None]:
+        *,
+        mask: Tensor | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
         """What `forward` does with queries, keys and values that are there already."""
-        attention_map = None
-        if output_attentions:
-            scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
-            if context_mask is not None:
-                scores = scores.masked_fill(~context_mask, -math.inf)
-            attention_map = scores.softmax(-1)
-            mixed = self.dropout(attention_map) @ value
-        else:
+        if maps is None:
             dropout_p = self.dropout.p if self.training else 0.0
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=context_mask, dropout_p=dropout_p)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+        else:
+            scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -math.inf)
+            maps.append(scores.softmax(-1))
+            mixed = self.dropout(maps[-1]) @ value
         mixed = self.output(mixed.transpose(1, 2).flatten(-2))
-        return self.norm(states + self.dropout(mixed)), attention_map
+        return self.norm(states + self.dropout(mixed))
 
     def _heads(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -98,10 +100,30 @@ class SelfAttentionLayer(GradientCheckpointingLayer):
         self.attention = Attention(width, width, inner_width=width, num_heads=num_heads, config=config)
         self.feed_forward = FeedForward(width, intermediate_width, config=config)
 
-    def forward(self, states: Tensor, mask: Tensor, output_attentions: bool) -> tuple[Tensor, Tensor | None]:
-        """[B, Q, D] -> [B, Q, D] and the map [B, H, Q, Q]."""
-        attended, attention_map = self.attention(states, states, mask, output_attentions)
-        return self.feed_forward(attended), attention_map
+    def forward(self, states: Tensor, *, mask: Tensor | None = None, maps: list[Tensor] | None = None) -> Tensor:
+        """[B, Q, D] -> [B, Q, D]; mask and maps as in Attention."""
+        return self.feed_forward(self.attention(states, states, mask=mask, maps=maps))
+
+    def at_first(self, states: Tensor) -> Tensor:
+        """What `forward` gives at position 0, nothing masked: [B, Q, D] -> [B, 1, D]."""
+        return self.feed_forward(self.attention(states[:, :1], states))
+
+
+def run_layers(
+    layers: Iterable[nn.Module], states: Tensor, *, mask: Tensor | None = None, maps: list[Tensor] | None = None
+) -> Tensor:
+    """Self-attention layers one after another: [B, Q, D] -> [B, Q, D]."""
+    for layer in layers:
+        states = layer(states, mask=mask, maps=maps)
+    return states
+
+
+class Projections(NamedTuple):
+    """What a stream brings to a co-attention: what it asks with, and what it answers the other with."""
+
+    query: Tensor  # all [B, H, Q, D of a head]
+    key: Tensor
+    value: Tensor
 
 
 class CoAttentionLayer(GradientCheckpointingLayer):
@@ -120,9 +142,37 @@ class CoAttentionLayer(GradientCheckpointingLayer):
         self.visual_feed_forward = FeedForward(visual, config.visual_intermediate_size, config=config)
 
     def forward(
-        self, text: Tensor, visual: Tensor, text_mask: Tensor, visual_mask: Tensor, output_attentions: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """[B, T, D], [B, R, D] -> both again; maps: text over regions [B, H, T, R], the other way [B, H, R, T]."""
-        new_text, over_visual = self.text_attention(text, visual, visual_mask, output_attentions)
-        new_visual, over_text = self.visual_attention(visual, text, text_mask, output_attentions)
-        return self.text_feed_forward(new_text), self.visual_feed_forward(new_visual), over_visual, over_text
+        self,
+        text: Tensor,
+        visual: Tensor,
+        *,
+        of_text: Projections | None = None,
+        of_visual: Projections | None = None,
+        text_mask: Tensor | None = None,
+        visual_mask: Tensor | None = None,
+        text_to_visual: list[Tensor] | None = None,
+        visual_to_text: list[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Args:
+            text, visual: [B, T, D] and [B, R, D].
+            of_text, of_visual: their projections, where they are there already.
+            text_to_visual, visual_to_text: get the maps [B, H, T, R] and [B, H, R, T], as in Attention.
+        Returns: text and visual again.
+        """
+        of_text = self.of_text(text) if of_text is None else of_text
+        of_visual = self.of_visual(visual) if of_visual is None else of_visual
+        new_text = self.text_attention.attend(
+            text, of_text.query, of_visual.key, of_visual.value, mask=visual_mask, maps=text_to_visual
+        )
+        new_visual = self.visual_attention.attend(
+            visual, of_visual.query, of_text.key, of_text.value, mask=text_mask, maps=visual_to_text
+        )
+        return self.text_feed_forward(new_text), self.visual_feed_forward(new_visual)
+
+    def of_text(self, text: Tensor) -> Projections:
+        """Of [B, T, D], whatever the image."""
+        return Projections(self.text_attention.queries(text), *self.visual_attention.keys_and_values(text))
+
+    def of_visual(self, visual: Tensor) -> Projections:
+        """Of [B, R, D], whatever the text."""
+        return Projections(self.visual_attention.queries(visual), *self.text_attention.keys_and_values(visual))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vilbert.model.configuration_vilbert import VilbertSingleStreamConfig
 from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
 from vilbert.model.inputs import checked_inputs
-from vilbert.model.layers import SelfAttentionLayer
+from vilbert.model.layers import SelfAttentionLayer, run_layers
 from vilbert.model.modeling_tasks import (
     VilbertForImageTextRetrieval,
     VilbertForMultipleChoice,
@@ -87,10 +87,8 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
         states = torch.cat(as_many(text, self.visual_embeddings(visual_features, visual_boxes)), dim=1)
         masks = [mask.expand(len(states), -1) for mask in (inputs.text_mask, inputs.visual_mask)]
         mask = torch.cat(masks, dim=1)[:, None, None]
-        maps = []
-        for layer in self.layers:
-            states, attention_map = layer(states, mask, output_attentions)
-            maps.append(attention_map)
+        maps: list[Tensor] | None = [] if output_attentions else None
+        states = run_layers(self.layers, states, mask=mask, maps=maps)
         pooled = torch.tanh(self.pooler(states[:, 0]))
         num_tokens = input_ids.shape[1]
         return VilbertOutput(
@@ -98,7 +96,7 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
             visual_states=states[:, num_tokens:],
             pooled_text=pooled,
             pooled_visual=pooled,
-            attentions=quarters(maps, num_tokens) if output_attentions else None,
+            attentions=quarters(maps, num_tokens) if maps is not None else None,
         )
 
     def fuse(self, output: VilbertOutput) -> Tensor:

@@ -8,6 +8,7 @@ Dimension key:
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ from vilbert.model.configuration_vilbert import TextAndRegionsConfig, VilbertCon
 from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
 from vilbert.model.heads import PredictionHead
 from vilbert.model.inputs import checked_inputs, demand_shape
-from vilbert.model.layers import CoAttentionLayer, SelfAttentionLayer
+from vilbert.model.layers import CoAttentionLayer, SelfAttentionLayer, run_layers
 from vilbert.model.losses import alignment_loss, masked_region_loss, masked_token_loss
 
 IGNORED = -100  # label of what costs nothing, as in HF
@@ -99,6 +100,14 @@ class VilbertPreTrainedModel(PreTrainedModel):
             init.normal_(module.segment, std=self.config.initializer_range)
 
 
+class Stage(NamedTuple):
+    """What runs from one meeting of the streams to the next, both streams by themselves."""
+
+    co_layer: CoAttentionLayer | None  # where they meet, before these layers; the first stage has none
+    text_layers: nn.ModuleList
+    visual_layers: nn.ModuleList
+
+
 class VilbertModel(VilbertPreTrainedModel):
     """The two streams without heads."""
 
@@ -161,13 +170,13 @@ class VilbertModel(VilbertPreTrainedModel):
         text_mask = inputs.text_mask if task_ids is None else F.pad(inputs.text_mask, (1, 0), value=True)
         visual = self.visual_embeddings(visual_features, visual_boxes)
         masks = text_mask[:, None, None], inputs.visual_mask[:, None, None]
-        text, visual, attentions = self._run_streams(text, visual, masks, output_attentions)
+        text, visual, attentions = self._run_stages(text, visual, masks, output_attentions=output_attentions)
         return VilbertOutput(
             text_states=text,
             visual_states=visual,
             pooled_text=F.relu(self.text_pooler(text[:, 0])),
             pooled_visual=F.relu(self.visual_pooler(visual[:, 0])),
-            attentions=attentions if output_attentions else None,
+            attentions=attentions,
         )
 
     def fuse(self, output: VilbertOutput) -> Tensor:
@@ -178,33 +187,35 @@ class VilbertModel(VilbertPreTrainedModel):
             return output.pooled_text * output.pooled_visual
         return output.pooled_text + output.pooled_visual
 
-    def _run_streams(
-        self, text: Tensor, visual: Tensor, masks: tuple[Tensor, Tensor], output_attentions: bool
-    ) -> tuple[Tensor, Tensor, VilbertAttentions]:
-        """Layers and co-attention in the order of the configuration."""
+    def stages(self) -> list[Stage]:
+        """All layers, in the order of the configuration."""
+        text_places = (0, *self.config.text_co_layers, self.config.text_num_layers)
+        visual_places = (0, *self.config.visual_co_layers, self.config.visual_num_layers)
+        return [
+            Stage(co_layer, self.text_layers[text_start:text_end], self.visual_layers[visual_start:visual_end])
+            for co_layer, (text_start, text_end), (visual_start, visual_end) in zip(
+                (None, *self.co_layers), pairwise(text_places), pairwise(visual_places), strict=True
+            )
+        ]
+
+    def _run_stages(
+        self, text: Tensor, visual: Tensor, masks: tuple[Tensor, Tensor], *, output_attentions: bool
+    ) -> tuple[Tensor, Tensor, VilbertAttentions | None]:
         text_mask, visual_mask = masks
-        maps: tuple[list[Any], ...] = ([], [], [], [])  # None where no maps are asked for
-
-        def run(layers: nn.ModuleList, states: Tensor, mask: Tensor, stream: int) -> Tensor:
-            for layer in layers:
-                states, attention_map = layer(states, mask, output_attentions)
-                maps[stream].append(attention_map)
-            return states
-
-        text_done = visual_done = 0
-        places = zip(self.config.text_co_layers, self.config.visual_co_layers, self.co_layers, strict=True)
-        for text_end, visual_end, co_layer in places:
-            text = run(self.text_layers[text_done:text_end], text, text_mask, 0)
-            visual = run(self.visual_layers[visual_done:visual_end], visual, visual_mask, 1)
-            text, visual = as_many(text, visual)
-            text, visual, over_visual, over_text = co_layer(text, visual, text_mask, visual_mask, output_attentions)
-            maps[2].append(over_visual)
-            maps[3].append(over_text)
-            text_done, visual_done = text_end, visual_end
-        text = run(self.text_layers[text_done:], text, text_mask, 0)
-        visual = run(self.visual_layers[visual_done:], visual, visual_mask, 1)
-        text, visual = as_many(text, visual)
-        return text, visual, VilbertAttentions(*(tuple(kind) for kind in maps))
+        maps: tuple[list[Tensor], ...] = ([], [], [], [])
+        of_text, of_visual, text_to_visual, visual_to_text = maps if output_attentions else [None] * 4
+        for co_layer, text_layers, visual_layers in self.stages():
+            if co_layer is not None:
+                text, visual = co_layer(
+                    *as_many(text, visual),
+                    text_mask=text_mask,
+                    visual_mask=visual_mask,
+                    text_to_visual=text_to_visual,
+                    visual_to_text=visual_to_text,
+                )
+            text = run_layers(text_layers, text, mask=text_mask, maps=of_text)
+            visual = run_layers(visual_layers, visual, mask=visual_mask, maps=of_visual)
+        return *as_many(text, visual), VilbertAttentions(*map(tuple, maps)) if output_attentions else None
 
     def _check_task_ids(self, task_ids: Tensor | None, *, num_texts: int) -> None:
         num_tasks = self.config.num_task_tokens

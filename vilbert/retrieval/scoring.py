@@ -10,6 +10,7 @@ Dimension key:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vilbert.model.configuration_vilbert import VilbertConfig
-from vilbert.model.layers import Attention, CoAttentionLayer, SelfAttentionLayer
-from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.layers import Projections, run_layers
+from vilbert.model.modeling_vilbert import VilbertForPreTraining, VilbertOutput
 
 CAPTIONS_A_CHUNK, IMAGES_A_CHUNK = 8, 32
 
@@ -37,7 +38,7 @@ class Side:
 
     indices: list[int]  # of the callers' sequence
     states: Tensor  # [C or I, T or R, D]
-    projections: tuple[Tensor, ...]  # queries, keys and values of the first co-attention; () without one
+    projections: Projections | None  # for the first co-attention, if there is one
 
 
 @torch.inference_mode()
@@ -101,75 +102,50 @@ def paired(text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
     return text.repeat_interleave(len(visual), dim=0), visual.repeat(len(text), *[1] * (visual.ndim - 1))
 
 
-def at_first(layer: SelfAttentionLayer, states: Tensor) -> Tensor:
-    """What a layer gives at position 0: [P, Q, D] -> [P, 1, D]."""
-    return layer.feed_forward(layer.attention(states[:, :1], states, None, False)[0])
-
-
-def first_of_last(layers: Sequence[SelfAttentionLayer], states: Tensor) -> Tensor:
-    """What the layers give at position 0: [P, Q, D] -> [P, D]."""
-    for layer in layers[:-1]:
-        states, _ = layer(states, None, False)
-    return (at_first(layers[-1], states) if layers else states)[:, 0]
+def first_of_last(layers: Sequence[Any], states: Tensor) -> Tensor:
+    """What self-attention layers give at position 0: [P, Q, D] -> [P, 1, D]."""
+    return layers[-1].at_first(run_layers(layers[:-1], states)) if len(layers) else states[:, :1]
 
 
 class TwoStreamPairs:
     """The two streams, cut where they first meet."""
 
     def __init__(self, trunk: Any):
-        self.trunk, config = trunk, trunk.config
-        self.places = list(zip(config.text_co_layers, config.visual_co_layers, trunk.co_layers, strict=True))
-        self.text_start: int = self.places[0][0] if self.places else 0
-        self.visual_start: int = self.places[0][1] if self.places else 0
+        self.trunk = trunk
+        self.alone, *self.together = trunk.stages()
 
     def text_side(self, indices: list[int], input_ids: Tensor) -> Side:
         """Captions [C, T]."""
-        states = self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None)
-        states = run(self.trunk.text_layers[: self.text_start], states)
-        return Side(indices, states, self._projections(states, own="text_attention", other="visual_attention"))
+        embedded = self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None)
+        states = run_layers(self.alone.text_layers, embedded)
+        return Side(indices, states, self.together[0].co_layer.of_text(states) if self.together else None)
 
     def visual_side(self, indices: list[int], features: Tensor, boxes: Tensor) -> Side:
         """Images [I, R, feature size] and [I, R, 5]."""
-        states = run(self.trunk.visual_layers[: self.visual_start], self.trunk.visual_embeddings(features, boxes))
-        return Side(indices, states, self._projections(states, own="visual_attention", other="text_attention"))
-
-    def _projections(self, states: Tensor, *, own: str, other: str) -> tuple[Tensor, ...]:
-        """The queries with which a side asks, the keys and values with which it answers."""
-        if not self.places:
-            return ()
-        layer = self.places[0][2]
-        asks: Attention = getattr(layer, own)
-        answers: Attention = getattr(layer, other)
-        return asks.queries(states), *answers.keys_and_values(states)
+        states = run_layers(self.alone.visual_layers, self.trunk.visual_embeddings(features, boxes))
+        return Side(indices, states, self.together[0].co_layer.of_visual(states) if self.together else None)
 
     def fused(self, text_side: Side, visual_side: Side) -> Tensor:
         """What the heads read of all pairs of two sides: float32 [P, D]."""
-        text, visual = paired(text_side.states, visual_side.states)
-        if self.places:
-            text, visual = self._first_meeting(self.places[0][2], text, visual, text_side, visual_side)
-        text_done, visual_done = self.text_start, self.visual_start
-        for text_end, visual_end, layer in self.places[1:]:
-            text = run(self.trunk.text_layers[text_done:text_end], text)
-            visual = run(self.trunk.visual_layers[visual_done:visual_end], visual)
-            text, visual, _, _ = layer(text, visual, None, None, False)
-            text_done, visual_done = text_end, visual_end
-        pooled_text = F.relu(
-            in_float32(self.trunk.text_pooler, first_of_last(self.trunk.text_layers[text_done:], text))
-        )
-        first = first_of_last(self.trunk.visual_layers[visual_done:], visual)
-        pooled_visual = F.relu(in_float32(self.trunk.visual_pooler, first))
-        return pooled_text * pooled_visual if self.trunk.config.fusion == "mul" else pooled_text + pooled_visual
+        text, visual = self._first_meeting(text_side, visual_side)
+        for done, stage in pairwise(self.together):
+            text, visual = run_layers(done.text_layers, text), run_layers(done.visual_layers, visual)
+            text, visual = stage.co_layer(text, visual)
+        if self.together:
+            last = self.together[-1]
+            text, visual = first_of_last(last.text_layers, text), first_of_last(last.visual_layers, visual)
+        pooled_text = F.relu(in_float32(self.trunk.text_pooler, text[:, 0]))
+        pooled_visual = F.relu(in_float32(self.trunk.visual_pooler, visual[:, 0]))
+        return self.trunk.fuse(VilbertOutput(pooled_text=pooled_text, pooled_visual=pooled_visual))
 
-    def _first_meeting(
-        self, layer: CoAttentionLayer, text: Tensor, visual: Tensor, text_side: Side, visual_side: Side
-    ) -> tuple[Tensor, Tensor]:
-        """The first co-attention layer, from projections that were made once a caption and once an image."""
-        texts, visuals = zip(
-            *(paired(*both) for both in zip(text_side.projections, visual_side.projections, strict=True)), strict=True
-        )
-        new_text, _ = layer.text_attention.attend(text, texts[0], visuals[1], visuals[2], None, False)
-        new_visual, _ = layer.visual_attention.attend(visual, visuals[0], texts[1], texts[2], None, False)
-        return layer.text_feed_forward(new_text), layer.visual_feed_forward(new_visual)
+    def _first_meeting(self, text_side: Side, visual_side: Side) -> tuple[Tensor, Tensor]:
+        """All pairs behind the first co-attention, or, without one, as they come."""
+        text, visual = paired(text_side.states, visual_side.states)
+        if text_side.projections is None or visual_side.projections is None:
+            return text, visual
+        both = zip(text_side.projections, visual_side.projections, strict=True)
+        of_text, of_visual = map(Projections._make, zip(*(paired(*one) for one in both), strict=True))
+        return self.together[0].co_layer(text, visual, of_text=of_text, of_visual=of_visual)
 
 
 class SingleStreamPairs:
@@ -180,20 +156,13 @@ class SingleStreamPairs:
 
     def text_side(self, indices: list[int], input_ids: Tensor) -> Side:
         """Captions [C, T]."""
-        return Side(indices, self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None), ())
+        return Side(indices, self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None), None)
 
     def visual_side(self, indices: list[int], features: Tensor, boxes: Tensor) -> Side:
         """Images [I, R, feature size] and [I, R, 5]."""
-        return Side(indices, self.trunk.visual_embeddings(features, boxes), ())
+        return Side(indices, self.trunk.visual_embeddings(features, boxes), None)
 
     def fused(self, text_side: Side, visual_side: Side) -> Tensor:
         """What the heads read of all pairs of two sides: float32 [P, D]."""
         states = torch.cat(paired(text_side.states, visual_side.states), dim=1)
-        return torch.tanh(in_float32(self.trunk.pooler, first_of_last(self.trunk.layers, states)))
-
-
-def run(layers: Sequence[SelfAttentionLayer], states: Tensor) -> Tensor:
-    """Layers one after another, nothing masked: [B, Q, D] -> [B, Q, D]."""
-    for layer in layers:
-        states, _ = layer(states, None, False)
-    return states
+        return torch.tanh(in_float32(self.trunk.pooler, first_of_last(self.trunk.layers, states)[:, 0]))

@@ -63,7 +63,9 @@ def test_the_quarters_of_a_map_are_one_attention(single_stream_config, batch):
     torch.testing.assert_close(ones, torch.ones(3, 3, 13))
 
 
-def test_gradient_checkpointing_changes_no_gradient(any_config, batch):
+@pytest.mark.parametrize("output_attentions", [False, True])
+def test_gradient_checkpointing_changes_no_gradient(any_config, batch, output_attentions):
+    """That of the maps neither, which the layers leave behind and do not return."""
     is_single = isinstance(any_config, VilbertSingleStreamConfig)
     any_config.dropout = 0.0
     model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config).train()
@@ -73,10 +75,22 @@ def test_gradient_checkpointing_changes_no_gradient(any_config, batch):
             newer = getattr(model, "activation_checkpointing_enable", None)  # its name in newer transformers
             (newer or model.gradient_checkpointing_enable)()
         model.zero_grad()
-        model(**batch, alignment_labels=torch.tensor([0, 1, 1])).loss.backward()
+        output = model(**batch, alignment_labels=torch.tensor([0, 1, 1]), output_attentions=output_attentions)
+        maps = [one for kind in output.attentions or () for one in kind]
+        (output.loss + sum(one.pow(2).sum() for one in maps)).backward()
         gradients.append(model.get_input_embeddings().weight.grad.clone())
     torch.testing.assert_close(*gradients)
     assert sum(getattr(module, "gradient_checkpointing", False) for module in model.modules()) > 1
+
+
+@pytest.mark.parametrize("output_attentions", [False, True])
+def test_the_forward_pass_is_one_graph(any_config, batch, output_attentions):
+    is_single = isinstance(any_config, VilbertSingleStreamConfig)
+    model = (VilbertSingleStreamForPreTraining if is_single else VilbertForPreTraining)(any_config).eval()
+    expected = model(**batch, output_attentions=output_attentions)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")(**batch, output_attentions=output_attentions)
+    torch.testing.assert_close(compiled.alignment_logits, expected.alignment_logits)
+    torch.testing.assert_close(compiled.attentions, expected.attentions)
 
 
 def test_auto_classes_find_either_architecture(any_config, tmp_path):
