@@ -232,6 +232,11 @@ def as_many(text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
     return text.expand(num_pairs, -1, -1), visual.expand(num_pairs, -1, -1)
 
 
+def positions_of(mask: Tensor) -> Tensor:
+    """Where a mask [B, Q] is true, in the order of its B * Q places: int64 [N]."""
+    return mask.flatten().nonzero().squeeze(-1)
+
+
 class VilbertForPreTraining(VilbertPreTrainedModel):
     """Masked tokens, masked regions and the alignment of caption and image."""
 
@@ -263,8 +268,10 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        label_positions: Tensor | None = None,
         region_targets: Tensor | None = None,
         region_target_mask: Tensor | None = None,
+        region_target_positions: Tensor | None = None,
         alignment_labels: Tensor | None = None,
         output_attentions: bool = False,
     ) -> VilbertPreTrainingOutput:
@@ -273,6 +280,8 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         Args:
             labels: int64 [B, T], -100 where not masked.
             region_target_mask: [B, R], 1 where masked.
+            label_positions, region_target_positions: int64 [N], where the masked ones stand in reading order, of B * T
+                and B * R; looked up in `labels` and `region_target_mask` if not given, for which a GPU has to wait.
             region_targets: of the masked regions in reading order, class distributions [N, C], or [N,
                 visual_feature_size].
             alignment_labels: int64 [B], 1 where the text belongs to the image.
@@ -291,9 +300,13 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         self._check_labels(output, labels, region_targets, region_target_mask, alignment_labels)
         text, regions = output.text_states, output.visual_states
         if labels is not None:
-            text, labels = text[labels != IGNORED], labels[labels != IGNORED]
+            if label_positions is None:
+                label_positions = positions_of(labels != IGNORED)
+            text, labels = text.flatten(0, 1)[label_positions], labels.flatten()[label_positions]
         if region_targets is not None and region_target_mask is not None:
-            regions = regions[region_target_mask.bool()]
+            if region_target_positions is None:
+                region_target_positions = positions_of(region_target_mask.bool())
+            regions = regions.flatten(0, 1)[region_target_positions]
             expected = (len(regions), self.config.visual_target_size)
             demand_shape("region_targets", region_targets, "[N, C], N masked regions", expected)
         token_logits, region_logits = self.token_head(text), self.region_head(regions)

@@ -121,7 +121,9 @@ class PretrainingDataset(Dataset):
         width = self._targets(examples[0].regions).shape[1]
         return batch | {
             "labels": torch.from_numpy(labels),
+            "label_positions": torch.from_numpy(np.flatnonzero(labels != IGNORED)),
             "region_target_mask": torch.from_numpy(is_asked),
+            "region_target_positions": torch.from_numpy(np.flatnonzero(is_asked)),
             "region_targets": torch.from_numpy(np.concatenate([np.zeros((0, width), np.float16), *targets])),
             "alignment_labels": torch.tensor([int(example.is_aligned) for example in examples]),
         }

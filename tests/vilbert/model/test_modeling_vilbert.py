@@ -90,3 +90,36 @@ def test_a_batch_without_a_masked_token_or_region_learns_alignment_alone(small_m
     assert output.losses["masked_token"] == output.losses["masked_region"] == 0
     assert output.loss == output.losses["alignment"]
     assert all(parameter.grad.isfinite().all() for parameter in small_model.parameters())
+
+
+def make_masked_labels() -> dict[str, torch.Tensor]:
+    """Of the batch of 3 texts of 13 tokens and 3 images of 11 regions."""
+    labels = torch.full((3, 13), -100)
+    labels[0, 5], labels[2, 1], labels[2, 12] = 7, 11, 3
+    mask = torch.zeros(3, 11, dtype=torch.bool)
+    mask[1, 2] = mask[1, 10] = True
+    return {
+        "labels": labels,
+        "region_targets": torch.rand(2, 7).softmax(-1),
+        "region_target_mask": mask,
+        "alignment_labels": torch.tensor([1, 0, 1]),
+    }
+
+
+POSITIONS = {"label_positions": torch.tensor([5, 27, 38]), "region_target_positions": torch.tensor([13, 21])}
+
+
+def test_positions_that_are_given_are_those_that_would_be_looked_up(small_model, batch):
+    model, labels = small_model.eval(), make_masked_labels()
+    looked_up, given = model(**batch, **labels), model(**batch, **labels, **POSITIONS)
+    assert torch.equal(looked_up.token_logits, given.token_logits)
+    assert torch.equal(looked_up.region_logits, given.region_logits)
+    assert torch.equal(looked_up.loss, given.loss)
+
+
+def test_with_positions_given_nothing_in_a_step_is_read_back(small_model, batch):
+    """`fullgraph=True` refuses to compile what looks at a value of a tensor."""
+    model, labels = small_model.eval(), make_masked_labels()
+    expected = model(**batch, **labels).loss
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert torch.allclose(compiled(**batch, **labels, **POSITIONS).loss, expected)

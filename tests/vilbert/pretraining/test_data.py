@@ -22,6 +22,13 @@ def test_the_same_draws_give_the_same_batch_in_any_company(world):
     assert torch.equal(alone["visual_features"], in_company["visual_features"][2:, :regions])
 
 
+def test_a_batch_says_where_it_is_masked(world):
+    batch = make_dataset(world).__getitems__(DRAWS[:23])
+    assert torch.equal(batch["label_positions"], (batch["labels"].flatten() != IGNORED).nonzero().flatten())
+    assert torch.equal(batch["region_target_positions"], batch["region_target_mask"].flatten().nonzero().flatten())
+    assert len(batch["region_target_positions"]) == len(batch["region_targets"]) > 0
+
+
 def test_another_epoch_is_masked_otherwise(world):
     dataset = make_dataset(world, mismatch_probability=0)
     first, second = (dataset.__getitems__([Draw(epoch, 11), Draw(epoch, 12)])["labels"] for epoch in (0, 1))
