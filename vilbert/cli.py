@@ -94,7 +94,7 @@ class ImportedWhenCalled(TyperCommand):
 def command_of(subcommand: Subcommand) -> TyperCommand:
     """The module's own `main` as a command."""
     alone = typer.Typer(add_completion=False)
-    alone.command(epilog=f"Example:\n{subcommand.examples}")(import_module(subcommand.module).main)
+    alone.command(epilog=f"Examples:\n{subcommand.examples}")(import_module(subcommand.module).main)
     command = typer.main.get_command(alone)
     assert isinstance(command, TyperCommand)
     return command

@@ -24,7 +24,7 @@ from extract.regions.store import RegionStore
 from vilbert.batches.padding import pad_images
 from vilbert.conversion.convert import MODELS
 from vilbert.model.configuration_vilbert import VilbertConfig
-from vilbert.model.directory import read_processor
+from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
@@ -66,8 +66,9 @@ def main(
 def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:
     """A model directory by the class that it was saved from.
 
-    Raises: ValueError for a model that answers no text about one image.
+    Raises: FileNotFoundError for what is none; ValueError for a model that answers no text about one image.
     """
+    demand_model(path)
     config = AutoConfig.from_pretrained(path)
     name = (config.architectures or ["none"])[0]
     kinds = [pair[0 if isinstance(config, VilbertConfig) else 1] for task, pair in MODELS.items() if task != "vcr"]

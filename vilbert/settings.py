@@ -209,7 +209,7 @@ class RuntimeSettings(Section):
         description="of one device, for the utilisation in the logs; null: none is logged"
     )
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
-        description="that the metrics go to besides metrics.jsonl, where they are installed"
+        description="that the metrics go to besides metrics.jsonl; wandb and trackio have to be installed"
     )
     log_every_steps: PositiveInt
     checkpoint_minutes: PositiveFloat | None = Field(description="from one to the next; null: not by the clock")

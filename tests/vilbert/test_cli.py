@@ -95,7 +95,7 @@ def test_the_help_of_a_subcommand_explains_each_argument_and_ends_with_examples(
     assert called(name, "--help") == 0
     printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert f"Usage: vilbert {name}" in " ".join(printed)
-    start = printed.index("Example:") + 1
+    start = printed.index("Examples:") + 1
     examples = SUBCOMMANDS[name].examples.splitlines()
     assert printed[start : start + len(examples)] == examples
     assert [param.name for param in command_of(SUBCOMMANDS[name]).params if not param.help] == []

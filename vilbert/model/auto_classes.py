@@ -14,18 +14,24 @@ from typing import Any
 
 # by registry: the model of two streams, and of the single one
 MODELS = {
-    "MODEL_MAPPING": ("VilbertModel", "VilbertSingleStreamModel"),
-    "MODEL_FOR_PRETRAINING_MAPPING": ("VilbertForPreTraining", "VilbertSingleStreamForPreTraining"),
-    "MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING": (
-        "VilbertForQuestionAnswering",
-        "VilbertSingleStreamForQuestionAnswering",
+    "MODEL_MAPPING": ("modeling_vilbert.VilbertModel", "modeling_single_stream.VilbertSingleStreamModel"),
+    "MODEL_FOR_PRETRAINING_MAPPING": (
+        "modeling_vilbert.VilbertForPreTraining",
+        "modeling_single_stream.VilbertSingleStreamForPreTraining",
     ),
-    "MODEL_FOR_MULTIPLE_CHOICE_MAPPING": ("VilbertForMultipleChoice", "VilbertSingleStreamForMultipleChoice"),
+    "MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING": (
+        "modeling_tasks.VilbertForQuestionAnswering",
+        "modeling_single_stream.VilbertSingleStreamForQuestionAnswering",
+    ),
+    "MODEL_FOR_MULTIPLE_CHOICE_MAPPING": (
+        "modeling_tasks.VilbertForMultipleChoice",
+        "modeling_single_stream.VilbertSingleStreamForMultipleChoice",
+    ),
 }
 
 
 class NamedClass:
-    """A class of `vilbert` by its name, imported when something is asked of it."""
+    """A class by its module's name below `vilbert.model` and its own, imported when something is asked of it."""
 
     name = ""
 
@@ -33,7 +39,8 @@ class NamedClass:
         self.name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(getattr(import_module("vilbert"), self.name), attribute)
+        module, _, name = self.name.rpartition(".")
+        return getattr(getattr(import_module(f"vilbert.model.{module}"), name), attribute)
 
 
 def configs() -> tuple[Any, Any]:
@@ -57,7 +64,7 @@ def register_models(registry: Any) -> None:
 
 def register_processor(registry: Any) -> None:
     for config in configs():
-        registry.AutoProcessor.register(config, NamedClass("VilbertProcessor"))
+        registry.AutoProcessor.register(config, NamedClass("processing_vilbert.VilbertProcessor"))
 
 
 REGISTER: dict[str, Callable[[Any], None]] = {
@@ -89,7 +96,9 @@ class AfterImport:
 
 
 def register_when_imported() -> None:
-    """Register now what transformers has imported, and the rest as soon as it does."""
+    """Register now what transformers has imported, and the rest as soon as it does. Once is enough."""
+    if any(type(finder).__name__ == AfterImport.__name__ for finder in sys.meta_path):  # of before a reload
+        return
     sys.meta_path.insert(0, AfterImport())
     for name, register in REGISTER.items():
         if name in sys.modules:

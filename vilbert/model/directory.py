@@ -34,6 +34,12 @@ def write_model(
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def demand_model(path: Path) -> None:
+    """Raises: FileNotFoundError for what is no model directory; transformers would ask a hub for it."""
+    if not (path / "config.json").is_file():
+        raise FileNotFoundError(f"{path} is no model directory: it holds no config.json; `vilbert convert` makes one")
+
+
 def read_processor(path: Path) -> VilbertProcessor:
     """The processor of a model directory.
 

@@ -82,6 +82,7 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
             visual_features=visual_features,
             visual_boxes=visual_boxes,
             visual_attention_mask=visual_attention_mask,
+            checks_values=self.checks_values,
         )
         text = self.text_embeddings(input_ids, inputs.token_type_ids, None)
         states = torch.cat(as_many(text, self.visual_embeddings(visual_features, visual_boxes)), dim=1)

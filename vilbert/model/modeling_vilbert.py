@@ -72,6 +72,7 @@ class VilbertPreTrainedModel(PreTrainedModel):
     base_model_prefix = "vilbert"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    checks_values = True  # of the inputs; to read them makes a GPU wait, so a training does it once
     _no_split_modules = ["SelfAttentionLayer", "CoAttentionLayer"]  # noqa: RUF012
 
     def make_trunk(self) -> Any:
@@ -164,6 +165,7 @@ class VilbertModel(VilbertPreTrainedModel):
             visual_features=visual_features,
             visual_boxes=visual_boxes,
             visual_attention_mask=visual_attention_mask,
+            checks_values=self.checks_values,
         )
         self._check_task_ids(task_ids, num_texts=len(input_ids))
         text = self.text_embeddings(input_ids, inputs.token_type_ids, task_ids)

@@ -17,7 +17,7 @@ from vilbert.pretraining.building import build_pretraining_model
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, count_items
 from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings
-from vilbert.training.command import is_first_process
+from vilbert.training.devices import is_first_process
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
 

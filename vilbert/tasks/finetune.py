@@ -13,13 +13,13 @@ from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
 from vilbert.conversion.convert import MODELS
 from vilbert.model.configuration_vilbert import VilbertConfig
-from vilbert.model.directory import read_processor, sha256_of, write_model
+from vilbert.model.directory import demand_model, read_processor, sha256_of, write_model
 from vilbert.model.inputs import Batch
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
-from vilbert.training.command import is_first_process
+from vilbert.training.devices import is_first_process
 from vilbert.training.loop import train
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
@@ -141,6 +141,7 @@ def build_task_model(
         are_answers_given: by a file, not found in the annotations.
     Raises: ValueError if the directory's head was, or may have been, trained on other answers.
     """
+    demand_model(path)
     config = AutoConfig.from_pretrained(path)
     kind = MODELS[task.value][0 if isinstance(config, VilbertConfig) else 1]
     if answers is not None:

@@ -2,12 +2,18 @@
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils.other import load
 from safetensors import SafetensorError
+from torch.distributed.checkpoint.api import CheckpointException
 
+# torch.save raises RuntimeError on a full disk; torch's checkpoints of spread weights, what is no Exception
+UNWRITTEN = (OSError, RuntimeError, SafetensorError, CheckpointException)
+UNREADABLE = (*UNWRITTEN, EOFError, KeyError, pickle.UnpicklingError)
 PREFIX = "checkpoint-"
 STAGING = "staging"  # where a checkpoint lies while it is written
 
@@ -32,7 +38,7 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_k
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             publish(folder, step, num_kept=num_kept)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save raises RuntimeError on a full disk
+    except UNWRITTEN as error:
         raise OSError(
             f"the checkpoint of step {step} could not be written to {folder}: {error}; "
             "the one before is whole: make room and start again"
@@ -41,12 +47,36 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_k
 
 
 def restore_newest(accelerator: Accelerator, folder: Path) -> int:
-    """Take up the newest checkpoint, if there is one; gives the steps that were taken until then, or 0."""
+    """Take up the newest checkpoint, if there is one; gives the steps that were taken until then, or 0.
+
+    Raises: OSError if it cannot be read; ValueError if its weights are spread and those of this training are not, or
+        the other way round.
+    """
     found = checkpoints_in(folder)
     if not found:
         return 0
-    accelerator.load_state(found[-1])
-    return step_of(found[-1])
+    newest = found[-1]
+    is_spread = any(newest.glob("pytorch_model_fsdp*"))
+    if is_spread != accelerator.is_fsdp2:
+        raise ValueError(f"{newest} was written with runtime.fsdp: {str(is_spread).lower()}; set it back to go on")
+    try:
+        demand_random_state(newest, accelerator)
+        accelerator.load_state(newest)
+    except UNREADABLE as error:
+        raise OSError(
+            f"the checkpoint {newest} cannot be read: {error}; go on from the one before with `rm -r {newest}`"
+        ) from error
+    return step_of(newest)
+
+
+def demand_random_state(checkpoint: Path, accelerator: Accelerator) -> None:
+    """accelerate leaves out a damaged one without a word; of processes that the checkpoint had not, there is none.
+
+    Raises: OSError, or what a damaged file makes of itself.
+    """
+    path = checkpoint / f"random_states_{accelerator.process_index}.pkl"
+    if accelerator.is_main_process or path.exists():
+        load(path)
 
 
 def publish(folder: Path, step: int, *, num_kept: int) -> None:
@@ -55,14 +85,14 @@ def publish(folder: Path, step: int, *, num_kept: int) -> None:
     Its bytes are on the disk before its name is, so that not even a power cut leaves half of one.
     """
     staged, target = folder / STAGING / f"{PREFIX}{step}", folder / f"{PREFIX}{step}"
-    for path in sorted(staged.rglob("*"), reverse=True):
+    for path in sorted([staged, *staged.rglob("*")], reverse=True):
         _sync(path)
     if target.exists():
         shutil.rmtree(target)
     staged.rename(target)
     _sync(folder)
     for old in checkpoints_in(folder)[:-num_kept]:
-        shutil.rmtree(old)
+        shutil.rmtree(old.rename(folder / STAGING / old.name))  # half of one is none
 
 
 def claim(folder: Path, identity: dict) -> None:

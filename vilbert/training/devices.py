@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin, PartialState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import ProjectConfiguration
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from vilbert.settings import RuntimeSettings
@@ -31,11 +33,21 @@ def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_param
         mixed_precision="bf16" if is_half else "no",
         log_with=list(runtime.trackers),
         project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers")),
-        fsdp_plugin=FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
-        if runtime.fsdp
-        else None,
+        fsdp_plugin=make_fsdp_plugin() if runtime.fsdp else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_unused_parameters)],
     )
+
+
+def make_fsdp_plugin() -> FullyShardedDataParallelPlugin:
+    """A unit a layer. What is float32 or bfloat16 is autocast's choice, as on one device, and not a layer's."""
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2, auto_wrap_policy="transformer_based_wrap", mixed_precision_policy=MixedPrecisionPolicy()
+    )
+
+
+def is_first_process() -> bool:
+    """Whether this process of a training writes what all have in common."""
+    return PartialState().is_main_process
 
 
 def anywhere(accelerator: Accelerator, is_so: bool) -> bool:
@@ -50,7 +62,12 @@ def whole_model(accelerator: Accelerator, network: nn.Module, model: PreTrainedM
     if not accelerator.is_fsdp2:
         return accelerator.unwrap_model(network)
     weights = accelerator.get_state_dict(network)  # every process gives its part
-    whole = type(model)(model.config)
+    whole = type(model)(model.config).to(accelerator.device)
     if accelerator.is_main_process:
         whole.load_state_dict(weights)
     return whole
+
+
+def whole_number(number: Tensor) -> Tensor:
+    """[] of all processes, where each holds a part of it."""
+    return number.full_tensor() if isinstance(number, DTensor) else number

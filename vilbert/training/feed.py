@@ -1,7 +1,6 @@
-"""The micro-batches of each step, made and sent to the device while the step before them runs."""
+"""The micro-batches of each step, made and on their way to the device while the step before them runs."""
 
 import math
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch.utils.data import DataLoader, Dataset
 
 from vilbert.batches.sampling import StepSampler
@@ -29,7 +29,13 @@ class Step:
 
 
 def make_sampler(
-    lengths: np.ndarray, *, optimizer: OptimizerSettings, micro_batch_size: int, seed: int, first_step: int
+    accelerator: Accelerator,
+    lengths: np.ndarray,
+    *,
+    optimizer: OptimizerSettings,
+    runtime: RuntimeSettings,
+    seed: int,
+    first_step: int,
 ) -> StepSampler:
     """This process's micro-batches of the training. The global batch is the setting, whatever the devices.
 
@@ -37,7 +43,7 @@ def make_sampler(
         first_step: how many steps have been taken already.
     Raises: ValueError for batches that do not divide.
     """
-    num_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    num_processes = accelerator.num_processes
     return StepSampler(
         lengths,
         batch_size=optimizer.batch_size,
@@ -45,8 +51,8 @@ def make_sampler(
         seed=seed,
         first_step=first_step,
         num_processes=num_processes,
-        process=int(os.environ.get("RANK", "0")),
-        accumulation=math.ceil(optimizer.batch_size / (micro_batch_size * num_processes)),
+        process=accelerator.process_index,
+        accumulation=math.ceil(optimizer.batch_size / (runtime.micro_batch_size * num_processes)),
     )
 
 
@@ -89,7 +95,7 @@ def one_ahead(steps: Iterable[Step]) -> Iterator[Step]:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """A copy that nobody waits for."""
+    """A copy that the process does not wait for; it runs behind what the device has been given before."""
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 

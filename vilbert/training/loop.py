@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from transformers.utils import ModelOutput
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
 from vilbert.training.checkpoints import claim, restore_newest, write_checkpoint
-from vilbert.training.devices import anywhere, make_accelerator, whole_model
+from vilbert.training.devices import anywhere, make_accelerator, whole_model, whole_number
 from vilbert.training.feed import Step, make_sampler, one_ahead, steps_of
-from vilbert.training.interruption import asked_to_stop
+from vilbert.training.interruption import Interruption
 from vilbert.training.metrics import Clock, Meter, MetricsLog
+
+STEPS_TO_AGREE = 10  # so many until several processes look together at the clock, and whether to stop
 
 
 def train(
@@ -42,8 +45,9 @@ def train(
 ) -> tuple[PreTrainedModel, list[dict]]:
     """Train to the end, from the last checkpoint if there is one; gives the model and the lines of its metrics.
 
-    On SIGTERM, which schedulers send before they kill, it writes a checkpoint and ends the process. No step waits for a
-    GPU: losses are read back every `runtime.log_every_steps`, and the next step's batches are on their way meanwhile.
+    On SIGTERM, which schedulers send before they kill, it writes a checkpoint and ends the process. After the first
+    step, whose inputs are checked, none waits for a GPU: losses are read back every `runtime.log_every_steps`, and the
+    next step's batches are made while this one runs.
 
     Args:
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
@@ -69,26 +73,27 @@ def train(
     network, weights = accelerator.prepare(model, make_optimizer(model, optimizer))
     steps_done = restore_newest(accelerator, checkpoints)
 
-    sampler = make_sampler(
-        lengths,
-        optimizer=optimizer,
-        micro_batch_size=runtime.micro_batch_size,
-        seed=seed,
-        first_step=steps_done,
-    )
+    sampler = make_sampler(accelerator, lengths, optimizer=optimizer, runtime=runtime, seed=seed, first_step=steps_done)
     num_steps = sampler.num_steps
     steps = steps_of(dataset, sampler, runtime=runtime, device=accelerator.device, count_items=count_items)
     meter = Meter(
-        accelerator,
-        loss_weights,
-        count_flops=count_flops,
-        peak_tflops=runtime.peak_tflops,
-        checkpoints=checkpoints,
+        accelerator, loss_weights, count_flops=count_flops, peak_tflops=runtime.peak_tflops, checkpoints=checkpoints
     )
     log = MetricsLog(accelerator, checkpoints, trackers=runtime.trackers, steps_done=steps_done, num_steps=num_steps)
     clock = Clock(runtime.checkpoint_minutes)
-    network.train()
-    with log, asked_to_stop() as stop:
+    trunk: Any = model.base_model
+
+    def is_evaluated(step: int) -> bool:
+        return step == num_steps or is_multiple(step, evaluation_steps)
+
+    def evaluate_at(step: int) -> None:
+        with meter.paused(), stop.at_once(f"SIGTERM in the evaluation of step {step}; {remedy(checkpoints)}"):
+            log.write(step, evaluate(accelerator, network, evaluator))
+
+    with log, Interruption() as stop:
+        if steps_done and is_evaluated(steps_done) and anywhere(accelerator, log.lacks_evaluation_of(steps_done)):
+            evaluate_at(steps_done)
+        network.train()
         for step in one_ahead(steps):
             learning_rate = learning_rate_at(step.number, num_steps, optimizer)
             losses, gradient_norm = take_step(
@@ -100,30 +105,28 @@ def train(
                 learning_rate=learning_rate,
                 max_gradient_norm=optimizer.max_gradient_norm,
             )
-            meter.add(losses, step)
+            trunk.checks_values = False
+            meter.add(step, losses=losses, gradient_norm=gradient_norm)
             log.advance()
 
             is_end = step.number == num_steps
             is_read = is_end or is_multiple(step.number, runtime.log_every_steps)
             if is_read:
-                line = meter.line() | {"learning_rate": learning_rate, "grad_norm": float(gradient_norm)}
-                log.write(step.number, line)
-            if is_end or is_multiple(step.number, evaluation_steps):
-                with meter.paused():
-                    log.write(step.number, evaluate(accelerator.unwrap_model(network), evaluator))
-            # Processes have to agree, and to ask makes a GPU wait: only where the losses are read anyway.
-            is_asked = is_read or accelerator.num_processes == 1
-            must_stop = is_asked and anywhere(accelerator, stop.is_set())
+                log.write(step.number, meter.line() | {"learning_rate": learning_rate})
+            # Several processes have to agree, and to ask makes a GPU wait: now and then.
+            is_asked = accelerator.num_processes == 1 or is_multiple(step.number, STEPS_TO_AGREE)
+            must_stop = is_asked and anywhere(accelerator, stop.is_asked)
             is_due = is_asked and anywhere(accelerator, accelerator.is_main_process and clock.is_over())
-            if is_end or must_stop or is_due or is_multiple(step.number, runtime.checkpoint_steps):
+            must_evaluate = is_evaluated(step.number)  # which may take long: not without a checkpoint
+            if must_evaluate or must_stop or is_due or is_multiple(step.number, runtime.checkpoint_steps):
                 meter.demand_finite()
                 write_checkpoint(accelerator, checkpoints, step.number, num_kept=runtime.num_checkpoints_kept)
                 clock.restart()
-            if must_stop and not is_end:
-                raise SystemExit(
-                    f"stopped by SIGTERM at step {step.number} of {num_steps}, whose checkpoint is in {checkpoints}; "
-                    "start the same command again to go on"
-                )
+            if must_stop:
+                raise SystemExit(f"SIGTERM at step {step.number} of {num_steps}; {remedy(checkpoints)}")
+            if must_evaluate:
+                evaluate_at(step.number)
+        trunk.checks_values = True
         return whole_model(accelerator, network, model), log.lines()
 
 
@@ -147,11 +150,13 @@ def take_step(
     losses: Batch = {}
     for number, (batch, counts) in enumerate(zip(step.batches, step.counts, strict=True), start=1):
         with accelerator.no_sync(network) if number < len(step.batches) else nullcontext():
-            shares = {name: loss * (counts[name] / totals[name]) for name, loss in losses_of(network(**batch)).items()}
+            with accelerator.autocast():
+                output = network(**batch)
+            shares = {name: loss * (counts[name] / totals[name]) for name, loss in losses_of(output).items()}
             loss = torch.stack([loss_weights[name] * share for name, share in shares.items()]).sum()
             accelerator.backward(loss * accelerator.num_processes)  # DDP takes the mean over the processes
         losses = {name: losses.get(name, 0) + share.detach() for name, share in shares.items()}
-    gradient_norm = accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm)
+    gradient_norm = whole_number(accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm))
     for group in weights.param_groups:
         group["lr"] = learning_rate
     weights.step()
@@ -183,13 +188,20 @@ def learning_rate_at(step: int, num_steps: int, settings: OptimizerSettings) -> 
     return settings.learning_rate * ((num_steps - num_before) / max(1, num_steps - num_warmup))
 
 
-def evaluate(model: nn.Module, evaluator: Callable[[nn.Module], dict[str, float]]) -> dict[str, float]:
+def evaluate(
+    accelerator: Accelerator, network: nn.Module, evaluator: Callable[[nn.Module], dict[str, float]]
+) -> dict[str, float]:
     """The evaluator's metrics as `eval/<name>`."""
+    model = accelerator.unwrap_model(network)
     model.eval()
     with torch.no_grad():
         metrics = evaluator(model)
     model.train()
     return {f"eval/{name}": value for name, value in metrics.items()}
+
+
+def remedy(checkpoints: Path) -> str:
+    return f"its checkpoint is in {checkpoints}: start the same command again to go on"
 
 
 def is_multiple(step: int, interval: int | None) -> bool:

@@ -1,5 +1,6 @@
 """What a training says of itself: a line of metrics now and then, in a file, to trackers and beside a progress bar."""
 
+import hashlib
 import json
 import math
 import sys
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from vilbert.model.inputs import Batch
 from vilbert.training.feed import Step
 
+PROJECT = "vilbert"  # by which trackers know it
 SECONDS_A_LINE = 30  # of a progress bar that goes into a file
 
 
@@ -43,12 +45,14 @@ class Meter:
         self.count_flops, self.peak_tflops = count_flops, peak_tflops
         self._losses: Batch = {}
         self._work: Batch = {}
+        self._norm = self._norms = torch.tensor(0.0)  # the last gradient's, and the sum
         self._num_steps = self._step = 0
         self._since = time.monotonic()
 
-    def add(self, losses: Batch, step: Step) -> None:
-        """One step's losses, which stay on the device, and its work."""
+    def add(self, step: Step, *, losses: Batch, gradient_norm: Tensor) -> None:
+        """One step's losses and the norm of its gradient, [] each, which stay on the device, and its work."""
         self._losses = added(self._losses, losses)
+        self._norm, self._norms = gradient_norm.detach(), gradient_norm.detach() + self._norms.to(gradient_norm.device)
         for batch in step.on_cpu:
             self._work = added(self._work, self._work_in(batch))
         self._num_steps, self._step = self._num_steps + 1, step.number
@@ -56,15 +60,17 @@ class Meter:
     def line(self) -> dict[str, float]:
         """Mean losses and rates since the last line; a new one begins. Makes a GPU wait.
 
-        Raises: FloatingPointError if a loss is not finite.
+        Raises: FloatingPointError if a loss or a gradient is not finite.
         """
+        totals = self._finite_totals()
         seconds = max(time.monotonic() - self._since, 1e-9)
-        totals = self._totals()
         losses = {name: totals[name] / self._num_steps for name in self._losses}
         work = {name: totals[name] for name in self._work}
+        norm = float(self._norm)
         self._losses, self._work, self._num_steps, self._since = {}, {}, 0, time.monotonic()
-        self._demand_finite(losses)
+        self._norms = torch.zeros_like(self._norm)
         rates = {
+            "grad_norm": norm,
             "loss": sum(self.loss_weights[name] * mean for name, mean in losses.items()),
             "samples_per_second": work["samples"] / seconds,
             "tokens_per_second": work["tokens"] / seconds,
@@ -77,8 +83,8 @@ class Meter:
         return rates | {f"loss/{name}": mean for name, mean in losses.items() if len(losses) > 1}
 
     def demand_finite(self) -> None:
-        """Raises: FloatingPointError if a loss since the last line is not finite."""
-        self._demand_finite(self._totals())
+        """Raises: FloatingPointError if a loss or a gradient since the last line is not finite."""
+        self._finite_totals()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -87,22 +93,20 @@ class Meter:
         yield
         self._since += time.monotonic() - start
 
-    def _demand_finite(self, losses: dict[str, float]) -> None:
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss {name} is {value} at step {self._step}; the last checkpoint is from before: lower "
-                    f"learning_rate or raise warmup_share, and start anew with `rm -r {self.checkpoints}`"
-                )
-
-    def _totals(self) -> dict[str, float]:
+    def _finite_totals(self) -> dict[str, float]:
         """Sums over the processes, read in one go."""
-        sums = self._losses | self._work
-        if not sums:
-            return {}
+        sums = self._losses | self._work | {"gradient": self._norms / self.accelerator.num_processes}
         device = self.accelerator.device
         totals = torch.stack([value.detach().double().to(device, non_blocking=True) for value in sums.values()])
-        return dict(zip(sums, self.accelerator.reduce(totals, "sum").tolist(), strict=True))
+        values = dict(zip(sums, self.accelerator.reduce(totals, "sum").tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                what = "norm of the gradient" if name == "gradient" else f"loss {name}"
+                raise FloatingPointError(
+                    f"the {what} is {value} at step {self._step}; the last checkpoint is from before: lower "
+                    f"learning_rate or raise warmup_share, and start anew with `rm -r {self.checkpoints}`"
+                )
+        return values
 
     def _work_in(self, batch: Batch) -> Batch:
         text, regions = batch["attention_mask"], batch["visual_attention_mask"]
@@ -134,11 +138,19 @@ class MetricsLog:
         main = self.accelerator.is_main_process
         if main and self.path.exists():
             lines = [line for line in read_metrics(self.path) if line["step"] <= self.steps_done]
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        options = {"tensorboard": {"purge_step": self.steps_done + 1}} if "tensorboard" in self.trackers else {}
-        self.accelerator.init_trackers("vilbert", init_kwargs=options)
+            partial = self.path.with_suffix(".partial")
+            partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            partial.replace(self.path)
+        folder = self.path.parent / "trackers"
+        folder.mkdir(exist_ok=True)
+        options = {
+            "tensorboard": {"purge_step": self.steps_done + 1},
+            "wandb": {"dir": str(folder), "id": run_id(self.path.parent), "resume": "allow"},
+        }
+        self.accelerator.init_trackers(PROJECT, init_kwargs={name: options.get(name, {}) for name in self.trackers})
         interval = 0.5 if sys.stderr.isatty() else SECONDS_A_LINE
         self.bar = tqdm(
+            file=sys.stderr if sys.stderr.isatty() else Lines(),
             total=self.num_steps,
             initial=self.steps_done,
             disable=not main,
@@ -164,9 +176,25 @@ class MetricsLog:
                 file.write(json.dumps({"step": step, **metrics}) + "\n")
         self.accelerator.log(metrics, step=step)
 
+    def lacks_evaluation_of(self, step: int) -> bool:
+        """Whether a kill came between a step's checkpoint and the end of its evaluation; the first process knows."""
+        if not self.accelerator.is_main_process:
+            return False
+        return not any(line["step"] == step and any(name.startswith("eval/") for name in line) for line in self.lines())
+
     def lines(self) -> list[dict]:
         """All that were written."""
         return read_metrics(self.path)
+
+
+class Lines:
+    """stderr where it is a file: a progress bar is a line each time, in place of one that is written over."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text.replace("\r", "\n"))
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 class Clock:
@@ -184,14 +212,29 @@ class Clock:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """Lines of a metrics.jsonl; a last one that was cut off is left out."""
-    lines = []
-    for line in path.read_text().splitlines():
+    """Lines of a metrics.jsonl; a last one that was cut off is left out.
+
+    Raises: ValueError for what no training wrote.
+    """
+    lines: list[dict] = []
+    written = path.read_text().splitlines()
+    for number, text in enumerate(written, start=1):
         try:
-            lines.append(json.loads(line))
+            line = json.loads(text)
+            is_line = isinstance(line, dict) and "step" in line
         except json.JSONDecodeError:
-            break
+            is_line = False
+            if number == len(written) > 1:  # a kill cuts the last one off
+                break
+        if not is_line:
+            raise ValueError(f"line {number} of {path} is {text[:40]!r}, expected the metrics of a step, as JSON")
+        lines.append(line)
     return lines
+
+
+def run_id(checkpoints: Path) -> str:
+    """The same for all starts of one training."""
+    return hashlib.sha256((checkpoints / "training.json").read_bytes()).hexdigest()[:16]
 
 
 def added(totals: Batch, more: Batch) -> Batch:

@@ -10,7 +10,6 @@ SAME = r"an? (?:\w+ ){0,3}(?:circle|square|triangle)"
 BESIDE = r"(left of|to the left of|right of|to the right of|above|over|below|under)"
 OPENING = r"^(?:a picture of|a drawing of|there is|this shows|we see|an image with) "
 COUNT = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
-THIRD = {"left": (0, 0), "middle": (1, 1), "right": (2, 2)}
 
 
 def fits(shape, noun: str) -> bool:

@@ -81,7 +81,15 @@ def test_auto_classes_find_either_architecture_in_any_order_of_imports(folders, 
 
 
 def test_a_named_class_stands_for_the_class():
-    named = NamedClass("VilbertModel")
+    named = NamedClass("modeling_vilbert.VilbertModel")
     assert named.__name__ == "VilbertModel"
     assert named.config_class is VilbertModel.config_class
-    assert pickle.loads(pickle.dumps(named)).name == "VilbertModel"
+    assert pickle.loads(pickle.dumps(named)).name == "modeling_vilbert.VilbertModel"
+
+
+def test_a_reload_registers_nothing_twice():
+    """As notebooks do; a second finder would ask the first one, which would ask the second."""
+    code = "import importlib, vilbert; importlib.reload(vilbert); from transformers import AutoModel; print(AutoModel)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@ import pytest
 from small_configs import make_two_stream
 
 from vilbert.batches.tokens import train_tokenizer
-from vilbert.model.directory import read_processor, write_model
+from vilbert.model.directory import demand_model, read_processor, write_model
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.model.processing_vilbert import VilbertProcessor
 
@@ -28,3 +28,8 @@ def test_a_full_disk_is_an_error_that_leaves_the_model_before(tmp_path, largest_
         write(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (tmp_path / "model/model.safetensors").read_bytes() == before
+
+
+def test_a_folder_that_holds_no_model_is_named_before_a_hub_is_asked_for_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nomodel is no model directory: it holds no config.json"):
+        demand_model(tmp_path / "nomodel")

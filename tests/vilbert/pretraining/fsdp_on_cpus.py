@@ -3,13 +3,15 @@
 accelerate spreads weights over accelerators alone; torch does it over CPUs as well. So accelerate is told afterwards.
 """
 
-from accelerate import FullyShardedDataParallelPlugin, PartialState
+from accelerate import PartialState
 from accelerate.utils import DistributedType
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from extract.command import run
 from vilbert.pretraining import pretrain
 from vilbert.training import loop
+from vilbert.training.devices import make_fsdp_plugin
 
 make_accelerator, whole_model = loop.make_accelerator, loop.whole_model
 
@@ -17,14 +19,16 @@ make_accelerator, whole_model = loop.make_accelerator, loop.whole_model
 def make_spreading_accelerator(runtime, folder, **options):
     accelerator = make_accelerator(runtime.model_copy(update={"fsdp": False}), folder, **options)
     PartialState().distributed_type = accelerator.state.distributed_type = DistributedType.FSDP
-    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2, auto_wrap_policy="transformer_based_wrap"
-    )
+    accelerator.state.fsdp_plugin = plugin = make_fsdp_plugin()
+    if accelerator.mixed_precision != "no":
+        plugin.set_mixed_precision(accelerator.mixed_precision)
     return accelerator
 
 
 def whole_model_of_parts(accelerator, network, model):
-    network.reshard()
+    for part in network.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
     weights = list(network.parameters())
     assert all(isinstance(weight, DTensor) for weight in weights)
     assert sum(weight.to_local().numel() for weight in weights) < sum(weight.numel() for weight in weights)

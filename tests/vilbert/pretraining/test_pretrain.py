@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -132,30 +133,33 @@ def test_two_processes_with_half_the_batch_each_take_the_same_steps(world, tmp_p
     torch.testing.assert_close(torch.tensor(losses(together)), torch.tensor(losses(alone)), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("num_kept", [0, 1], ids=["undisturbed", "resumed"])
-def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_path, num_kept):
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-3)])
+def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_path, dtype, tolerance):
     """Without dropout, all is equal; the model that is written is whole, and so is a checkpoint that is taken up."""
     settings, model = {"optimizer": {"num_epochs": 1}}, {"dropout": 0}
     alone, spread = tmp_path / "alone", tmp_path / "spread"
-    succeed(world.command(alone, settings=settings, model=model))
-    _, module, *arguments = world.command(
-        spread, settings=settings, model=model, runtime={"micro_batch_size": 3, "fsdp": True}
-    )
+    succeed(world.command(alone, settings=settings, model=model, runtime={"dtype": dtype}))
+    runtime = {"micro_batch_size": 3, "fsdp": True, "dtype": dtype}
+    _, module, *arguments = world.command(spread, settings=settings, model=model, runtime=runtime)
     assert module == "vilbert.pretraining.pretrain"
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [*launcher, str(Path(__file__).parent / "fsdp_on_cpus.py"), *arguments]
     succeed(command)
-    if num_kept:
-        newest, before = newest_two(spread)
-        shutil.rmtree(newest)
-        shutil.rmtree(spread / "model")
-        succeed(command)
-        assert checkpoints_in(spread / "checkpoints") == [before, newest]
-    torch.testing.assert_close(torch.tensor(losses(spread)), torch.tensor(losses(alone)), atol=1e-5, rtol=0)
-    ours, theirs = weights(spread), weights(alone)
+    check_alike(spread, alone, tolerance)
+    newest, before = newest_two(spread)
+    shutil.rmtree(newest)
+    shutil.rmtree(spread / "model")
+    succeed(command)
+    assert checkpoints_in(spread / "checkpoints") == [before, newest]
+    check_alike(spread, alone, tolerance)
+
+
+def check_alike(out: Path, other: Path, tolerance: float) -> None:
+    torch.testing.assert_close(torch.tensor(losses(out)), torch.tensor(losses(other)), atol=tolerance, rtol=0)
+    ours, theirs = weights(out), weights(other)
     assert ours.keys() == theirs.keys()
     for name in theirs:
-        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=0)
+        torch.testing.assert_close(ours[name], theirs[name], atol=tolerance, rtol=0)
 
 
 def newest_two(out: Path) -> tuple[Path, Path]:
@@ -177,11 +181,32 @@ def test_sigterm_makes_it_write_a_checkpoint_and_end(finished, world, tmp_path, 
     os.killpg(process.pid, signal.SIGTERM)
     _, error = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "stopped by SIGTERM at step" in error
-    step = int(error.split("stopped by SIGTERM at step ")[1].split()[0])
-    assert [path.name for path in checkpoints_in(tmp_path / "checkpoints")] == [f"checkpoint-{step}"]
+    assert "its checkpoint is in" in error
+    step = int(re.search("SIGTERM (?:at|in the evaluation of) step ([0-9]+)", error)[1])
+    assert newest(tmp_path).name == f"checkpoint-{step}"
     assert not (tmp_path / "model").exists()
     assert read_metrics(lines)[-1]["step"] in (step, step - 1)
+
+
+def test_sigterm_in_an_evaluation_ends_it_at_once_and_a_resume_makes_up_for_it(finished, world, tmp_path):
+    """The last one, so that no step follows: else a training that ended would have no measure."""
+    settings = {"evaluation": {"num_retrieval_images": 11}}
+    slow = [str(Path(__file__).parent / "slow_evaluation.py"), *world.command(tmp_path, settings=settings)[2:]]
+    process = subprocess.Popen([sys.executable, *slow], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    deadline = time.monotonic() + 120
+    while newest(tmp_path) != tmp_path / "checkpoints/checkpoint-21" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert "SIGTERM in the evaluation of step 21" in error
+    assert time.monotonic() - start < 30  # of the minute that the evaluation takes
+    succeed(world.command(tmp_path, settings=settings))
+    lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "eval/accuracy/alignment" in line]
+    assert [line["step"] for line in lines] == [7, 14, 21]
+    ours, theirs = weights(tmp_path), weights(finished)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from accelerate import Accelerator
 from pretraining_world import make_dataset, make_world, runtime_settings
 
 from vilbert.pretraining.evaluation import count_items
@@ -24,15 +25,11 @@ OPTIMIZER = {
 
 
 def feed(dataset, *, micro_batch_size, steps_done=0, num_workers=0):
-    sampler = make_sampler(
-        dataset.tokens.lengths(),
-        optimizer=OptimizerSettings.model_validate(OPTIMIZER),
-        micro_batch_size=micro_batch_size,
-        seed=3,
-        first_step=steps_done,
-    )
-    runtime = runtime_settings(num_workers=num_workers)
-    return list(steps_of(dataset, sampler, runtime=runtime, device=torch.device("cpu"), count_items=count_items))
+    runtime = runtime_settings(num_workers=num_workers, micro_batch_size=micro_batch_size)
+    optimizer = OptimizerSettings.model_validate(OPTIMIZER)
+    accelerator, lengths = Accelerator(cpu=True), dataset.tokens.lengths()
+    sampler = make_sampler(accelerator, lengths, optimizer=optimizer, runtime=runtime, seed=3, first_step=steps_done)
+    return list(steps_of(dataset, sampler, runtime=runtime, device=accelerator.device, count_items=count_items))
 
 
 def test_a_step_holds_its_micro_batches_and_over_how_many_items_each_loss_is_a_mean(dataset):

@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from vilbert.training.feed import Step
-from vilbert.training.metrics import Clock, Meter, MetricsLog, added, read_metrics
+from vilbert.training.metrics import Clock, Meter, MetricsLog, added, read_metrics, run_id
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,7 @@ def accelerator():
 
 
 def make_log(accelerator, folder, *, steps_done):
+    (folder / "training.json").write_text("{}")
     return MetricsLog(accelerator, folder, trackers=(), steps_done=steps_done, num_steps=20)
 
 
@@ -31,6 +32,30 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
     assert read_metrics(path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize("text", ["garbage", '{"a": 1}', '{"step": 1}\n{"st\n{"step": 3}\n', '{"step": 1}\n[2]\n'])
+def test_what_no_training_wrote_is_named(tmp_path, text):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"line \d of .*metrics.jsonl is .*, expected the metrics of a step, as JSON"):
+        read_metrics(path)
+
+
+def test_an_evaluation_that_a_kill_cut_short_is_missed(accelerator, tmp_path):
+    with make_log(accelerator, tmp_path, steps_done=0) as log:
+        log.write(5, {"loss": 1.0})
+        assert log.lacks_evaluation_of(5)
+        log.write(5, {"eval/accuracy": 1.0})
+        assert not log.lacks_evaluation_of(5)
+
+
+def test_all_starts_of_a_training_have_one_id(tmp_path):
+    (tmp_path / "training.json").write_text('{"seed": 1}')
+    first = run_id(tmp_path)
+    assert first == run_id(tmp_path)
+    (tmp_path / "training.json").write_text('{"seed": 2}')
+    assert run_id(tmp_path) != first
 
 
 def test_sums_go_by_name():
@@ -61,7 +86,7 @@ def test_a_line_has_the_mean_losses_and_the_rate_of_work(accelerator, tmp_path):
     time.sleep(0.05)
     for number, value in ((1, 2.0), (2, 5.0)):
         losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(1.0)}
-        meter.add(losses, make_step(number))
+        meter.add(make_step(number), losses=losses, gradient_norm=torch.tensor(value))
     line = meter.line()
     assert (line["loss"], line["loss/alignment"], line["loss/masked_token"]) == (6.5, 3.5, 1.0)
     assert line["padding_share"] == pytest.approx(1 / 21)
@@ -76,13 +101,14 @@ def test_a_second_line_begins_anew(accelerator, tmp_path):
     meter = make_meter(accelerator, tmp_path)
     for number, value in ((1, 2.0), (2, 5.0)):
         losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(0.0)}
-        meter.add(losses, make_step(number))
+        meter.add(make_step(number), losses=losses, gradient_norm=torch.tensor(value))
         assert meter.line()["loss"] == value
 
 
 def test_what_is_done_in_a_pause_counts_in_no_rate(accelerator, tmp_path):
     meter = make_meter(accelerator, tmp_path)
-    meter.add({"alignment": torch.tensor(0.0), "masked_token": torch.tensor(0.0)}, make_step(1))
+    losses = {"alignment": torch.tensor(0.0), "masked_token": torch.tensor(0.0)}
+    meter.add(make_step(1), losses=losses, gradient_norm=torch.tensor(1.0))
     start = time.monotonic()
     with meter.paused():
         time.sleep(0.2)
@@ -94,9 +120,28 @@ def test_what_is_done_in_a_pause_counts_in_no_rate(accelerator, tmp_path):
 @pytest.mark.parametrize("read", ["line", "demand_finite"])
 def test_a_loss_that_is_not_finite_is_named_with_its_step(accelerator, tmp_path, value, read):
     meter = make_meter(accelerator, tmp_path)
-    meter.add({"alignment": torch.tensor(1.0), "masked_token": torch.tensor(value)}, make_step(17))
+    losses = {"alignment": torch.tensor(1.0), "masked_token": torch.tensor(value)}
+    meter.add(make_step(17), losses=losses, gradient_norm=torch.tensor(1.0))
     with pytest.raises(FloatingPointError, match=rf"masked_token is {value} at step 17.*rm -r {tmp_path}"):
         getattr(meter, read)()
+
+
+def test_a_gradient_that_is_not_finite_is_found_though_it_was_not_the_last(accelerator, tmp_path):
+    """Its step has spoilt the weights, whose losses nobody has seen yet."""
+    meter = make_meter(accelerator, tmp_path)
+    losses = {"alignment": torch.tensor(1.0), "masked_token": torch.tensor(1.0)}
+    for number, norm in ((3, float("nan")), (4, 1.0)):
+        meter.add(make_step(number), losses=losses, gradient_norm=torch.tensor(norm))
+    with pytest.raises(FloatingPointError, match="the norm of the gradient is nan at step 4"):
+        meter.demand_finite()
+
+
+def test_a_line_has_the_norm_of_the_last_gradient(accelerator, tmp_path):
+    meter = make_meter(accelerator, tmp_path)
+    losses = {"alignment": torch.tensor(1.0), "masked_token": torch.tensor(1.0)}
+    for norm in (3.0, 7.0):
+        meter.add(make_step(1), losses=losses, gradient_norm=torch.tensor(norm))
+    assert meter.line()["grad_norm"] == 7.0
 
 
 def test_a_clock_without_minutes_is_never_over():
