@@ -39,6 +39,8 @@ class NamedClass:
         self.name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if not self.name:  # not made yet, by pickle
+            raise AttributeError(attribute)
         module, _, name = self.name.rpartition(".")
         return getattr(getattr(import_module(f"vilbert.model.{module}"), name), attribute)
 

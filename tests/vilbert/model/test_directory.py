@@ -31,5 +31,5 @@ def test_a_full_disk_is_an_error_that_leaves_the_model_before(tmp_path, largest_
 
 
 def test_a_folder_that_holds_no_model_is_named_before_a_hub_is_asked_for_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nomodel is no model directory: it holds no config.json"):
+    with pytest.raises(FileNotFoundError, match=r"nomodel is no model directory: it holds no config.json"):
         demand_model(tmp_path / "nomodel")
