@@ -23,7 +23,10 @@ def main(
     output: Annotated[Path, typer.Argument(help="picture to write, .svg, .png or .pdf")],
 ) -> None:
     """Draw what a metrics.jsonl holds."""
-    draw_learning_curves(read_metrics(metrics), output)
+    lines = read_metrics(metrics)
+    if not lines:
+        raise ValueError(f"{metrics} holds no line of metrics yet; a training writes one every log_every_steps")
+    draw_learning_curves(lines, output)
 
 
 def draw_learning_curves(lines: list[dict], output: Path) -> None:

@@ -183,8 +183,8 @@ class MetricsLog:
         return not any(line["step"] == step and any(name.startswith("eval/") for name in line) for line in self.lines())
 
     def lines(self) -> list[dict]:
-        """All that were written."""
-        return read_metrics(self.path)
+        """All that were written; none where a training was killed before its first."""
+        return read_metrics(self.path) if self.path.exists() else []
 
 
 class Lines:
@@ -212,24 +212,27 @@ class Clock:
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """Lines of a metrics.jsonl; a last one that was cut off is left out.
+    """Lines of a metrics.jsonl; a last one that was cut off, so that no newline ends it, is left out.
 
     Raises: ValueError for what no training wrote.
     """
-    lines: list[dict] = []
-    written = path.read_text().splitlines()
-    for number, text in enumerate(written, start=1):
-        try:
-            line = json.loads(text)
-            is_line = isinstance(line, dict) and "step" in line
-        except json.JSONDecodeError:
-            is_line = False
-            if number == len(written) > 1:  # a kill cuts the last one off
-                break
-        if not is_line:
+    lines = []
+    for number, text in enumerate(path.read_text().splitlines(keepends=True), start=1):
+        line = metrics_in(text)
+        if line is not None:
+            lines.append(line)
+        elif text.endswith("\n"):
             raise ValueError(f"line {number} of {path} is {text[:40]!r}, expected the metrics of a step, as JSON")
-        lines.append(line)
     return lines
+
+
+def metrics_in(text: str) -> dict | None:
+    """The metrics of a step; None: it is something else."""
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return line if isinstance(line, dict) and "step" in line else None
 
 
 def run_id(checkpoints: Path) -> str:

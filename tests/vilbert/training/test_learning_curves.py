@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from vilbert.training.learning_curves import curve, main
 
 LINES = [
@@ -19,3 +21,9 @@ def test_the_picture_of_a_training_that_still_runs_can_be_drawn(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
     main(tmp_path / "metrics.jsonl", tmp_path / "curves.svg")
     assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
+
+
+def test_a_file_without_a_line_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="metrics.jsonl holds no line of metrics yet"):
+        main(tmp_path / "metrics.jsonl", tmp_path / "curves.svg")

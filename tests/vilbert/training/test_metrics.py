@@ -34,12 +34,25 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert read_metrics(path) == [{"step": 1}]
 
 
-@pytest.mark.parametrize("text", ["garbage", '{"a": 1}', '{"step": 1}\n{"st\n{"step": 3}\n', '{"step": 1}\n[2]\n'])
+@pytest.mark.parametrize("text", ["garbage\n", '{"a": 1}\n', '{"step": 1}\n{"st\n{"step": 3}\n', '{"step": 1}\n[2]\n'])
 def test_what_no_training_wrote_is_named(tmp_path, text):
     path = tmp_path / "metrics.jsonl"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"line \d of .*metrics.jsonl is .*, expected the metrics of a step, as JSON"):
         read_metrics(path)
+
+
+def test_a_kill_within_the_first_line_leaves_a_training_that_goes_on(accelerator, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"st')
+    with make_log(accelerator, tmp_path, steps_done=7) as log:
+        assert log.lacks_evaluation_of(7)
+
+
+def test_a_kill_before_the_first_line_leaves_a_training_that_goes_on(accelerator, tmp_path):
+    """Where evaluations are more frequent than lines, a checkpoint comes before any."""
+    with make_log(accelerator, tmp_path, steps_done=7) as log:
+        assert log.lacks_evaluation_of(7)
+        assert log.lines() == []
 
 
 def test_an_evaluation_that_a_kill_cut_short_is_missed(accelerator, tmp_path):
