@@ -25,5 +25,5 @@ def test_the_picture_of_a_training_that_still_runs_can_be_drawn(tmp_path):
 
 def test_a_file_without_a_line_is_named(tmp_path):
     (tmp_path / "metrics.jsonl").write_text("")
-    with pytest.raises(ValueError, match="metrics.jsonl holds no line of metrics yet"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl holds no line of metrics yet"):
         main(tmp_path / "metrics.jsonl", tmp_path / "curves.svg")
