@@ -64,23 +64,11 @@ def _related(scene: Scene, rng: random.Random) -> Caption | None:
 def _related_twice(scene: Scene, rng: random.Random) -> Caption | None:
     """'a red circle left of a blue square and above a green triangle'."""
     pairs = rng.sample(scene.beside, len(scene.beside))
-    for one, first, other in pairs:
-        rest = [pair for pair in pairs if pair.one is one and pair.other.name != other.name and pair.words != first]
-        if rest:
-            _, second, third = rest[0]
-            nouns = [describe(shape, rng) for shape in (one, other, third)]
-            parts = [
-                f"{rng.choice(RELATION_WORDS[words])} {with_article(noun)}"
-                for words, noun in zip((first, second), nouns[1:], strict=True)
-            ]
-            return Caption(
-                f"{with_article(nouns[0])} {' and '.join(parts)}",
-                lambda other: any(
-                    _any_stands(shape, first, nouns[1], other) and _any_stands(shape, second, nouns[2], other)
-                    for shape in other.shapes
-                    if nouns[0].fits(shape)
-                ),
-            )
+    for first in pairs:
+        for second in pairs:
+            is_another = second.other.name != first.other.name and second.words != first.words
+            if second.one is first.one and is_another:
+                return _say_twice(first, second, rng)
     return None
 
 
@@ -166,11 +154,7 @@ def _between(scene: Scene, rng: random.Random) -> Caption | None:
     for one, first, middle in pairs:
         for start, second, other in pairs:
             if start is middle and second == first and other.name != one.name:
-                noun, *ends = (describe(shape, rng) for shape in (middle, *rng.sample((one, other), 2)))
-                return Caption(
-                    f"{with_article(noun)} between {listing([with_article(end) for end in ends])}",
-                    lambda scene: _any_between(noun, ends[0], ends[1], scene),
-                )
+                return _say_between(middle, rng.sample((one, other), 2), rng)
     return None
 
 
@@ -195,6 +179,30 @@ def _say(beside: Beside, rng: random.Random) -> Caption:
     return Caption(
         f"{with_article(one)} {rng.choice(RELATION_WORDS[beside.words])} {with_article(other)}",
         lambda scene: any(_any_stands(shape, beside.words, other, scene) for shape in scene.shapes if one.fits(shape)),
+    )
+
+
+def _say_twice(first: Beside, second: Beside, rng: random.Random) -> Caption:
+    """Two relations of one shape in words."""
+    nouns = [describe(shape, rng) for shape in (first.one, first.other, second.other)]
+    relations = list(zip((first.words, second.words), nouns[1:], strict=True))
+    said = [f"{rng.choice(RELATION_WORDS[words])} {with_article(noun)}" for words, noun in relations]
+    return Caption(
+        f"{with_article(nouns[0])} {' and '.join(said)}",
+        lambda scene: any(
+            all(_any_stands(shape, words, noun, scene) for words, noun in relations)
+            for shape in scene.shapes
+            if nouns[0].fits(shape)
+        ),
+    )
+
+
+def _say_between(middle: Shape, ends: Sequence[Shape], rng: random.Random) -> Caption:
+    """That one shape stands between two others in words."""
+    noun, *of_ends = (describe(shape, rng) for shape in (middle, *ends))
+    return Caption(
+        f"{with_article(noun)} between {listing([with_article(end) for end in of_ends])}",
+        lambda scene: _any_between(noun, of_ends[0], of_ends[1], scene),
     )
 
 
