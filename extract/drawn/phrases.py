@@ -25,6 +25,7 @@ RELATION_WORDS = {
 NAMED_CLASS = re.compile(rf"\b(?:{'|'.join(CLASSES)})(?=s?\b)")
 SIZE_SHARE = 0.65  # of the mentions of a shape that tell its size
 FILL_SHARE = 0.25
+SYNONYM_SHARE = 0.2  # of the relations, those that are said in the second of their words
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,14 @@ def describe(shape: Shape, rng: random.Random, *, size: bool = True) -> Noun:
 
 
 def with_article(noun: str | Noun) -> str:
-    """'a red circle', 'an orange circle'."""
+    """'a red circle', 'an image'."""
     return f"{'an' if str(noun)[0] in 'aeiou' else 'a'} {noun}"
+
+
+def in_words(relation: str, rng: random.Random) -> str:
+    """'left of', or, less often, 'to the left of'."""
+    first, second = RELATION_WORDS[relation]
+    return second if rng.random() < SYNONYM_SHARE else first
 
 
 def number_word(number: int) -> str:

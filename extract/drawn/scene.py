@@ -14,7 +14,7 @@ from typing import NamedTuple
 SHAPES = ("circle", "square", "triangle")
 COLOURS = {
     "red": (214, 48, 49),
-    "orange": (238, 132, 32),
+    "pink": (240, 138, 178),
     "yellow": (247, 214, 72),
     "green": (46, 148, 80),
     "blue": (42, 96, 204),

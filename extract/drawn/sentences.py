@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
-from extract.drawn.phrases import RELATION_WORDS, Noun, describe, listing, number_word, place, with_article
+from extract.drawn.phrases import Noun, describe, in_words, listing, number_word, place, with_article
 from extract.drawn.scene import Beside, Scene, Shape, is_larger, stands
 
 OPENINGS = ("a picture of", "a drawing of", "this shows", "we see", "one sees", "an image with")
-OPENING_SHARE = 0.3
-FULL_STOP_SHARE = 0.3
+OPENING_SHARE = 0.15
+FULL_STOP_SHARE = 0.15
 FORM_TRIES = 60
 
 
@@ -73,7 +73,7 @@ def _related_twice(scene: Scene, rng: random.Random) -> Caption | None:
 
 
 def _two_relations(scene: Scene, rng: random.Random) -> Caption | None:
-    """'a red circle left of a blue square , a green triangle above an orange circle'."""
+    """'a red circle left of a blue square , a green triangle above a pink circle'."""
     first, *rest = rng.sample(scene.beside, len(scene.beside)) or [None]
     for second in rest:
         if second.one is not first.one and {second.one, second.other} != {first.one, first.other}:
@@ -177,7 +177,7 @@ def _say(beside: Beside, rng: random.Random) -> Caption:
     """A relation in words."""
     one, other = describe(beside.one, rng), describe(beside.other, rng)
     return Caption(
-        f"{with_article(one)} {rng.choice(RELATION_WORDS[beside.words])} {with_article(other)}",
+        f"{with_article(one)} {in_words(beside.words, rng)} {with_article(other)}",
         lambda scene: any(_any_stands(shape, beside.words, other, scene) for shape in scene.shapes if one.fits(shape)),
     )
 
@@ -186,7 +186,7 @@ def _say_twice(first: Beside, second: Beside, rng: random.Random) -> Caption:
     """Two relations of one shape in words."""
     nouns = [describe(shape, rng) for shape in (first.one, first.other, second.other)]
     relations = list(zip((first.words, second.words), nouns[1:], strict=True))
-    said = [f"{rng.choice(RELATION_WORDS[words])} {with_article(noun)}" for words, noun in relations]
+    said = [f"{in_words(words, rng)} {with_article(noun)}" for words, noun in relations]
     return Caption(
         f"{with_article(nouns[0])} {' and '.join(said)}",
         lambda scene: any(
@@ -232,9 +232,9 @@ def _any_between(middle: Noun, first: Noun, second: Noun, scene: Scene) -> bool:
 
 
 FORMS: dict[Form, int] = {
-    _related: 6,
-    _related_twice: 4,
-    _two_relations: 3,
+    _related: 9,
+    _related_twice: 3,
+    _two_relations: 2,
     _listed: 3,
     _counted: 2,
     _counted_all: 1,

@@ -15,15 +15,21 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from extract.regions.store import Regions, RegionStore
-from vilbert.batches.masking import IGNORED, MaskedText, RegionMask, example_generator, mask_regions, mask_tokens
+from vilbert.batches.masking import (
+    IGNORED,
+    MaskedText,
+    RegionMask,
+    example_generator,
+    mask_probabilities,
+    mask_regions,
+    mask_tokens,
+)
 from vilbert.batches.padding import Tokens, nothing_hidden, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.inputs import Batch
+from vilbert.pretraining.mismatches import ContrastWords, OtherCaptions
 from vilbert.settings import ObjectiveSettings
-
-NEIGHBOURS = 2_000  # captions of like length, shorter and longer, that a mismatched one is drawn from
-MAX_DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,15 @@ class PretrainingDataset(Dataset):
         """Raises: ValueError if a pair has no features, or all pairs have the same image."""
         self.tokens, self.store, self.objective, self.seed = tokens, store, objective, seed
         self.visual_target = visual_target
-        self.special_ids = frozenset(tokenizer.all_special_ids)
         self.mask_token_id, self.pad_token_id = tokenizer.mask_token_id, tokenizer.pad_token_id
         self.vocab_size = len(tokenizer)
-        self.by_length = np.argsort(tokens.lengths(), kind="stable")
-        self.rank = np.empty_like(self.by_length)
-        self.rank[self.by_length] = np.arange(len(tokens))
+        self.mask_probabilities = mask_probabilities(
+            tokens.counts(self.vocab_size),
+            mean=objective.token_mask_probability,
+            rarity=objective.token_mask_rarity,
+            special_ids=tokenizer.all_special_ids,
+        )
+        self.others, self.contrasts = OtherCaptions(tokens), ContrastWords(objective.contrast_words, tokenizer)
         demand_features(tokens, store)
         if len(tokens.images()) < 2 and objective.mismatch_probability > 0:
             raise ValueError("all pairs have the same image, so no caption can be mismatched")
@@ -71,18 +80,23 @@ class PretrainingDataset(Dataset):
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         return self.collate([self.example(draw) for draw in draws])
 
-    def example(self, draw: Draw) -> PretrainingExample:
-        """One pair in one epoch, with another caption in `mismatch_probability` of the cases."""
+    def example(self, draw: Draw, *, changed_share: float | None = None) -> PretrainingExample:
+        """One pair in one epoch, with another caption in `mismatch_probability` of the cases.
+
+        Args:
+            changed_share: of the other captions, those that are its own with a word changed; None: the objective's in
+                this epoch.
+        """
         generator, objective = example_generator(self.seed, draw.epoch, draw.example), self.objective
-        caption = draw.example
+        other = None
         if generator.random() < objective.mismatch_probability:
-            caption = self._mismatched(draw.example, generator)
+            changed_share = self.changed_share(draw.epoch) if changed_share is None else changed_share
+            other = self._mismatched(draw.example, generator, is_changed=generator.random() < changed_share)
         text = mask_tokens(
-            self.tokens[caption],
+            self.tokens[draw.example] if other is None else other,
             generator,
-            probability=objective.token_mask_probability,
+            probabilities=self.mask_probabilities,
             mask_token_id=self.mask_token_id,
-            special_ids=self.special_ids,
             vocab_size=self.vocab_size,
         )
         regions = self.store[self.tokens.image_keys[draw.example].as_py()]
@@ -92,7 +106,16 @@ class PretrainingDataset(Dataset):
             probability=objective.region_mask_probability,
             max_overlap=objective.mask_overlap_iou,
         )
-        return PretrainingExample(text, regions, mask, is_aligned=caption == draw.example)
+        return PretrainingExample(text, regions, mask, is_aligned=other is None)
+
+    def changed_share(self, epoch: int) -> float:
+        """Of the mismatched captions of an epoch, those that are the right one with a word changed."""
+        return self.objective.changed_share if epoch >= self.objective.changed_from_epoch else 0
+
+    def _mismatched(self, example: int, generator: np.random.Generator, *, is_changed: bool) -> np.ndarray | None:
+        """Ids [T] of a caption that is not the image's; None where there is none, and the pair stays aligned."""
+        changed = self.contrasts.change(self.tokens[example], generator) if is_changed else None
+        return self.others.draw(example, generator) if changed is None else changed
 
     def whole_pair(self, example: int) -> PretrainingExample:
         """A pair as it is: nothing masked, nothing asked."""
@@ -130,16 +153,6 @@ class PretrainingDataset(Dataset):
 
     def _targets(self, regions: Regions) -> np.ndarray:
         return regions.class_probs if self.visual_target == "classes" else regions.features
-
-    def _mismatched(self, example: int, generator: np.random.Generator) -> int:
-        """Another image's caption with another text, about as long, so that its length tells nothing."""
-        own_image, own_text = self.tokens.image_keys[example], self.tokens[example]
-        for _ in range(MAX_DRAWS):
-            neighbour = int(self.rank[example]) + int(generator.integers(-NEIGHBOURS, NEIGHBOURS + 1))
-            other = int(self.by_length[neighbour % len(self.by_length)])
-            if self.tokens.image_keys[other] != own_image and not np.array_equal(self.tokens[other], own_text):
-                return other
-        return example  # nothing but its own text around it: it stays aligned
 
 
 def demand_features(tokens: TokenTable, store: RegionStore) -> None:

@@ -53,11 +53,16 @@ class PretrainingEvaluator:
 
     def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
         self.dataset = dataset
-        self.pairs = [dataset.example(Draw(epoch=0, example=example)) for example in spread(len(dataset), num_pairs)]
+        draws = [Draw(epoch=0, example=example) for example in spread(len(dataset), num_pairs)]
+        self.pairs = [dataset.example(draw, changed_share=0) for draw in draws]
+        has_changed = dataset.objective.changed_share > 0
+        self.changed_pairs = [dataset.example(draw, changed_share=1) for draw in draws] if has_changed else []
         self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         metrics = self.losses_and_accuracies(model)
+        if self.changed_pairs:
+            metrics["accuracy/changed_alignment"] = self.alignment_accuracy(model, self.changed_pairs)
         return metrics | self.zero_shot_retrieval(model) if self.retrieval else metrics
 
     def losses_and_accuracies(self, model: nn.Module) -> dict[str, float]:
@@ -79,6 +84,14 @@ class PretrainingEvaluator:
             hits = added(hits, {name: correct.sum() for name, correct in right.items()})
         means = {f"loss/{name}": float(total / totals[name].clamp(min=1)) for name, total in losses.items()}
         return means | {f"accuracy/{name}": float(total / totals[name].clamp(min=1)) for name, total in hits.items()}
+
+    def alignment_accuracy(self, model: nn.Module, pairs: Sequence[PretrainingExample]) -> float:
+        """Share of pairs of which it is rightly said whether they are aligned."""
+        hits = [
+            model(**batch).alignment_logits.argmax(-1) == batch["alignment_labels"]
+            for batch in self._batches(pairs, model)
+        ]
+        return float(torch.cat(hits).float().mean())
 
     def zero_shot_retrieval(self, model: nn.Module) -> dict[str, float]:
         """Share of the captions whose own image is among the best 1, 5 and 10 of N, by the alignment head."""

@@ -62,7 +62,7 @@ def main(
     trained, metrics = train(
         network,
         training,
-        lengths=training.tokens.lengths(),
+        lengths=training.tokens.sizes(),
         optimizer=settings.optimizer,
         runtime=runtime,
         seed=settings.seed,

@@ -51,7 +51,7 @@ def train(
 
     Args:
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
-        lengths: [N], of its examples, by which batches are bucketed.
+        lengths: [N] or [N, 2], of its examples: tokens, or tokens and regions; batches are bucketed by them.
         identity: what the training is made of; checkpoints of another one are refused.
         loss_weights: by the names of `output.losses`; {'loss': 1} for a model that has but one.
         count_items: of a batch, how many items each loss is the mean of, by the same names.
