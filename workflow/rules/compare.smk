@@ -15,6 +15,7 @@ use rule pretrain as pretrain_variant with:
         architecture="|".join(ARCHITECTURES),
         seed=r"\d+",
     params:
+        processes=lambda wildcards, resources: resources.gpu or SETTINGS.processes_per_training,
         checkpoints=f"{RESULTS}/compare/pretraining/{{architecture}}-{{seed}}/checkpoints",
         model=lambda wildcards: SETTINGS.json("model", architecture=wildcards.architecture),
         settings=lambda wildcards: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
@@ -56,6 +57,7 @@ use rule finetune_task as finetune_variant with:
         start="pretrained|new",
         seed=r"\d+",
     params:
+        processes=lambda wildcards, resources: resources.gpu or SETTINGS.processes_per_training,
         checkpoints=f"{RESULTS}/compare/{{task}}/{{start}}-{{seed}}/checkpoints",
         given=lambda wildcards, input: (f"--given {input.given} " if input.given else "")
         + ("--new-weights" if wildcards.start == "new" else ""),
