@@ -92,6 +92,10 @@ class TokenTable:
         """Tokens of each caption, [N]."""
         return np.diff(self._offsets)
 
+    def counts(self, vocab_size: int) -> np.ndarray:
+        """How often each token stands in the captions, [vocab_size]."""
+        return np.bincount(self._values, minlength=vocab_size)
+
 
 if __name__ == "__main__":
     run(main)

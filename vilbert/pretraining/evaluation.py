@@ -15,7 +15,7 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.flops import Work, training_flops
 from vilbert.model.inputs import Batch
-from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
+from vilbert.pretraining.data import PretrainingDataset, PretrainingExample, spread
 from vilbert.retrieval.ranks import best_ranks, recalls
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.training.metrics import added
@@ -99,11 +99,6 @@ def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Seque
     captions = [batch["input_ids"][0] for batch in alone]
     images = [EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
     return score_pairs(model, captions, images).numpy()
-
-
-def spread(length: int, count: int) -> list[int]:
-    """`count` indices below `length`, evenly spread; all of them if there are fewer."""
-    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
 
 
 def one_pair_an_image(dataset: PretrainingDataset, num_images: int) -> list[int]:

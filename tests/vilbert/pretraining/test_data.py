@@ -7,7 +7,8 @@ from extract.regions.store import RegionStore
 from vilbert.batches.masking import IGNORED
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
-from vilbert.pretraining.data import demand_features
+from vilbert.pretraining.data import demand_features, spread
+from vilbert.pretraining.evaluation import count_items
 
 DRAWS = [Draw(epoch=0, example=example) for example in range(93)]
 
@@ -100,6 +101,24 @@ def test_targets_are_those_of_the_masked_regions_in_reading_order(world, target)
         len(CLASSES) if target == "classes" else FEATURE_SIZE,
     )
     np.testing.assert_array_equal(batch["region_targets"].numpy(), np.stack(expected))
+
+
+@pytest.mark.parametrize("masked_losses_on", ["aligned", "all"])
+def test_as_many_items_are_expected_as_there_are_over_many_epochs(world, masked_losses_on):
+    dataset = make_dataset(world, masked_losses_on=masked_losses_on, token_mask_probability=0.2)
+    batches = [dataset.__getitems__([Draw(epoch, example) for example in range(93)]) for epoch in range(40)]
+    for name, expected in dataset.expected_items().items():
+        assert expected == pytest.approx(np.mean([float(count_items(batch)[name]) / 93 for batch in batches]), rel=0.03)
+
+
+def test_of_what_is_never_masked_no_items_are_expected(world):
+    dataset = make_dataset(world, token_mask_probability=0, region_mask_probability=0)
+    assert dataset.expected_items() == {"masked_token": 0, "masked_region": 0, "alignment": 1}
+
+
+def test_examples_are_spread_over_the_whole_split():
+    assert spread(101, 5) == [0, 25, 50, 75, 100]
+    assert spread(3, 5) == [0, 1, 2]
 
 
 def test_a_hidden_region_is_zero_and_the_whole_image_does_not_show_it(world):

@@ -1,11 +1,13 @@
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import nn
 
 from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.model.modeling_vilbert import VilbertPreTrainingOutput
 from vilbert.settings import OptimizerSettings
-from vilbert.training.loop import is_multiple, learning_rate_at, losses_of, make_optimizer
+from vilbert.training.feed import Step
+from vilbert.training.loop import is_multiple, learning_rate_at, loss_scales, losses_of, make_optimizer, take_step
 
 SETTINGS = OptimizerSettings(
     batch_size=2,
@@ -22,6 +24,39 @@ def test_a_model_with_one_loss_has_it_by_the_name_loss():
     loss, named = torch.tensor(3.0), {"alignment": torch.tensor(5.0)}
     assert losses_of(VilbertTaskOutput(loss=loss)) == {"loss": loss}
     assert losses_of(VilbertPreTrainingOutput(loss=loss, losses=named)) == named
+
+
+class MeanOfItems(nn.Module):
+    """Its loss falls by 1 an item for each unit of the weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, items):
+        return VilbertTaskOutput(loss=(self.weight * items).mean())
+
+
+@pytest.mark.parametrize("num_items", [[2], [11], [3, 8]], ids=str)
+def test_an_item_weighs_the_same_in_a_step_of_few_and_of_many(num_items):
+    """Steps hold captions of like length: a mean over each step's own items prefers the words of short captions."""
+    model = MeanOfItems()
+    batches = [{"items": torch.ones(count)} for count in num_items]
+    step = Step(1, batches, batches, [{"loss": torch.tensor(count)} for count in num_items])
+    scales = loss_scales({"loss": 3.0}, {"loss": 1.75}, batch_size=4)
+    optimizer = torch.optim.SGD(model.parameters())
+    losses, norm = take_step(
+        Accelerator(cpu=True), model, optimizer, step, scales=scales, learning_rate=0.5, max_gradient_norm=1e9
+    )
+    assert losses == {"loss": 0}
+    an_item = 3 / (4 * 1.75)
+    assert float(norm) == pytest.approx(sum(num_items) * an_item)
+    assert float(model.weight.detach()) == pytest.approx(-0.5 * sum(num_items) * an_item)
+
+
+def test_of_what_is_never_masked_nothing_is_asked():
+    scales = loss_scales({"alignment": 1, "masked_token": 1}, {"alignment": 1, "masked_token": 0.0}, batch_size=5)
+    assert scales == {"alignment": 0.2, "masked_token": 0}
 
 
 @pytest.mark.parametrize(("step", "interval", "expected"), [(14, 7, True), (15, 7, False), (14, None, False)])
