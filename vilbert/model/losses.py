@@ -1,5 +1,7 @@
 """Pretraining losses, each the mean over what was masked; 0, never NaN, where nothing was.
 
+They are computed in float32, also of logits in bfloat16 and under autocast.
+
 Dimension key:
     N: masked tokens or regions   B: batch   V: vocabulary   C: region classes   D: region feature
 """
@@ -13,7 +15,7 @@ from torch import Tensor
 
 def masked_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of [N, V] against int64 [N]."""
-    return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
+    return F.cross_entropy(at_least_float32(logits), labels, reduction="sum") / max(len(labels), 1)
 
 
 def masked_region_loss(
@@ -27,6 +29,7 @@ def masked_region_loss(
     Source: Lu et al. 2019, section 3.2; Lu et al. 2020 for the contrastive one, which draws its negatives at random.
     """
     count = max(len(logits), 1)
+    logits = at_least_float32(logits)
     targets = targets.to(logits.dtype)
     if target == "classes":
         return F.kl_div(logits.log_softmax(-1), targets, reduction="sum") / count
@@ -38,4 +41,9 @@ def masked_region_loss(
 
 def alignment_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of [B, 2] against int64 [B], 1 where the caption belongs to the image."""
-    return F.cross_entropy(logits, labels)
+    return F.cross_entropy(at_least_float32(logits), labels)
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """float64 stays what it is."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

@@ -123,8 +123,8 @@ class PretrainingDataset(Dataset):
     def collate(self, examples: Sequence[PretrainingExample]) -> Batch:
         """Examples padded to the longest.
 
-        Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] and `region_targets` [N, C],
-            or [N, D] where features are asked for, as they are stored, float16.
+        Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] as they are stored, float16,
+            and `region_targets` [N, D] likewise, or [N, C], float32, each of which sums to 1.
         """
         texts = [Tokens(example.text.input_ids, np.zeros_like(example.text.input_ids)) for example in examples]
         images = pad_images([example.regions for example in examples], [example.mask for example in examples])
@@ -136,19 +136,24 @@ class PretrainingDataset(Dataset):
             if example.is_aligned or self.objective.masked_losses_on == "all":
                 labels[row, : len(example.text.labels)] = example.text.labels
                 is_asked[row, 1 : 1 + len(example.regions)] = example.mask.is_masked
-                targets.append(self._targets(example.regions)[example.mask.is_masked])
-        width = self._targets(examples[0].regions).shape[1]
+                targets.append(self._targets(example))
+        none = self._targets(examples[0])[:0]
         return batch | {
             "labels": torch.from_numpy(labels),
             "label_positions": torch.from_numpy(np.flatnonzero(labels != IGNORED)),
             "region_target_mask": torch.from_numpy(is_asked),
             "region_target_positions": torch.from_numpy(np.flatnonzero(is_asked)),
-            "region_targets": torch.from_numpy(np.concatenate([np.zeros((0, width), np.float16), *targets])),
+            "region_targets": torch.from_numpy(np.concatenate([none, *targets])),
             "alignment_labels": torch.tensor([int(example.is_aligned) for example in examples]),
         }
 
-    def _targets(self, regions: Regions) -> np.ndarray:
-        return regions.class_probs if self.visual_target == "classes" else regions.features
+    def _targets(self, example: PretrainingExample) -> np.ndarray:
+        """What is asked of the masked regions of an example. Distributions are made whole: stores round them."""
+        is_masked = example.mask.is_masked
+        if self.visual_target == "classes":
+            probs = example.regions.class_probs[is_masked].astype(np.float32)
+            return probs / probs.sum(axis=1, keepdims=True)
+        return example.regions.features[is_masked]
 
     def _mismatched(self, example: int, generator: np.random.Generator) -> int:
         """Another image's caption with another text, about as long, so that its length tells nothing."""

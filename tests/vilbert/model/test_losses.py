@@ -51,6 +51,33 @@ def test_targets_may_be_half_as_precise_as_stores_hold_them(target):
     torch.testing.assert_close(given, masked_region_loss(logits, targets.float(), target=target))
 
 
+@pytest.mark.parametrize("is_autocast", [False, True])
+def test_losses_of_logits_in_bfloat16_are_those_of_the_same_numbers_in_float32(is_autocast):
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(13, 1601, generator=generator).bfloat16()
+    targets = (torch.randn(13, 1601, generator=generator) * 3).softmax(-1).half()
+    labels = torch.arange(13) % 2
+
+    def losses(logits):
+        return {
+            "classes": masked_region_loss(logits, targets, target="classes"),
+            "features": masked_region_loss(logits, targets, target="features"),
+            "tokens": masked_token_loss(logits, labels),
+            "alignment": alignment_loss(logits[:, :2], labels),
+        }
+
+    expected = losses(logits.float())
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast):
+        found = losses(logits)
+    assert all(loss.dtype == torch.float32 for loss in found.values())
+    assert found == expected
+
+
+def test_float64_stays_float64():
+    logits = torch.zeros(3, 2, dtype=torch.float64)
+    assert alignment_loss(logits, torch.tensor([0, 1, 1])).dtype == torch.float64
+
+
 def test_index_1_means_aligned():
     logits = torch.tensor([[-9.0, 9.0]])
     assert alignment_loss(logits, torch.tensor([1])) < 1e-6 < alignment_loss(logits, torch.tensor([0]))
