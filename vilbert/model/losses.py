@@ -4,6 +4,7 @@ They are computed in float32, also of logits in bfloat16 and under autocast.
 
 Dimension key:
     N: masked tokens or regions   B: batch   V: vocabulary   C: region classes   D: region feature
+    K: candidates
 """
 
 from typing import Literal
@@ -21,12 +22,12 @@ def masked_token_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def masked_region_loss(
     logits: Tensor, targets: Tensor, *, target: Literal["classes", "features", "contrastive"]
 ) -> Tensor:
-    """How far predictions [N, C or D] of masked regions are from the detector's [N, C or D].
+    """How far predictions [N, C or D] of masked regions are from the detector's [N, C], [N, D] or [N, K, D].
 
     classes: KL divergence to the detector's distribution, in nats.
     features: squared error, mean over the elements.
-    contrastive: cross entropy of finding the own feature among those of all masked regions of the batch.
-    Source: Lu et al. 2019, section 3.2; Lu et al. 2020 for the contrastive one, which draws its negatives at random.
+    contrastive: cross entropy of finding the own feature, which is the first of K, by the dot product.
+    Source: Lu et al. 2019, section 3.2; the code of Lu et al. 2020 for the contrastive one.
     """
     count = max(len(logits), 1)
     logits = at_least_float32(logits)
@@ -35,8 +36,9 @@ def masked_region_loss(
         return F.kl_div(logits.log_softmax(-1), targets, reduction="sum") / count
     if target == "features":
         return F.mse_loss(logits, targets, reduction="sum") / (count * logits.shape[-1])
-    similarity = logits @ targets.T
-    return F.cross_entropy(similarity, torch.arange(len(logits), device=logits.device), reduction="sum") / count
+    with torch.autocast(logits.device.type, enabled=False):
+        similarity = torch.einsum("nd,nkd->nk", logits, targets)
+    return -similarity.log_softmax(-1)[:, 0].sum() / count
 
 
 def alignment_loss(logits: Tensor, labels: Tensor) -> Tensor:

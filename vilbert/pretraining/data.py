@@ -2,11 +2,12 @@
 
 Dimension key:
     B: pairs   T: tokens   R: regions (the first is the whole image)   N: masked regions   D: feature size
-    C: classes (background first)
+    C: classes (background first)   K: candidates, the right one first
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from extract.regions.store import Regions, RegionStore
+from vilbert.batches.candidates import NUM_CANDIDATES, Candidates, draw_candidates
 from vilbert.batches.masking import IGNORED, MaskedText, RegionMask, example_generator, mask_regions, mask_tokens
 from vilbert.batches.padding import Tokens, nothing_hidden, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
@@ -23,6 +25,7 @@ from vilbert.model.inputs import Batch
 from vilbert.settings import ObjectiveSettings
 
 NEIGHBOURS = 2_000  # captions of like length, shorter and longer, that a mismatched one is drawn from
+NUM_OTHER_IMAGES = 4  # that an image's negatives are of
 MAX_DRAWS = 50
 NUM_COUNTED = 1_000  # examples whose regions tell how many there are on average
 
@@ -35,6 +38,7 @@ class PretrainingExample:
     regions: Regions
     mask: RegionMask
     is_aligned: bool
+    candidates: Candidates | None = None  # for a contrastive target
 
 
 class PretrainingDataset(Dataset):
@@ -93,14 +97,19 @@ class PretrainingDataset(Dataset):
             probability=objective.region_mask_probability,
             max_overlap=objective.mask_overlap_iou,
         )
-        return PretrainingExample(text, regions, mask, is_aligned=caption == draw.example)
+        candidates = None
+        if self.visual_target == "contrastive":
+            others = list(islice(self._others(draw.example, generator), NUM_OTHER_IMAGES))
+            candidates = draw_candidates(regions, others, is_masked=mask.is_masked, generator=generator)
+        return PretrainingExample(text, regions, mask, is_aligned=caption == draw.example, candidates=candidates)
 
     def whole_pair(self, example: int) -> PretrainingExample:
         """A pair as it is: nothing masked, nothing asked."""
         ids = self.tokens[example].astype(np.int64)
         regions = self.store[self.tokens.image_keys[example].as_py()]
         text = MaskedText(input_ids=ids, labels=np.full_like(ids, IGNORED))
-        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True)
+        nothing = Candidates([regions], np.zeros((0, NUM_CANDIDATES), np.int64))
+        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True, candidates=nothing)
 
     def expected_items(self) -> dict[str, float]:
         """Over how many items of an example each loss is taken on average, by the names of the losses.
@@ -124,7 +133,7 @@ class PretrainingDataset(Dataset):
         """Examples padded to the longest.
 
         Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] as they are stored, float16,
-            and `region_targets` [N, D] likewise, or [N, C], float32, each of which sums to 1.
+            and `region_targets` [N, D] or [N, K, D] likewise, or [N, C], float32, each of which sums to 1.
         """
         texts = [Tokens(example.text.input_ids, np.zeros_like(example.text.input_ids)) for example in examples]
         images = pad_images([example.regions for example in examples], [example.mask for example in examples])
@@ -153,7 +162,18 @@ class PretrainingDataset(Dataset):
         if self.visual_target == "classes":
             probs = example.regions.class_probs[is_masked].astype(np.float32)
             return probs / probs.sum(axis=1, keepdims=True)
-        return example.regions.features[is_masked]
+        if self.visual_target == "features":
+            return example.regions.features[is_masked]
+        assert example.candidates is not None
+        return example.candidates.features()
+
+    def _others(self, example: int, generator: np.random.Generator) -> Iterator[Regions]:
+        """Other images, of pairs that lie near on the disk, as those that are read at about the same time do."""
+        own_image = self.tokens.image_keys[example]
+        for _ in range(MAX_DRAWS):
+            other = (example + int(generator.integers(-NEIGHBOURS, NEIGHBOURS + 1))) % len(self)
+            if (image := self.tokens.image_keys[other]) != own_image:
+                yield self.store[image.as_py()]
 
     def _mismatched(self, example: int, generator: np.random.Generator) -> int:
         """Another image's caption with another text, about as long, so that its length tells nothing."""

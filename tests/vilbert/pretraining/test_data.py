@@ -4,6 +4,7 @@ import torch
 from pretraining_world import CLASSES, FEATURE_SIZE, make_dataset
 
 from extract.regions.store import RegionStore
+from vilbert.batches.candidates import NUM_CANDIDATES
 from vilbert.batches.masking import IGNORED
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
@@ -95,11 +96,15 @@ def test_targets_are_those_of_the_masked_regions_in_reading_order(world, target)
         example = dataset.example(draw)
         if example.is_aligned:
             expected += list(expected_targets(example.regions, target)[example.mask.is_masked])
-    assert batch["region_targets"].shape == (
+    targets = batch["region_targets"].numpy()
+    if target == "contrastive":
+        assert targets.shape[1:] == (NUM_CANDIDATES, FEATURE_SIZE)
+        targets = targets[:, 0]
+    assert targets.shape == (
         int(batch["region_target_mask"].sum()),
         len(CLASSES) if target == "classes" else FEATURE_SIZE,
     )
-    np.testing.assert_allclose(batch["region_targets"].numpy(), np.stack(expected), rtol=1e-6)
+    np.testing.assert_allclose(targets, np.stack(expected), rtol=1e-6)
 
 
 def expected_targets(regions, target):
@@ -107,6 +112,22 @@ def expected_targets(regions, target):
         return regions.features
     probs = regions.class_probs.astype(np.float64)
     return probs / probs.sum(axis=1, keepdims=True)
+
+
+def test_negatives_are_the_same_in_any_company_and_of_other_images_too(world):
+    dataset = make_dataset(world, visual_target="contrastive", region_mask_probability=1, masked_losses_on="all")
+    alone, in_company = (dataset.__getitems__(DRAWS[start:9])["region_targets"] for start in (8, 5))
+    assert torch.equal(alone, in_company[-len(alone) :])
+    example = dataset.example(DRAWS[8])
+    own, *others = example.candidates.images
+    assert own.features.tolist() == example.regions.features.tolist()
+    assert len(others) == 4
+    assert all(not np.array_equal(other.features, own.features) for other in others)
+
+
+def test_a_whole_pair_has_no_candidates(world):
+    dataset = make_dataset(world, visual_target="contrastive")
+    assert dataset.collate([dataset.whole_pair(3)])["region_targets"].shape == (0, NUM_CANDIDATES, FEATURE_SIZE)
 
 
 def test_distributions_that_the_store_rounded_are_float32_and_sum_to_1(world):
