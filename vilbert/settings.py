@@ -27,8 +27,8 @@ class ModelSettings(Section):
     text_init: str | None = Field(description="BERT weights for the text stream: folder or hub name; null: random")
     visual_feature_size: PositiveInt = Field(description="what the feature stores have to hold")
     visual_target: Literal["classes", "features", "contrastive"] = Field(
-        description="what is asked of a masked region: the detector's class distribution, its feature, or which of the "
-        "batch's masked features is its own"
+        description="what is asked of a masked region: the detector's class distribution, its feature, or which of 129 "
+        "features, most of them of other images, is its own"
     )
     visual_embedding_norm: Literal["joint", "apart"] = Field(
         description="joint: a region's feature and place are summed, then normalised, as in the paper; apart: each is "

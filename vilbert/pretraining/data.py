@@ -2,11 +2,12 @@
 
 Dimension key:
     B: pairs   T: tokens   R: regions (the first is the whole image)   N: masked regions   D: feature size
-    C: classes (background first)
+    C: classes (background first)   K: candidates, the right one first
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from extract.regions.store import Regions, RegionStore
+from vilbert.batches.candidates import NUM_CANDIDATES, Candidates, draw_candidates
 from vilbert.batches.masking import (
     IGNORED,
     MaskedText,
@@ -31,6 +33,10 @@ from vilbert.model.inputs import Batch
 from vilbert.pretraining.mismatches import ContrastWords, OtherCaptions
 from vilbert.settings import ObjectiveSettings
 
+NEIGHBOURS = 2_000  # pairs before and behind one on the disk, whose images are near at hand
+NUM_OTHER_IMAGES = 4  # that an image's negatives are of
+MAX_DRAWS = 50
+
 
 @dataclass(frozen=True)
 class PretrainingExample:
@@ -40,6 +46,7 @@ class PretrainingExample:
     regions: Regions
     mask: RegionMask
     is_aligned: bool
+    candidates: Candidates | None = None  # for a contrastive target
 
 
 class PretrainingDataset(Dataset):
@@ -106,7 +113,11 @@ class PretrainingDataset(Dataset):
             probability=objective.region_mask_probability,
             max_overlap=objective.mask_overlap_iou,
         )
-        return PretrainingExample(text, regions, mask, is_aligned=other is None)
+        candidates = None
+        if self.visual_target == "contrastive":
+            others = list(islice(self._others(draw.example, generator), NUM_OTHER_IMAGES))
+            candidates = draw_candidates(regions, others, is_masked=mask.is_masked, generator=generator)
+        return PretrainingExample(text, regions, mask, is_aligned=other is None, candidates=candidates)
 
     def changed_share(self, epoch: int) -> float:
         """Of the mismatched captions of an epoch, those that are the right one with a word changed."""
@@ -120,15 +131,25 @@ class PretrainingDataset(Dataset):
     def whole_pair(self, example: int) -> PretrainingExample:
         """A pair as it is: nothing masked, nothing asked."""
         ids = self.tokens[example].astype(np.int64)
-        regions = self.store[self.tokens.image_keys[example].as_py()]
         text = MaskedText(input_ids=ids, labels=np.full_like(ids, IGNORED))
-        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True)
+        regions = self.store[self.tokens.image_keys[example].as_py()]
+        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True, candidates=of_none(regions))
+
+    def expected_items(self) -> dict[str, float]:
+        """Over how many items of an example each loss is taken on average, by the names of the losses."""
+        objective, counts = self.objective, self.tokens.counts(self.vocab_size)
+        share = 1 - objective.mismatch_probability if objective.masked_losses_on == "aligned" else 1
+        return {
+            "masked_token": share * float(counts @ self.mask_probabilities) / len(self),
+            "masked_region": share * objective.region_mask_probability * float(self.tokens.sizes()[:, 1].mean()),
+            "alignment": 1,
+        }
 
     def collate(self, examples: Sequence[PretrainingExample]) -> Batch:
         """Examples padded to the longest.
 
-        Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] and `region_targets` [N, C],
-            or [N, D] where features are asked for, as they are stored, float16.
+        Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] as they are stored, float16,
+            and `region_targets` [N, D] or [N, K, D] likewise, or [N, C], float32, each of which sums to 1.
         """
         texts = [Tokens(example.text.input_ids, np.zeros_like(example.text.input_ids)) for example in examples]
         images = pad_images([example.regions for example in examples], [example.mask for example in examples])
@@ -140,19 +161,57 @@ class PretrainingDataset(Dataset):
             if example.is_aligned or self.objective.masked_losses_on == "all":
                 labels[row, : len(example.text.labels)] = example.text.labels
                 is_asked[row, 1 : 1 + len(example.regions)] = example.mask.is_masked
-                targets.append(self._targets(example.regions)[example.mask.is_masked])
-        width = self._targets(examples[0].regions).shape[1]
+                targets.append(self._targets(example))
+        none = self._targets(examples[0])[:0]
         return batch | {
             "labels": torch.from_numpy(labels),
             "label_positions": torch.from_numpy(np.flatnonzero(labels != IGNORED)),
             "region_target_mask": torch.from_numpy(is_asked),
             "region_target_positions": torch.from_numpy(np.flatnonzero(is_asked)),
-            "region_targets": torch.from_numpy(np.concatenate([np.zeros((0, width), np.float16), *targets])),
+            "region_targets": torch.from_numpy(np.concatenate([none, *targets])),
             "alignment_labels": torch.tensor([int(example.is_aligned) for example in examples]),
         }
 
-    def _targets(self, regions: Regions) -> np.ndarray:
-        return regions.class_probs if self.visual_target == "classes" else regions.features
+    def _targets(self, example: PretrainingExample) -> np.ndarray:
+        """What is asked of the masked regions of an example. Distributions are made whole: stores round them."""
+        is_masked = example.mask.is_masked
+        if self.visual_target == "classes":
+            probs = example.regions.class_probs[is_masked].astype(np.float32)
+            return probs / probs.sum(axis=1, keepdims=True)
+        if self.visual_target == "features":
+            return example.regions.features[is_masked]
+        assert example.candidates is not None
+        return example.candidates.features()
+
+    def _others(self, example: int, generator: np.random.Generator) -> Iterator[Regions]:
+        """Other images, of pairs that lie near on the disk, as those that are read at about the same time do."""
+        own_image = self.tokens.image_keys[example]
+        for _ in range(MAX_DRAWS):
+            other = (example + int(generator.integers(-NEIGHBOURS, NEIGHBOURS + 1))) % len(self)
+            if (image := self.tokens.image_keys[other]) != own_image:
+                yield self.store[image.as_py()]
+
+
+def unmasked(example: PretrainingExample) -> PretrainingExample:
+    """The same pair, aligned or not, with nothing masked and nothing asked."""
+    text, regions = example.text, example.regions
+    ids = np.where(text.labels == IGNORED, text.input_ids, text.labels)
+    return replace(
+        example,
+        text=MaskedText(input_ids=ids, labels=np.full_like(ids, IGNORED)),
+        mask=nothing_hidden(regions),
+        candidates=of_none(regions),
+    )
+
+
+def of_none(regions: Regions) -> Candidates:
+    """The candidates of no masked region."""
+    return Candidates([regions], np.zeros((0, NUM_CANDIDATES), np.int64))
+
+
+def spread(length: int, count: int) -> list[int]:
+    """`count` indices below `length`, evenly spread; all of them if there are fewer."""
+    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
 
 
 def demand_features(tokens: TokenTable, store: RegionStore) -> None:

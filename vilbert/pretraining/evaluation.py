@@ -15,7 +15,7 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.flops import Work, training_flops
 from vilbert.model.inputs import Batch
-from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
+from vilbert.pretraining.data import PretrainingDataset, PretrainingExample, spread, unmasked
 from vilbert.retrieval.ranks import best_ranks, recalls
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.training.metrics import added
@@ -55,19 +55,21 @@ class PretrainingEvaluator:
         self.dataset = dataset
         draws = [Draw(epoch=0, example=example) for example in spread(len(dataset), num_pairs)]
         self.pairs = [dataset.example(draw, changed_share=0) for draw in draws]
-        has_changed = dataset.objective.changed_share > 0
-        self.changed_pairs = [dataset.example(draw, changed_share=1) for draw in draws] if has_changed else []
+        self.alignment = {"alignment": [unmasked(pair) for pair in self.pairs]}
+        if dataset.objective.changed_share > 0:
+            changed = [unmasked(dataset.example(draw, changed_share=1)) for draw in draws]
+            self.alignment["changed_alignment"] = changed
         self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         metrics = self.losses_and_accuracies(model)
-        if self.changed_pairs:
-            metrics["accuracy/changed_alignment"] = self.alignment_accuracy(model, self.changed_pairs)
+        for name, pairs in self.alignment.items():
+            metrics[f"accuracy/{name}"] = self.alignment_accuracy(model, pairs)
         return metrics | self.zero_shot_retrieval(model) if self.retrieval else metrics
 
     def losses_and_accuracies(self, model: nn.Module) -> dict[str, float]:
-        """Mean losses; share of the masked tokens, of the masked regions (the detector's best class; not where a
-        feature is asked for), and of the pairs that are right."""
+        """Mean losses; share of the masked tokens and of the masked regions (the detector's best class; not where a
+        feature is asked for) that are right."""
         losses: Batch = {}
         hits: Batch = {}
         totals: Batch = {}
@@ -75,10 +77,7 @@ class PretrainingEvaluator:
             output, counts = model(**batch), count_items(batch)
             losses = added(losses, {name: output.losses[name] * count for name, count in counts.items()})
             totals = added(totals, counts)
-            right = {
-                "masked_token": output.token_logits.argmax(-1) == batch["labels"][batch["labels"] != IGNORED],
-                "alignment": output.alignment_logits.argmax(-1) == batch["alignment_labels"],
-            }
+            right = {"masked_token": output.token_logits.argmax(-1) == batch["labels"][batch["labels"] != IGNORED]}
             if self.dataset.visual_target == "classes":
                 right["masked_region"] = output.region_logits.argmax(-1) == batch["region_targets"].argmax(-1)
             hits = added(hits, {name: correct.sum() for name, correct in right.items()})
@@ -86,7 +85,7 @@ class PretrainingEvaluator:
         return means | {f"accuracy/{name}": float(total / totals[name].clamp(min=1)) for name, total in hits.items()}
 
     def alignment_accuracy(self, model: nn.Module, pairs: Sequence[PretrainingExample]) -> float:
-        """Share of pairs of which it is rightly said whether they are aligned."""
+        """Share of whole pairs, as a user has them, of which it is rightly said whether they are aligned."""
         hits = [
             model(**batch).alignment_logits.argmax(-1) == batch["alignment_labels"]
             for batch in self._batches(pairs, model)
@@ -112,11 +111,6 @@ def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Seque
     captions = [batch["input_ids"][0] for batch in alone]
     images = [EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
     return score_pairs(model, captions, images).numpy()
-
-
-def spread(length: int, count: int) -> list[int]:
-    """`count` indices below `length`, evenly spread; all of them if there are fewer."""
-    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
 
 
 def one_pair_an_image(dataset: PretrainingDataset, num_images: int) -> list[int]:

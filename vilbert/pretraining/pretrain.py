@@ -70,6 +70,7 @@ def main(
         identity=identity,
         loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
         count_items=count_items,
+        expected_items=training.expected_items(),
         count_flops=functools.partial(count_flops, network.config),
         evaluator=PretrainingEvaluator(
             pairs[settings.validation_split],

@@ -85,6 +85,7 @@ def main(
         identity=identity,
         loss_weights={"loss": 1},
         count_items=count_examples,
+        expected_items={"loss": 1},
         count_flops=None,
         evaluator=evaluator,
         evaluation_steps=None,

@@ -45,6 +45,13 @@ def test_a_small_vocabulary_takes_two_bytes_a_token(tmp_path):
     assert TokenTable(write(tmp_path, CAPTIONS), split="train")[0].dtype == np.uint16
 
 
+def test_tokens_are_counted_in_the_captions_of_the_split(tmp_path):
+    table = TokenTable(write(tmp_path, CAPTIONS), split="train")
+    expected = np.bincount(np.concatenate([table[row] for row in range(3)]), minlength=97)
+    assert table.counts(97).tolist() == expected.tolist()
+    assert table.counts(97).max() == 3  # of [CLS]
+
+
 def test_a_split_without_pairs_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no pair of the split 'val'"):
         TokenTable(write(tmp_path, CAPTIONS), split="val")

@@ -13,7 +13,6 @@ from vilbert.pretraining.evaluation import (
     count_flops,
     count_items,
     one_pair_an_image,
-    spread,
 )
 
 INPUTS = ("input_ids", "token_type_ids", "attention_mask", "visual_features", "visual_boxes", "visual_attention_mask")
@@ -99,11 +98,6 @@ def test_one_caption_stands_for_each_image(world):
     keys = [dataset.tokens.image_keys[index].as_py() for index in indices]
     assert len(set(keys)) == len(keys) == 7
     assert len(one_pair_an_image(dataset, 100)) == 11
-
-
-def test_pairs_are_spread_over_the_whole_split():
-    assert spread(101, 5) == [0, 25, 50, 75, 100]
-    assert spread(3, 5) == [0, 1, 2]
 
 
 def test_items_and_flops_leave_padding_out(world, model):

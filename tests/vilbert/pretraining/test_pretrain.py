@@ -119,12 +119,12 @@ def newest(out: Path) -> Path | None:
     return found[-1] if found else None
 
 
-@pytest.mark.parametrize("micro_batch_size", [6, 3])
-def test_two_processes_with_half_the_batch_each_take_the_same_steps(world, tmp_path, micro_batch_size):
+@pytest.mark.parametrize(("micro_batch_size", "visual_target"), [(6, "classes"), (3, "classes"), (3, "contrastive")])
+def test_two_processes_with_half_the_batch_each_take_the_same_steps(world, tmp_path, micro_batch_size, visual_target):
     """Masks, mismatches and the mean of each loss do not depend on who computes what; without dropout, all is equal."""
     settings = {"optimizer": {"num_epochs": 7.2}}
     alone, together = tmp_path / "alone", tmp_path / "together"
-    model = {"dropout": 0}
+    model = {"dropout": 0, "visual_target": visual_target}
     succeed(world.command(alone, settings=settings, model=model))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     runtime = {"micro_batch_size": micro_batch_size}
