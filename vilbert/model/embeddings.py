@@ -45,10 +45,12 @@ class VisualEmbeddings(nn.Module):
     def __init__(self, config: TextAndRegionsConfig, *, width: int, has_segment: bool = False):
         super().__init__()
         self.feature = nn.Linear(config.visual_feature_size, width)
-        self.box = nn.Linear(5, width)
+        is_apart = config.visual_embedding_norm == "apart"
+        self.box = nn.Linear(5, width, bias=not is_apart)
+        # Not 0 as biases are, or the norm would keep a box's direction alone: one to the right looks like one further up.
+        self.box_offset = nn.Parameter(torch.empty(width)) if is_apart else None
         self.segment = nn.Parameter(torch.empty(width)) if has_segment else None
         self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        is_apart = config.visual_embedding_norm == "apart"
         self.box_norm = nn.LayerNorm(width, eps=config.layer_norm_eps) if is_apart else None
         self.dropout = nn.Dropout(config.dropout)
 
@@ -58,6 +60,6 @@ class VisualEmbeddings(nn.Module):
         of_feature, of_box = self.feature(features.to(dtype)), self.box(boxes.to(dtype))
         if self.segment is not None:
             of_feature = of_feature + self.segment
-        if self.box_norm is None:
+        if self.box_norm is None or self.box_offset is None:
             return self.dropout(self.norm(of_feature + of_box))
-        return self.dropout(self.norm(of_feature) + self.box_norm(of_box))
+        return self.dropout(self.norm(of_feature) + self.box_norm(of_box + self.box_offset))
