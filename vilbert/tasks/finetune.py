@@ -91,11 +91,12 @@ def main(
         evaluation_steps=None,
         has_unused_parameters=data.has_unused_parameters,
     )
+    evaluator.complete(trained)
     if is_first_process():
         write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         write_dropped(dropped_output, data.dropped)
-        evaluator.write(trained, predictions_output)
+        evaluator.write(predictions_output)
 
 
 class TaskEvaluator:
@@ -115,16 +116,20 @@ class TaskEvaluator:
         }
 
     @torch.inference_mode()
-    def write(self, model: PreTrainedModel, folder: Path) -> None:
-        """A file for each held-out and test split, as the task's leaderboard takes it.
+    def complete(self, model: PreTrainedModel) -> None:
+        """Ask for what has not been: test splits, and held-out ones that a killed run had measured. In every process.
 
         Args:
-            model: as it was measured last; asked again where a killed run had measured it.
+            model: as it was measured last.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
             if split not in self.predictions:
                 self.predictions[split] = dataset.predict(model.eval())
+
+    def write(self, folder: Path) -> None:
+        """A file for each held-out and test split, as the task's leaderboard takes it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
             dataset.write(self.predictions[split], folder, split)
 
 

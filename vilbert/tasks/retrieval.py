@@ -22,9 +22,10 @@ from vilbert.batches.padding import Tokens, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.retrieval.scoring import EncodedImage, score_pairs
+from vilbert.retrieval.scoring import EncodedImage
 from vilbert.tasks.metrics import retrieval_metrics
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
+from vilbert.training.shares import score_in_shares
 
 NUM_NEIGHBOURS = 100
 NUM_WRITTEN = 10  # images a caption
@@ -168,7 +169,7 @@ class RetrievalDataset(Dataset):
         for key in self.keys:
             batch = pad_images([self.store[key]], has_whole_image=self.processor.has_whole_image)
             images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
-        return score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images)
+        return score_in_shares(model, [torch.from_numpy(text.ids) for text in self.texts], images)
 
     def write(self, scores: Tensor, folder: Path, name: str) -> None:
         """{name}.json: of each caption the ten best images; a score that is no number is the worst."""

@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
 from vilbert.training.checkpoints import claim, restore_newest, write_checkpoint
-from vilbert.training.devices import anywhere, make_accelerator, whole_model, whole_number
+from vilbert.training.devices import anywhere, make_accelerator, whole_model, whole_tensor
 from vilbert.training.feed import Step, make_sampler, one_ahead, steps_of
 from vilbert.training.interruption import Interruption
 from vilbert.training.metrics import Clock, Meter, MetricsLog, added
@@ -58,7 +58,7 @@ def train(
         count_items: of a batch, how many items each loss is the mean of, by the same names.
         expected_items: how many an example has on average, over the whole data set, by the same names.
         count_flops: of a batch, the operations that a forward and backward pass needs; None: not logged.
-        evaluator: model -> metrics by name; every process calls it.
+        evaluator: model -> metrics by name; every process calls it, and may do a share of the work.
         evaluation_steps: from one evaluation to the next; None: at the end alone.
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
@@ -159,7 +159,7 @@ def take_step(
             loss = torch.stack([scales[name] * value for name, value in sums.items()]).sum()
             accelerator.backward(loss * accelerator.num_processes)  # DDP takes the mean over the processes
         losses = added(losses, {name: value.detach() for name, value in sums.items()})
-    gradient_norm = whole_number(accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm))
+    gradient_norm = whole_tensor(accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm))
     for group in weights.param_groups:
         group["lr"] = learning_rate
     weights.step()
