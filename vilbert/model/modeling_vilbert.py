@@ -97,10 +97,8 @@ class VilbertPreTrainedModel(PreTrainedModel):
         if isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        if isinstance(module, VisualEmbeddings):
-            for parameter in (module.segment, module.box_offset):
-                if parameter is not None:
-                    init.normal_(parameter, std=self.config.initializer_range)
+        if isinstance(module, VisualEmbeddings) and module.segment is not None:
+            init.normal_(module.segment, std=self.config.initializer_range)
 
 
 class Stage(NamedTuple):
