@@ -43,14 +43,19 @@ class ContrastWords:
     """
 
     def __init__(self, groups: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase):
-        """Raises: ValueError for a word that is no token of its own, or stands in two groups."""
-        self.groups = [np.array([token_of(word, tokenizer) for word in group]) for group in groups]
+        """Words that are no token of their own are left out: they stand in no caption as one.
+
+        Raises: ValueError for a word that stands twice.
+        """
+        self.groups: list[np.ndarray] = []
         self.group_of = np.full(len(tokenizer), -1)
-        for number, (group, words) in enumerate(zip(self.groups, groups, strict=True)):
-            for token, word in zip(group, words, strict=True):
-                if self.group_of[token] >= 0:
-                    raise ValueError(f"pretraining.objective.contrast_words has '{word}' twice")
-                self.group_of[token] = number
+        for group in groups:
+            tokens = np.array([token for word in group if (token := token_of(word, tokenizer)) is not None], np.int64)
+            if len(np.unique(tokens)) < len(tokens) or (self.group_of[tokens] >= 0).any():
+                raise ValueError(f"pretraining.objective.contrast_words has a word of {', '.join(group)} twice")
+            if len(tokens) > 1:
+                self.group_of[tokens] = len(self.groups)
+                self.groups.append(tokens)
 
     def change(self, ids: np.ndarray, generator: np.random.Generator) -> np.ndarray | None:
         """The caption [T] with one word in another's place, or two of a group exchanged; None where none can be.
@@ -75,9 +80,8 @@ class ContrastWords:
         return changed
 
 
-def token_of(word: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Raises: ValueError for a word that is no token of its own."""
+def token_of(word: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id of a word that is one token."""
     pieces = tokenizer.tokenize(word)
-    if len(pieces) != 1 or pieces[0] == tokenizer.unk_token:
-        raise ValueError(f"pretraining.objective.contrast_words has '{word}', which the tokenizer reads as {pieces}")
-    return tokenizer.convert_tokens_to_ids(pieces[0])
+    is_token = len(pieces) == 1 and pieces[0] != tokenizer.unk_token
+    return tokenizer.convert_tokens_to_ids(pieces[0]) if is_token else None
