@@ -66,7 +66,7 @@ class ObjectiveSettings(Section):
     )
     mismatch_probability: Fraction = Field(description="share of the images that get the caption of another one")
     contrast_words: tuple[tuple[str, ...], ...] = Field(
-        description="groups of words that exclude each other, such as [left, right]; those of several tokens are left out"
+        description="groups of words that exclude each other, such as [left, right]; none of several tokens"
     )
     changed_share: Fraction = Field(
         description="of the mismatched captions, those that are the image's own with a contrast word changed; 0: none, "

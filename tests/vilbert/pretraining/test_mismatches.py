@@ -49,7 +49,7 @@ def test_a_caption_without_such_a_word_has_no_contrast(tokenizer):
 
 @pytest.mark.parametrize("groups", [[["red", "blue", "red"]], [["red", "blue"], ["black", "red"]]])
 def test_a_word_that_stands_twice_is_refused(tokenizer, groups):
-    with pytest.raises(ValueError, match="has a word of .*red twice"):
+    with pytest.raises(ValueError, match=r"has a word of .*red twice"):
         ContrastWords(groups, tokenizer)
 
 
