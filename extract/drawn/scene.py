@@ -42,7 +42,7 @@ SIZE_WEIGHTS = (3, 4, 3)
 LARGEST_TILT = math.radians(14)
 LARGEST_OVERLAP = 0.06  # of the smaller of two boxes
 LARGEST_COVER = 0.34  # of the image by the squares around its shapes
-CROWDING = 2  # the higher, the fewer scenes hold nearly as many shapes as they may
+CROWDING = 3  # the higher, the fewer scenes hold nearly as many shapes as they may
 PLACING_TRIES = 60
 EXCHANGED = ("colour", "shape", "size", "fill")  # what two shapes of a scene may have exchanged in its twin
 
