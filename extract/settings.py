@@ -39,8 +39,8 @@ class SourceSettings(Section):
     @classmethod
     def _names_are_file_names(cls, splits: dict[str, SplitSettings]) -> dict[str, SplitSettings]:
         for name in splits:
-            if not name.isalnum():
-                raise ValueError(f"a split is named in letters and digits, got '{name}'")
+            if not (name.isascii() and name.isalnum()):
+                raise ValueError(f"a split is named in ASCII letters and digits, got '{name}'")
         return splits
 
 
