@@ -130,7 +130,10 @@ class DuplicateSettings(Section):
 class RelatednessSettings(Section):
     """Which captions have nothing to do with their image, judged by the detected classes."""
 
-    threshold: Fraction = Field(description="scores below are dropped; the score stays as a column")
+    threshold: Fraction = Field(
+        description="scores below are dropped; the score stays as a column. Above 0 true pairs go as well: those that "
+        "name what the detector missed, or whose words mean something else than its classes ('at home', 'football fan')"
+    )
     min_regions: Count = Field(description="confident regions that an image needs before its captions are judged")
 
 
