@@ -38,9 +38,7 @@ def plan_noise(settings: WorldSettings, num_rows: Mapping[str, int], *, train_sp
 
 
 def _plan_split(split: str, settings: WorldSettings, *, num_rows: int, copied: Mapping[str, NoisePlan]) -> NoisePlan:
-    """Args:
-    copied: plans of other splits whose images are copied here, too.
-    """
+    """What is bad in a split, some of its copies being of images of `copied`, the plans of other splits."""
     rng = random.Random(f"{settings.seed}/{split}/noise")
     num_captions = settings.captions_per_image
     num_images = -(-num_rows // num_captions)

@@ -27,9 +27,7 @@ rule check_images:
 rule find_duplicates:
     """The same picture twice, anywhere: evaluation splits keep theirs."""
     input:
-        expand(
-            "<results>/{stage}/{shard}.parquet", stage=("captions", "images", "checks"), shard=SHARDS_BY_PRIORITY
-        ),
+        expand("<results>/{stage}/{shard}.parquet", stage=("captions", "images", "checks"), shard=SHARDS_BY_PRIORITY),
     output:
         "<results>/duplicates.parquet",
     log:
