@@ -39,8 +39,8 @@ class SourceSettings(Section):
     @classmethod
     def _names_are_file_names(cls, splits: dict[str, SplitSettings]) -> dict[str, SplitSettings]:
         for name in splits:
-            if not name.isalnum():
-                raise ValueError(f"a split is named in letters and digits, got '{name}'")
+            if not (name.isascii() and name.isalnum()):
+                raise ValueError(f"a split is named in ASCII letters and digits, got '{name}'")
         return splits
 
 
@@ -130,7 +130,10 @@ class DuplicateSettings(Section):
 class RelatednessSettings(Section):
     """Which captions have nothing to do with their image, judged by the detected classes."""
 
-    threshold: Fraction = Field(description="scores below are dropped; the score stays as a column")
+    threshold: Fraction = Field(
+        description="scores below are dropped; the score stays as a column. Above 0 true pairs go as well: those that "
+        "name what the detector missed, or whose words mean something else than its classes ('at home', 'football fan')"
+    )
     min_regions: Count = Field(description="confident regions that an image needs before its captions are judged")
 
 

@@ -105,7 +105,7 @@ class PretrainingSettings(Section):
     """Pretraining."""
 
     seed: Count
-    train_split: str
+    train_split: str = Field(description="of `source.splits`; of a picture in two splits, it loses its copy")
     validation_split: str
     objective: ObjectiveSettings
     optimizer: OptimizerSettings

@@ -97,7 +97,7 @@ class Settings(ExtractSettings, VilbertSettings):
 
     def splits_by_priority(self) -> list[str]:
         """The splits, evaluation first: of two equal pictures the training split loses its own."""
-        return sorted(self.source.splits, key=lambda split: (split == "train", split))
+        return sorted(self.source.splits, key=lambda split: (split == self.pretraining.train_split, split))
 
 
 def check(config: dict[str, Any]) -> Settings:

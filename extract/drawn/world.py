@@ -38,17 +38,18 @@ def main(
     *,
     settings: Annotated[WorldSettings, typer.Option(parser=WorldSettings.model_validate_json)],
     splits: Annotated[dict, typer.Option(parser=read_splits, help="rows by split, as JSON")],
+    train_split: Annotated[str, typer.Option(help="the split that has copies of the others' images")],
 ):
     """Write OUT_DIR/{split}.tsv, key.csv, site/, boxes/{split}.json and contact_sheet.png."""
-    draw_world(out_dir, settings, num_rows=splits)
+    draw_world(out_dir, settings, num_rows=splits, train_split=train_split)
 
 
-def draw_world(out_dir: Path, settings: WorldSettings, *, num_rows: Mapping[str, int]) -> None:
+def draw_world(out_dir: Path, settings: WorldSettings, *, num_rows: Mapping[str, int], train_split: str) -> None:
     """Draw every split. The same settings and numbers of rows give the same bytes.
 
     Raises: ValueError if the noise does not fit into a split.
     """
-    plans = plan_noise(settings, num_rows)
+    plans = plan_noise(settings, num_rows, train_split=train_split)
     site, partial_site = out_dir / "site", out_dir / ".site.partial"
     shutil.rmtree(partial_site, ignore_errors=True)
     behaviours: dict[str, dict] = {}

@@ -1,4 +1,4 @@
-"""The same picture twice, across all shards and splits: python -m extract.images.duplicates."""
+"""The same picture twice, across all shards and splits: python -m extract.images.duplicates OUTPUT RUN SHARDS."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,29 +20,42 @@ from extract.tables import DUPLICATES, whole_file
 
 def main(
     output: Path,
-    checks: list[Path],
+    run: Path,
+    shards: list[str],
     settings: Annotated[DuplicateSettings, typer.Option(parser=DuplicateSettings.model_validate_json)],
 ):
-    """List the images that repeat one of an earlier row or an earlier table: name the evaluation splits first."""
-    duplicates = find_duplicates(read_images(checks), max_distance=settings.max_distance)
+    """List the images of RUN (results/<run>) that repeat one of an earlier row or shard.
+
+    Name the shards of the evaluation splits first: val/00000 train/00000 train/00001.
+    """
+    duplicates = find_duplicates(read_images(run, shards), max_distance=settings.max_distance)
     with whole_file(output) as partial:
         pq.write_table(duplicates, partial, compression="zstd")
 
 
-def read_images(checks: list[Path]) -> pa.Table:
-    """key, sha256, perceptual_hash and source of the images that no image rule dropped, in order of priority.
+def read_images(run: Path, shards: list[str]) -> pa.Table:
+    """key, sha256, perceptual_hash and source of the images that may become pairs, in order of priority.
 
     Two images of one source (split and url) are one picture asked for twice, not duplicates. Between splits they are.
     """
-    columns = ["key", "url", "sha256", "perceptual_hash"]
-    tables = [
-        pq.read_table(path, columns=columns, filters=pc.field("reason").is_null())
-        for path in tqdm(checks, desc="reading checks")
-    ]
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables([read_shard(run, shard) for shard in tqdm(shards, desc="reading shards")])
     split = pc.replace_substring_regex(table["key"], r"-\d+$", "")
     source = pc.binary_join_element_wise(split, pc.coalesce(table["url"], table["key"]), " ")
     return table.select(["key", "sha256", "perceptual_hash"]).append_column("source", source)
+
+
+def read_shard(run: Path, shard: str) -> pa.Table:
+    """key, url, sha256 and perceptual_hash of the images that no image rule dropped and some row needs.
+
+    An image whose rows the caption rules all dropped is no reason to drop another one.
+    """
+    is_kept = pc.field("reason").is_null()
+    captions = pq.read_table(run / "captions" / f"{shard}.parquet", columns=["key"], filters=is_kept)
+    is_captioned = pc.field("key").isin(captions["key"].combine_chunks())
+    rows = pq.read_table(run / "images" / f"{shard}.parquet", columns=["image_key"], filters=is_captioned)
+    is_needed = pc.field("key").isin(rows["image_key"].combine_chunks())
+    columns = ["key", "url", "sha256", "perceptual_hash"]
+    return pq.read_table(run / "checks" / f"{shard}.parquet", columns=columns, filters=is_kept & is_needed)
 
 
 def find_duplicates(images: pa.Table, *, max_distance: int) -> pa.Table:

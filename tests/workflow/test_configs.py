@@ -41,6 +41,25 @@ def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
 
 
 @pytest.mark.slow
+def test_any_split_may_be_the_one_to_learn_from(tmp_path):
+    """The evaluation split keeps its copy of a picture, and the detector is measured on it."""
+    overlay = tmp_path / "swapped.yaml"
+    overlay.write_text("pretraining: {train_split: val, validation_split: train}")
+    plan = ["--dry-run", "--printshellcmds", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
+    printed = subprocess.check_output(
+        [sys.executable, "-m", "snakemake", *plan, "--configfile", str(overlay), "--", "features"],
+        text=True,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert "--train-split val " in printed
+    (detector,) = re.findall(r"python -m extract.detection.train (.*)", printed)
+    assert re.findall(r"boxes/(\w+).json", detector) == ["val", "train"]
+    (duplicates,) = re.findall(r"python -m extract.images.duplicates (.*)", printed)
+    assert re.findall(r"\b(train|val)/\d+", duplicates) == ["train"] * 4 + ["val"]
+
+
+@pytest.mark.slow
 def test_features_that_are_there_are_not_extracted(tmp_path):
     overlay = tmp_path / "mine.yaml"
     owned = {"features": str(overlay), "start_from": str(overlay), "annotations": str(overlay), "vcr": None}

@@ -104,7 +104,7 @@ def test_a_second_run_does_nothing(finished):
         ("relatedness: {threshold: 0.9}", {"judge_pairs"}),
         ("duplicates: {max_distance: 1}", {"find_duplicates", "judge_pairs"}),
         ("images: {min_side: 65}", {"check_images", "find_duplicates", "judge_pairs"}),
-        ("captions: {min_words: 4}", {"clean_captions", "judge_pairs"}),
+        ("captions: {min_words: 4}", {"clean_captions", "find_duplicates", "judge_pairs"}),
         ("selection: {threshold: 0.3}", {"extract_regions", "judge_pairs"}),
         ("store: {num_classes_kept: 5}", {"extract_regions", "judge_pairs"}),
         ("detector_training: {steps: 4}", {"train_detector", "extract_regions", "judge_pairs"}),

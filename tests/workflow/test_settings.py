@@ -105,6 +105,7 @@ def test_a_pattern_that_names_no_image_fails_before_the_first_job(image_key, mes
         ({"detector__backend": "detectron2"}, r"detector\.bottom_up is null"),
         ({"finetuning__features": "mine.lmdb"}, r"vcr needs features of given boxes .* set finetuning\.vcr to null"),
         ({"source__splits": {"train/x": {"url": None, "sha256": None, "num_rows": 1}}}, "letters and digits"),
+        ({"source__splits": {"prüfung": {"url": None, "sha256": None, "num_rows": 1}}}, "ASCII letters and digits"),
     ],
 )
 def test_sections_that_do_not_fit_together_are_an_error(changes, message):
@@ -154,6 +155,9 @@ def test_the_last_shard_holds_what_is_left():
 
 def test_evaluation_splits_come_before_training():
     assert check(DEFAULT).splits_by_priority() == ["val", "train"]
+    splits = dict.fromkeys(("learn", "train", "x"), DEFAULT["source"]["splits"]["val"])
+    renamed = with_changes(source__splits=splits, pretraining__train_split="learn", pretraining__validation_split="x")
+    assert check(renamed).splits_by_priority() == ["train", "x", "learn"]
 
 
 def test_nothing_heavy_is_imported_while_snakemake_parses():

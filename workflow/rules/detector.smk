@@ -8,8 +8,8 @@ if SETTINGS.detector.weights is None:
         """A small Faster R-CNN, from scratch."""
         input:
             site="<results>/world/site",
-            train="<results>/world/boxes/train.json",
-            val="<results>/world/boxes/val.json",
+            train=f"<results>/world/boxes/{SETTINGS.pretraining.train_split}.json",
+            val=f"<results>/world/boxes/{SETTINGS.pretraining.validation_split}.json",
         output:
             model="<results>/detector/model.safetensors",
             metrics="<results>/detector/metrics.json",

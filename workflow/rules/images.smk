@@ -1,4 +1,5 @@
 # The image rules, over what arrived.
+SHARDS_BY_PRIORITY = [f"{split}/{shard}" for split in SETTINGS.splits_by_priority() for shard in SETTINGS.shards(split)]
 
 
 rule check_images:
@@ -26,11 +27,7 @@ rule check_images:
 rule find_duplicates:
     """The same picture twice, anywhere: evaluation splits keep theirs."""
     input:
-        [
-            f"<results>/checks/{split}/{shard}.parquet"
-            for split in SETTINGS.splits_by_priority()
-            for shard in SETTINGS.shards(split)
-        ],
+        expand("<results>/{stage}/{shard}.parquet", stage=("captions", "images", "checks"), shard=SHARDS_BY_PRIORITY),
     output:
         "<results>/duplicates.parquet",
     log:
@@ -43,6 +40,8 @@ rule find_duplicates:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
+        run=RESULTS,
+        shards=SHARDS_BY_PRIORITY,
         settings=SETTINGS.json("duplicates"),
     shell:
-        "python -m extract.images.duplicates {output} {input} --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.images.duplicates {output} {params.run} {params.shards} --settings {params.settings:q} > {log} 2>&1"

@@ -30,9 +30,10 @@ rule draw_world:
         directory=subpath(output.key, parent=True),
         settings=SETTINGS.json("world"),
         splits=json.dumps({name: split.num_rows for name, split in SETTINGS.source.splits.items()}),
+        train_split=SETTINGS.pretraining.train_split,
     shell:
         "python -m extract.drawn.world {params.directory} --settings {params.settings:q} --splits {params.splits:q}"
-        " > {log} 2>&1"
+        " --train-split {params.train_split} > {log} 2>&1"
 
 
 rule draw_tasks:

@@ -42,6 +42,31 @@ def test_the_longest_names_are_found_once_each(names, caption, expected):
     assert phrases(names, caption) == expected
 
 
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("you can see a dog", ["dog"]),
+        ("a can of soda", []),
+        ("cans beside a trash can", ["can", "trash can"]),
+        ("a dog in a short black dress", ["dog"]),
+        ("shorts and oranges", ["short", "orange"]),
+        ("the dog stands and watches the leaves", ["dog", "watch", "leaf"]),
+        ("portrait of a dog on a white background", ["dog"]),
+        ("the picture frame", ["picture frame"]),
+    ],
+)
+def test_a_name_that_is_another_word_as_it_stands_is_not_found(caption, expected):
+    classes = ("none", "can", "trash can", "dog", "shorts", "black", "orange", "stand", "watch", "leaf", "portrait")
+    classes += ("background", "picture", "picture frame")
+    assert phrases(ClassNames(classes, word_counts={}), caption) == expected
+
+
+def test_what_is_seen_is_judged_alone_where_a_caption_says_that_one_can_see_it():
+    names = ClassNames(("background", "can", "dog"), word_counts={})
+    dog = np.array([[0, 0, 1]], dtype=np.float16)
+    assert relatedness(names.mentions("a view of what you can see , a dog"), dog) == 1
+
+
 def test_all_kinds_of_people_are_people(names):
     (mention,) = names.mentions("actors and politicians")
     assert mention.classes == (5, 6, 7)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.drawn.image_list import scene_of
+from extract.drawn.image_list import scene_and_twin
 from extract.drawn.noise import BOILERPLATE, MARKUP
 from extract.drawn.noise_plan import COPIES, plan_noise
 from extract.drawn.phrases import named_classes
@@ -26,7 +26,7 @@ NUM_ROWS = {"train": 601, "val": 151}
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, world_settings) -> Path:
     directory = tmp_path_factory.mktemp("world")
-    draw_world(directory, world_settings, num_rows=NUM_ROWS)
+    draw_world(directory, world_settings, num_rows=NUM_ROWS, train_split="train")
     return directory
 
 
@@ -53,8 +53,8 @@ def read_key(world: Path) -> dict[str, dict]:
 def scene_of_row(key: str, world_settings):
     split, row = key.split("-")
     number = int(row) // world_settings.captions_per_image
-    original = plan_noise(world_settings, NUM_ROWS)[split].originals.get(number, (split, number))
-    return scene_of(*original, world_settings)
+    original = plan_noise(world_settings, NUM_ROWS, train_split="train")[split].originals.get(number, (split, number))
+    return scene_and_twin(*original, world_settings)[0]
 
 
 def behaviour_of(world: Path, url: str) -> dict:
@@ -87,7 +87,7 @@ def test_the_lists_have_the_rows_asked_for_and_adjacent_rows_share_an_image(worl
 def test_the_same_settings_give_the_same_bytes_in_another_process(world, tmp_path, world_settings):
     """Another hash seed orders sets in another way."""
     command = [sys.executable, "-m", "extract.drawn.world", tmp_path, "--settings", world_settings.model_dump_json()]
-    command += ["--splits", json.dumps(NUM_ROWS)]
+    command += ["--splits", json.dumps(NUM_ROWS), "--train-split", "train"]
     subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": "3"})
     assert hashes(tmp_path) == hashes(world)
 
@@ -159,6 +159,12 @@ def test_copies_come_after_their_originals_which_are_good(world):
     assert across
 
 
+def test_the_training_split_has_the_copies_whatever_its_name(world_settings):
+    plans = plan_noise(world_settings, {"abc": 601, "train": 601, "x": 151}, train_split="abc")
+    sources = {split: {source for source, _ in plan.originals.values()} for split, plan in plans.items()}
+    assert sources == {"abc": {"abc", "train", "x"}, "train": {"train"}, "x": {"x"}}
+
+
 def test_boxes_are_those_of_the_good_images(world, world_settings):
     key, rows = read_key(world), read_rows(world)
     faulty = {rows[row][1] for row, bad in key.items() if not bad["kind"].endswith("_caption")}
@@ -173,7 +179,7 @@ def test_boxes_are_those_of_the_good_images(world, world_settings):
             by_image[annotation["image_id"]].append(annotation)
         for image in instances["images"]:
             number = int(Path(image["file_name"]).stem)
-            shapes = scene_of(split, number, world_settings).shapes
+            shapes = scene_and_twin(split, number, world_settings)[0].shapes
             assert [names[annotation["category_id"]] for annotation in by_image[image["id"]]] == [
                 s.name for s in shapes
             ]
@@ -184,7 +190,7 @@ def test_boxes_are_those_of_the_good_images(world, world_settings):
 
 
 def test_some_good_pictures_come_at_the_second_try(tmp_path, world_settings):
-    draw_world(tmp_path, world_settings, num_rows={"train": 601})
+    draw_world(tmp_path, world_settings, num_rows={"train": 601}, train_split="train")
     behaviours = json.loads((tmp_path / "site" / "behaviours.json").read_text()).values()
     retried = [behaviour for behaviour in behaviours if behaviour.get("times")]
     assert retried
@@ -199,7 +205,7 @@ def test_noise_that_does_not_fit_is_an_error(world_settings):
     noise = world_settings.noise.model_copy(update={"tiny_image": 0.9, "dead_url": 0.9})
     noisy = world_settings.model_copy(update={"noise": noise})
     with pytest.raises(ValueError, match=r"split 'train' of 1 images is too small for its noise.*num_rows"):
-        plan_noise(noisy, {"train": 2})
+        plan_noise(noisy, {"train": 2}, train_split="train")
 
 
 def test_splits_that_are_no_numbers_are_an_error():

@@ -4,7 +4,7 @@ import numpy as np
 
 from extract.images.duplicates import main, nearest_leader
 from extract.settings import DuplicateSettings
-from extract.tables import DUPLICATES, IMAGE_CHECKS, read_rows, write_table
+from extract.tables import CAPTIONS, DUPLICATES, IMAGE_CHECKS, IMAGES, read_rows, write_table
 
 SETTINGS = DuplicateSettings(max_distance=4)
 A, FAR = 0x0123456789ABCDEF, 0xFEDCBA9876543210
@@ -15,11 +15,22 @@ def check(key: str, *, sha256: str, perceptual_hash: int, url: str | None = None
     return {"key": key, "url": url, "sha256": sha256, "perceptual_hash": perceptual_hash, "reason": reason}
 
 
-def duplicates(tmp_path: Path, *tables: list[dict]) -> list[dict]:
-    paths = [tmp_path / f"{number}.parquet" for number in range(len(tables))]
-    for path, rows in zip(paths, tables, strict=True):
-        write_table(path, rows, IMAGE_CHECKS)
-    main(tmp_path / "duplicates.parquet", paths, SETTINGS)
+def duplicates(
+    tmp_path: Path, *tables: list[dict], others: tuple[dict, ...] = (), dropped: tuple[str, ...] = ()
+) -> list[dict]:
+    """What is found in shards of these images, each of which has a row of its own key, and in the first shard more.
+
+    Args:
+        others: further rows of the first shard, with the key of their image.
+        dropped: the rows that a caption rule drops.
+    """
+    for number, checks in enumerate(tables):
+        rows = [{"key": row["key"], "image_key": row["key"]} for row in checks] + list(others if number == 0 else ())
+        captions = [{"key": row["key"], "reason": "markup" if row["key"] in dropped else None} for row in rows]
+        write_table(tmp_path / f"checks/{number}.parquet", checks, IMAGE_CHECKS)
+        write_table(tmp_path / f"images/{number}.parquet", rows, IMAGES)
+        write_table(tmp_path / f"captions/{number}.parquet", captions, CAPTIONS)
+    main(tmp_path / "duplicates.parquet", tmp_path, [str(number) for number in range(len(tables))], SETTINGS)
     return read_rows(tmp_path / "duplicates.parquet", DUPLICATES)
 
 
@@ -65,6 +76,31 @@ def test_what_an_image_rule_dropped_is_no_original(tmp_path):
     good = check("train-00000002", sha256="a", perceptual_hash=A)
     assert duplicates(tmp_path, [small, broken, good]) == []
     assert duplicates(tmp_path, [small, broken]) == []
+
+
+def copies(split: str, count: int) -> list[dict]:
+    """Images of the same bytes from different urls."""
+    return [check(f"{split}-{n:08d}", sha256="a", perceptual_hash=A) for n in range(count)]
+
+
+def test_the_copy_that_stays_is_the_earliest_whose_caption_is_good(tmp_path):
+    found = duplicates(tmp_path, copies("train", 2), copies("train2", 2), dropped=("train-00000000", "train2-00000001"))
+    assert [(row["key"], row["duplicate_of"]) for row in found] == [("train2-00000000", "train-00000001")]
+
+
+def test_an_evaluation_split_without_a_good_caption_of_a_picture_leaves_it_to_training(tmp_path):
+    assert duplicates(tmp_path, copies("val", 1), copies("train", 1), dropped=("val-00000000",)) == []
+
+
+def test_one_good_caption_of_several_keeps_a_copy(tmp_path):
+    others = (
+        {"key": "train-00000002", "image_key": "train-00000000"},
+        {"key": "train-00000003", "image_key": None},
+    )
+    found = duplicates(tmp_path, copies("train", 2), others=others, dropped=("train-00000000",))
+    assert [row["key"] for row in found] == ["train-00000001"]
+    found = duplicates(tmp_path, copies("train", 2), others=others, dropped=("train-00000000", "train-00000002"))
+    assert found == []
 
 
 def test_a_chain_points_at_images_that_stay():
