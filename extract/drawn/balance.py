@@ -32,7 +32,7 @@ def choose_balanced(
     for image, asked, answer, _ in candidates:
         answers[asked, _pair(image)].add(answer)
     of_twins = {key for key, of_pair in answers.items() if len(of_pair) > 1}
-    places = {key: (key in of_twins, rng.random()) for key in answers}  # twins come together, and last
+    places = _places(sorted(answers), of_twins, rng)
     stock: dict[str, dict[str, list[Candidate[T]]]] = defaultdict(lambda: defaultdict(list))
     for candidate in sorted(candidates, key=lambda candidate: places[candidate.asked, _pair(candidate.image)]):
         stock[candidate.asked][candidate.answer].append(candidate)
@@ -54,6 +54,21 @@ def choose_balanced(
             still_open.append(asked)
         open_questions = still_open
     return chosen
+
+
+def _places(
+    keys: Sequence[tuple[str, str]], of_twins: set[tuple[str, str]], rng: random.Random
+) -> dict[tuple[str, str], tuple[bool, int, float]]:
+    """Where each question to a pair of twins stands in the stock, which is used from behind.
+
+    Twins come together and behind the others; then each pair has its first question, each its second, and so on.
+    """
+    numbers: Counter[str] = Counter()
+    places = {}
+    for key in rng.sample(keys, len(keys)):
+        numbers[key[1]] += 1
+        places[key] = (key in of_twins, -numbers[key[1]], rng.random())
+    return places
 
 
 def _pair(image: TaskImage) -> str:

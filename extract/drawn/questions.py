@@ -50,6 +50,13 @@ def known_by_name(scene: Scene) -> list[Shape]:
     return [shape for shape in scene.shapes if counts[shape.name] == 1]
 
 
+def stands_clearly(one: Shape, words: str, other: Shape, *, scene: Scene) -> bool | None:
+    """Whether `one` stands so to `other` by its centre; null where it is too near the line to tell."""
+    axis = "x" if words in ("left of", "right of") else "y"
+    is_clear = abs(getattr(one, axis) - getattr(other, axis)) >= LEAST_GAP * scene.image_size
+    return stands(one, words, other) if is_clear else None
+
+
 def mistakes(template: Template, answer: str, scene: Scene) -> list[str]:
     """What a hasty reader might answer."""
     if template.answer_type == "number":
@@ -147,10 +154,9 @@ def _all_beside(scene: Scene) -> Iterator[tuple[Shape, str, list[Shape]]]:
     for other in known_by_name(scene):
         rest = [shape for shape in scene.shapes if shape is not other]
         for words in RELATIONS:
-            axis = "x" if words in ("left of", "right of") else "y"
-            gaps = [abs(getattr(shape, axis) - getattr(other, axis)) for shape in rest]
-            if min(gaps, default=0) >= LEAST_GAP * scene.image_size:
-                yield other, words, [shape for shape in rest if stands(shape, words, other)]
+            sides = [stands_clearly(shape, words, other, scene=scene) for shape in rest]
+            if None not in sides:
+                yield other, words, [shape for shape, side in zip(rest, sides, strict=True) if side]
 
 
 YES_NO = ("no", "yes")
