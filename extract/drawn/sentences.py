@@ -56,6 +56,14 @@ def make_caption(scene: Scene, rng: random.Random, *, others: Sequence[Scene] = 
     return f"{opening}{said.text}{' .' if rng.random() < FULL_STOP_SHARE else ''}"
 
 
+def say_relation(one: Noun, words: str, other: Noun, *, wording: str | None = None) -> Caption:
+    """How one thing stands to another."""
+    return Caption(
+        f"{with_article(one)} {wording or words} {with_article(other)}",
+        lambda scene: any(_any_stands(shape, words, other, scene) for shape in scene.shapes if one.fits(shape)),
+    )
+
+
 def _related(scene: Scene, rng: random.Random) -> Caption | None:
     """'a small red circle left of a blue square'."""
     return _say(rng.choice(scene.beside), rng) if scene.beside else None
@@ -64,23 +72,10 @@ def _related(scene: Scene, rng: random.Random) -> Caption | None:
 def _related_twice(scene: Scene, rng: random.Random) -> Caption | None:
     """'a red circle left of a blue square and above a green triangle'."""
     pairs = rng.sample(scene.beside, len(scene.beside))
-    for one, first, other in pairs:
-        rest = [pair for pair in pairs if pair.one is one and pair.other.name != other.name and pair.words != first]
-        if rest:
-            _, second, third = rest[0]
-            nouns = [describe(shape, rng) for shape in (one, other, third)]
-            parts = [
-                f"{rng.choice(RELATION_WORDS[words])} {with_article(noun)}"
-                for words, noun in zip((first, second), nouns[1:], strict=True)
-            ]
-            return Caption(
-                f"{with_article(nouns[0])} {' and '.join(parts)}",
-                lambda other: any(
-                    _any_stands(shape, first, nouns[1], other) and _any_stands(shape, second, nouns[2], other)
-                    for shape in other.shapes
-                    if nouns[0].fits(shape)
-                ),
-            )
+    for first in pairs:
+        for second in pairs:
+            if second.one is first.one and second.other.name != first.other.name and second.words != first.words:
+                return _say_both(first, second, rng)
     return None
 
 
@@ -166,11 +161,7 @@ def _between(scene: Scene, rng: random.Random) -> Caption | None:
     for one, first, middle in pairs:
         for start, second, other in pairs:
             if start is middle and second == first and other.name != one.name:
-                noun, *ends = (describe(shape, rng) for shape in (middle, *rng.sample((one, other), 2)))
-                return Caption(
-                    f"{with_article(noun)} between {listing([with_article(end) for end in ends])}",
-                    lambda scene: _any_between(noun, ends[0], ends[1], scene),
-                )
+                return _say_between(middle, rng.sample((one, other), 2), rng)
     return None
 
 
@@ -192,9 +183,30 @@ def _there_is_at(shape: Shape, scene: Scene, rng: random.Random) -> Caption:
 def _say(beside: Beside, rng: random.Random) -> Caption:
     """A relation in words."""
     one, other = describe(beside.one, rng), describe(beside.other, rng)
+    return say_relation(one, beside.words, other, wording=rng.choice(RELATION_WORDS[beside.words]))
+
+
+def _say_both(first: Beside, second: Beside, rng: random.Random) -> Caption:
+    """Two relations of one shape."""
+    one, *others = (describe(shape, rng) for shape in (first.one, first.other, second.other))
+    relations = list(zip((first.words, second.words), others, strict=True))
+    parts = [f"{rng.choice(RELATION_WORDS[words])} {with_article(other)}" for words, other in relations]
     return Caption(
-        f"{with_article(one)} {rng.choice(RELATION_WORDS[beside.words])} {with_article(other)}",
-        lambda scene: any(_any_stands(shape, beside.words, other, scene) for shape in scene.shapes if one.fits(shape)),
+        f"{with_article(one)} {' and '.join(parts)}",
+        lambda scene: any(
+            all(_any_stands(shape, words, other, scene) for words, other in relations)
+            for shape in scene.shapes
+            if one.fits(shape)
+        ),
+    )
+
+
+def _say_between(middle: Shape, ends: Sequence[Shape], rng: random.Random) -> Caption:
+    """One shape and the two at its sides."""
+    noun, first, second = (describe(shape, rng) for shape in (middle, *ends))
+    return Caption(
+        f"{with_article(noun)} between {listing([with_article(first), with_article(second)])}",
+        lambda scene: _any_between(noun, first, second, scene),
     )
 
 
