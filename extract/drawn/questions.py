@@ -161,14 +161,14 @@ def _all_beside(scene: Scene) -> Iterator[tuple[Shape, str, list[Shape]]]:
 
 YES_NO = ("no", "yes")
 TEMPLATES = (
-    Template(_is_there, YES_NO, 2, "yes/no", "is there a"),
-    Template(_is_beside, YES_NO, 2, "yes/no", "is the"),
-    Template(_is_bigger, YES_NO, 2, "yes/no", "is the"),
+    Template(_what_is_beside, CLASSES, 2, "other", "what is"),
+    Template(_what_colour, tuple(COLOURS), 8, "other", "what color is the"),
     Template(_how_many, COUNTS, 5, "number", "how many"),
     Template(_how_many_beside, COUNTS, 5, "number", "how many shapes are"),
-    Template(_what_colour, tuple(COLOURS), 8, "other", "what color is the"),
-    Template(_what_shape, SHAPES, 3, "other", "what"),
-    Template(_what_size, tuple(SIZES), 3, "other", "what"),
     Template(_what_fill, FILLS, 4, "other", "what"),
-    Template(_what_is_beside, CLASSES, 2, "other", "what is"),
+    Template(_what_size, tuple(SIZES), 3, "other", "what"),
+    Template(_what_shape, SHAPES, 3, "other", "what"),
+    Template(_is_bigger, YES_NO, 2, "yes/no", "is the"),
+    Template(_is_beside, YES_NO, 2, "yes/no", "is the"),
+    Template(_is_there, YES_NO, 2, "yes/no", "is there a"),
 )

@@ -37,6 +37,7 @@ BACKGROUNDS = (
     (134, 160, 164),
 )
 RELATIONS = ("left of", "right of", "above", "below")
+OPPOSITES = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 FILL_WEIGHTS = (6, 2, 2, 2)
 SIZE_WEIGHTS = (3, 4, 3)
 LARGEST_TILT = math.radians(14)

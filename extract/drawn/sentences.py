@@ -8,7 +8,7 @@ scene's near miss, if it has one.
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import permutations
+from itertools import permutations, product
 from typing import NamedTuple
 
 from extract.drawn.phrases import RELATION_WORDS, Noun, describe, listing, number_word, place, with_article
@@ -224,7 +224,8 @@ def _any_stands(one: Shape, words: str, noun: Noun, scene: Scene) -> bool:
 
 def _any_between(middle: Noun, first: Noun, second: Noun, scene: Scene) -> bool:
     """Whether something of the first noun stands between two others."""
-    ends = [(one, other) for one, other in permutations(scene.shapes, 2) if first.fits(one) and second.fits(other)]
+    ones, others = ([shape for shape in scene.shapes if noun.fits(shape)] for noun in (first, second))
+    ends = [(one, other) for one, other in product(ones, others) if one is not other]
     return any(
         stands(shape, words, one) != stands(shape, words, other)
         for shape in scene.shapes

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from extract.drawn.balance import Candidate, choose_balanced
 from extract.drawn.questions import known_by_name, stands_clearly
-from extract.drawn.scene import FILLS, SIZES, Scene, relation
+from extract.drawn.scene import FILLS, OPPOSITES, SIZES, Scene, relation
 from extract.drawn.task_images import TaskImage
 
 Tokens = list[str | list[int]]
@@ -28,7 +28,7 @@ class Choices(NamedTuple):
     """A question with four answers and four reasons, the true ones first."""
 
     kind: str  # questions of one kind have the same words in all their choices
-    true: str  # what of these words is true
+    true: str  # which of them
     question: Tokens
     answers: list[Tokens]
     reasons: list[Tokens]
@@ -64,7 +64,7 @@ def make_vcr(images: Sequence[TaskImage], *, split: str) -> list[dict]:
 def choose_choices(images: Sequence[TaskImage]) -> dict[int, list[Choices]]:
     """Questions by image_id; half of them ask where something is, half how it looks, if the images hold so many."""
     of_images = defaultdict(list)
-    for ask, num_true in ((_ask_where, 4), (_ask_looks, 8)):
+    for ask, num_true in ((_ask_where, 2), (_ask_looks, 8)):
         candidates = [
             Candidate(image, choices.kind, choices.true, choices)
             for image in images
@@ -103,7 +103,7 @@ def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
             false = ((words, wrong), (across, other), (across, wrong))
             if any(_stands(scene, one, *wrongly) is not False for wrongly in false):
                 continue
-            for beyond, within in permutations(ACROSS[words], 2):
+            for beyond in rng.sample(ACROSS[words], 2):
                 rest = [index for index in known if index not in (one, other)]
                 sides = {
                     index: (_stands(scene, one, words, index), _stands(scene, index, words, other)) for index in rest
@@ -114,7 +114,7 @@ def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
                     thirds = rng.choice(between), rng.choice(outside)
                     yield Choices(
                         kind=" ".join(sorted((words, across))),
-                        true=f"{words} {beyond}",
+                        true=words,
                         question=["Where", "is", [one], "?"],
                         answers=[
                             [[one], "is", *said.split(), [index], "."]
@@ -125,7 +125,7 @@ def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
                                 *([one], "is", *words.split(), [third], ",", "which", "is", *words.split()),
                                 *("and", *side.split(), [other], "."),
                             ]
-                            for side, third in product((beyond, within), thirds)
+                            for side, third in product((beyond, OPPOSITES[beyond]), thirds)
                         ],
                     )
 

@@ -49,8 +49,9 @@ def make_vqa(images: Sequence[TaskImage], *, split: str) -> tuple[dict, dict]:
 
 
 def choose_questions(images: Sequence[TaskImage]) -> dict[int, list[TemplateQuestion]]:
-    """Questions by image_id, of all templates equally many where the images hold them."""
+    """Questions by image_id, of all templates equally many where the images hold them; or more of the last ones."""
     of_images = defaultdict(list)
+    num_left = QUESTIONS_PER_IMAGE * len(images)
     for number, template in enumerate(TEMPLATES):
         candidates = [
             Candidate(image, asked.question, asked.answer, TemplateQuestion(template, asked))
@@ -61,8 +62,9 @@ def choose_questions(images: Sequence[TaskImage]) -> dict[int, list[TemplateQues
             candidates,
             images[0].rng(f"vqa/{number}"),
             num_answers=template.num_answers,
-            count=QUESTIONS_PER_IMAGE * len(images) // len(TEMPLATES),
+            count=num_left // (len(TEMPLATES) - number),
         )
+        num_left -= len(chosen)
         for candidate in chosen:
             of_images[candidate.image.image_id].append(candidate.content)
     return of_images
