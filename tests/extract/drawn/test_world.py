@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.drawn.image_list import scene_of
+from extract.drawn.image_list import scene_and_twin
 from extract.drawn.noise import BOILERPLATE, MARKUP
 from extract.drawn.noise_plan import COPIES, plan_noise
 from extract.drawn.phrases import named_classes
@@ -54,7 +54,7 @@ def scene_of_row(key: str, world_settings):
     split, row = key.split("-")
     number = int(row) // world_settings.captions_per_image
     original = plan_noise(world_settings, NUM_ROWS)[split].originals.get(number, (split, number))
-    return scene_of(*original, world_settings)
+    return scene_and_twin(*original, world_settings)[0]
 
 
 def behaviour_of(world: Path, url: str) -> dict:
@@ -173,7 +173,7 @@ def test_boxes_are_those_of_the_good_images(world, world_settings):
             by_image[annotation["image_id"]].append(annotation)
         for image in instances["images"]:
             number = int(Path(image["file_name"]).stem)
-            shapes = scene_of(split, number, world_settings).shapes
+            shapes = scene_and_twin(split, number, world_settings)[0].shapes
             assert [names[annotation["category_id"]] for annotation in by_image[image["id"]]] == [
                 s.name for s in shapes
             ]
