@@ -143,7 +143,7 @@ def _compared(scene: Scene, rng: random.Random) -> Caption | None:
     return Caption(
         f"{with_article(first)} {words} than {with_article(second)}",
         lambda scene: any(
-            large.fits(one) and small.fits(other) and is_larger(one, other)
+            large.fits(one) and small.fits(other) and one.side > other.side
             for one, other in permutations(scene.shapes, 2)
         ),
     )

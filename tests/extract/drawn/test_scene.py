@@ -103,4 +103,4 @@ def test_relations_need_a_clear_direction():
 
 def test_more_shapes_than_fit_are_an_error():
     with pytest.raises(ValueError, match=r"do not fit.*max_objects"):
-        make_scene("a", image_size=128, min_objects=29, max_objects=29)
+        make_scene("a", image_size=128, min_objects=61, max_objects=61)
