@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from extract.drawn.scene import Scene
 from extract.drawn.sentences import make_captions
 from extract.drawn.task_images import SPLITS, TaskImage
 
@@ -17,7 +18,9 @@ def make_karpathy(images: Sequence[TaskImage]) -> dict:
     found.
     """
     entries = []
-    splits = {split: [image.scene for image in images if image.split == split] for split in SPLITS}
+    splits: dict[str, list[Scene]] = {
+        split: [image.scene for image in images if image.split == split] for split in SPLITS
+    }
     for number, image in enumerate(images):
         scenes = splits[image.split]
         place = scenes.index(image.scene)

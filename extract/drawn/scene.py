@@ -149,14 +149,12 @@ def make_twin(scene: Scene, seed: str) -> Scene:
     rng = random.Random(seed)
     shapes = list(scene.shapes)
     what = rng.choice((None, *EXCHANGED))
-    pairs = [
-        (first, second)
-        for first, second in combinations(range(len(shapes)), 2)
-        if what is not None and _differ(shapes[first], shapes[second], what)
-    ]
-    if pairs:
-        first, second = rng.choice(pairs)
-        shapes[first], shapes[second] = _exchanged(shapes[first], shapes[second], what)
+    if what is not None:
+        places = combinations(range(len(shapes)), 2)
+        pairs = [(first, second) for first, second in places if _differ(shapes[first], shapes[second], what)]
+        if pairs:
+            first, second = rng.choice(pairs)
+            shapes[first], shapes[second] = _exchanged(shapes[first], shapes[second], what)
     return _compose(seed, rng, shapes, image_size=scene.image_size, texture=scene.texture)
 
 

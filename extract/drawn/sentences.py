@@ -81,8 +81,9 @@ def _related_twice(scene: Scene, rng: random.Random) -> Caption | None:
 
 def _two_relations(scene: Scene, rng: random.Random) -> Caption | None:
     """'a red circle left of a blue square , a green triangle above an orange circle'."""
-    first, *rest = rng.sample(scene.beside, len(scene.beside)) or [None]
-    for second in rest:
+    pairs = rng.sample(scene.beside, len(scene.beside))
+    for second in pairs[1:]:
+        first = pairs[0]
         if second.one is not first.one and {second.one, second.other} != {first.one, first.other}:
             return _all_of([_say(first, rng), _say(second, rng)], " , ".join)
     return None

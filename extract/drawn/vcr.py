@@ -98,8 +98,9 @@ def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
     known = _known(scene)
     triples = list(permutations(known, 3))
     for one, other, wrong in rng.sample(triples, len(triples)):
-        words = relation(scene.shapes[one], scene.shapes[other])
-        for across in ACROSS.get(words or "", ()):
+        if (words := relation(scene.shapes[one], scene.shapes[other])) is None:
+            continue
+        for across in ACROSS[words]:
             false = ((words, wrong), (across, other), (across, wrong))
             if any(_stands(scene, one, *wrongly) is not False for wrongly in false):
                 continue
@@ -121,10 +122,7 @@ def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
                             for said, index in product((words, across), (other, wrong))
                         ],
                         reasons=[
-                            [
-                                *([one], "is", *words.split(), [third], ",", "which", "is", *words.split()),
-                                *("and", *side.split(), [other], "."),
-                            ]
+                            _between(one, words, third, f"{words} and {side}", other)
                             for side, third in product((beyond, OPPOSITES[beyond]), thirds)
                         ],
                     )
@@ -149,13 +147,18 @@ def _ask_looks(scene: Scene, rng: random.Random) -> Iterator[Choices]:
                     true=f"{shape.size} {shape.fill} {reasons[0]}",
                     question=["What", "does", [one], "look", "like", "?"],
                     answers=[
-                        [[one], "is", *looks, "."]
-                        for looks in product((shape.size, size), ("and",), (shape.fill, fill))
+                        [[one], "is", said_size, "and", said_fill, "."]
+                        for said_size, said_fill in product((shape.size, size), (shape.fill, fill))
                     ],
                     reasons=[
                         [[one], "is", *words.split(), [index], "."] for words, index in product(reasons, (like, unlike))
                     ],
                 )
+
+
+def _between(one: int, words: str, third: int, other_words: str, other: int) -> Tokens:
+    """'[0] is left of [2] , which is left of and above [1] .'"""
+    return [[one], "is", *words.split(), [third], ",", "which", "is", *other_words.split(), [other], "."]
 
 
 def _one_each(all_choices: Iterator[Choices]) -> list[Choices]:

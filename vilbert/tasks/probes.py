@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 import typer
-from torch import nn
+from transformers import PreTrainedModel
 
 from extract.captions.text import caption_words
 from extract.cleaning.relatedness import ClassNames, relatedness
@@ -88,7 +88,7 @@ def read_captions(path: Path, *, split: str) -> list[str]:
 
 
 def head_margins(
-    model: nn.Module, probes: Sequence[Probe], store: RegionStore, processor: VilbertProcessor
+    model: PreTrainedModel, probes: Sequence[Probe], store: RegionStore, processor: VilbertProcessor
 ) -> np.ndarray:
     """How much better the caption fits than the foil: float64 [N], NaN where the image has no features."""
     texts = [text for probe in probes for text in (probe.caption, probe.foil)]
@@ -147,9 +147,8 @@ def measure(probes: Sequence[Probe], margins: Mapping[str, np.ndarray | None], s
         numbers = [number for number, probe in enumerate(probes) if probe.kind == kind]
         row: dict[str, str | float | None] = {"kind": kind, "chance": 0.5}
         for name, of_all in margins.items():
-            row[name] = (
-                None if of_all is None else share_above(of_all[numbers], of_equals=0 if name == "accuracy" else 0.5)
-            )
+            worth = 0 if name == "accuracy" else 0.5
+            row[name] = None if of_all is None else share_above(of_all[numbers], worth_of_equals=worth)
         row["num_examples"] = len(numbers)
         row["num_dropped"] = sum(probes[number].image not in store for number in numbers)  # wrong
         table.append(row)
