@@ -196,6 +196,9 @@ class FinetuningSettings(Section):
     vcr: VcrSettings | None = Field(description="null: this task has no files")
     refcoco: RefCocoSettings | None = Field(description="null: this task has no files")
     retrieval: RetrievalSettings | None = Field(description="null: this task has no files")
+    probes: str | None = Field(
+        description="csv with the columns image, caption, foil and kind, below the annotations' folder; null: none"
+    )
 
     def of(self, task: str) -> "FinetuningSettings":
         """With the section of one task alone.
@@ -205,7 +208,7 @@ class FinetuningSettings(Section):
         tasks = {"vqa", "vcr", "refcoco", "retrieval"}
         if getattr(self, task) is None:
             raise ValueError(f"finetuning.{task} is null: name the task's files there")
-        return self.model_copy(update=dict.fromkeys(tasks - {task}))
+        return self.model_copy(update=dict.fromkeys({*tasks, "probes"} - {task}))
 
 
 class ComparisonSettings(Section):

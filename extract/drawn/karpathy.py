@@ -3,17 +3,30 @@
 import re
 from collections.abc import Sequence
 
+from extract.drawn.scene import Scene
 from extract.drawn.sentences import make_captions
-from extract.drawn.task_images import TaskImage
+from extract.drawn.task_images import SPLITS, TaskImage
 
 CAPTIONS_PER_IMAGE = 5
+NUM_OTHERS = 149
 
 
 def make_karpathy(images: Sequence[TaskImage]) -> dict:
-    """Images with their sentences; raw sentences as people wrote them, tokens in lower case without punctuation."""
+    """Images with their sentences; raw sentences as people wrote them, tokens in lower case without punctuation.
+
+    As a rule a caption could be said of none of the next NUM_OTHERS images of its split: among as many, all can be
+    found.
+    """
     entries = []
+    splits: dict[str, list[Scene]] = {
+        split: [image.scene for image in images if image.split == split] for split in SPLITS
+    }
     for number, image in enumerate(images):
-        captions = make_captions(image.scene, image.rng("karpathy"), count=CAPTIONS_PER_IMAGE)
+        scenes = splits[image.split]
+        place = scenes.index(image.scene)
+        others = (scenes[place + 1 :] + scenes[:place])[:NUM_OTHERS]
+        rng = image.rng("karpathy")
+        captions = make_captions(image.scene, rng, count=CAPTIONS_PER_IMAGE, others=[image.twin, *others])
         sent_ids = list(range(number * CAPTIONS_PER_IMAGE, (number + 1) * CAPTIONS_PER_IMAGE))
         entries.append(
             {

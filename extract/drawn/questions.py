@@ -1,37 +1,47 @@
-"""Questions about a scene and their answers, of the kinds that VQA v2 has: yes/no, number, other."""
+"""All questions of some templates that a scene answers in one way, of the kinds that VQA v2 has: yes/no, number, other.
 
-import random
+What stands so to something only in the widest sense is neither yes nor no, and is not asked about.
+"""
+
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from itertools import permutations
+from collections.abc import Callable, Iterable, Iterator
+from itertools import permutations, product
+from typing import NamedTuple
 
 from extract.drawn.phrases import with_article
-from extract.drawn.scene import COLOURS, FILLS, RELATIONS, SHAPES, SIZES, Scene, Shape, is_larger, relation
+from extract.drawn.scene import (
+    CLASSES,
+    COLOURS,
+    FILLS,
+    RELATIONS,
+    SHAPES,
+    SIZES,
+    Scene,
+    Shape,
+    is_larger,
+    relation,
+    stands,
+)
+
+COUNTS = ("0", "1", "2", "3", "4")
+LEAST_GAP = 0.03  # of the image's side between two centres of which one is said to be further left or up
 
 
-@dataclass(frozen=True)
-class Question:
+class Asked(NamedTuple):
     """A question with the one answer that is true."""
 
     question: str
     answer: str
+
+
+class Template(NamedTuple):
+    """Questions of one form."""
+
+    ask: Callable[[Scene], Iterable[Asked]]
+    answers: tuple[str, ...]
+    num_answers: int  # that each question has equally often; fewer than there are where most would never occur
     answer_type: str  # 'yes/no', 'number' or 'other'
-    question_type: str  # its first words, as VQA v2 groups questions
-    mistakes: tuple[str, ...]  # what a hasty reader might answer
-
-
-Form = Callable[[Scene, random.Random], Question | None]
-
-
-def make_questions(scene: Scene, rng: random.Random, *, count: int) -> list[Question]:
-    """`count` different questions about a scene."""
-    questions: dict[str, Question] = {}
-    while len(questions) < count:
-        form = rng.choice(FORMS)
-        if question := form(scene, rng):
-            questions.setdefault(question.question, question)
-    return list(questions.values())
+    question_type: str  # the first words, as VQA v2 groups questions
 
 
 def known_by_name(scene: Scene) -> list[Shape]:
@@ -40,130 +50,125 @@ def known_by_name(scene: Scene) -> list[Shape]:
     return [shape for shape in scene.shapes if counts[shape.name] == 1]
 
 
-def _is_there(scene: Scene, rng: random.Random) -> Question:
-    """Yes and no equally often; where no, the colour or the shape is often there apart."""
-    anything = f"{rng.choice(list(COLOURS))} {rng.choice(SHAPES)}"
-    name = rng.choice((rng.choice(scene.shapes).name, anything))
-    return _yes_no("is there a", f"Is there {with_article(name)}?", name in scene.classes)
+def stands_clearly(one: Shape, words: str, other: Shape, *, scene: Scene) -> bool | None:
+    """Whether `one` stands so to `other` by its centre; null where it is too near the line to tell."""
+    axis = "x" if words in ("left of", "right of") else "y"
+    is_clear = abs(getattr(one, axis) - getattr(other, axis)) >= LEAST_GAP * scene.image_size
+    return stands(one, words, other) if is_clear else None
 
 
-def _is_beside(scene: Scene, rng: random.Random) -> Question | None:
-    pairs = [(one, other) for one, other in permutations(known_by_name(scene), 2) if relation(one, other)]
-    if not pairs:
-        return None
-    one, other = rng.choice(pairs)
-    asked = rng.choice((relation(one, other) or "", rng.choice(RELATIONS)))
-    return _yes_no("is the", f"Is the {one.name} {asked} the {other.name}?", _stands(one, asked, other))
+def mistakes(template: Template, answer: str, scene: Scene) -> list[str]:
+    """What a hasty reader might answer."""
+    if template.answer_type == "number":
+        return [str(near) for near in (int(answer) - 1, int(answer) + 1) if near >= 0]
+    return [other for other in template.answers if other != answer and (other not in CLASSES or other in scene.classes)]
 
 
-def _is_bigger(scene: Scene, rng: random.Random) -> Question | None:
-    pairs = [(one, other) for one, other in permutations(known_by_name(scene), 2) if one.size != other.size]
-    if not pairs:
-        return None
-    one, other = rng.choice(pairs)
-    return _yes_no("is the", f"Is the {one.name} bigger than the {other.name}?", is_larger(one, other))
+def _is_there(scene: Scene) -> Iterator[Asked]:
+    """Also with a size or a fill, where colour and shape may be there and not together."""
+    for name in CLASSES:
+        kinds = [shape for shape in scene.shapes if shape.name == name]
+        yield _yes_no(f"Is there {with_article(name)}?", bool(kinds))
+        for word in (*SIZES, *FILLS):
+            yield _yes_no(f"Is there a {word} {name}?", any(word in (shape.size, shape.fill) for shape in kinds))
 
 
-def _how_many(scene: Scene, rng: random.Random) -> Question:
-    kind = rng.choice(("shape", "colour", "all"))
-    if kind == "shape":
-        asked = rng.choice(SHAPES)
-        noun, number = f"{asked}s", sum(shape.shape == asked for shape in scene.shapes)
-    elif kind == "colour":
-        asked = rng.choice(list(COLOURS))
-        noun, number = f"{asked} shapes", sum(shape.colour == asked for shape in scene.shapes)
-    else:
-        noun, number = "shapes", len(scene.shapes)
-    mistakes = tuple(str(near) for near in (number - 1, number + 1) if near >= 0)
-    return Question(f"How many {noun} are there?", str(number), "number", "how many", mistakes)
-
-
-def _what_colour(scene: Scene, rng: random.Random) -> Question | None:
-    described = _only_one(scene, lambda shape: f"{shape.size} {shape.shape}")
-    described |= _only_one(scene, lambda shape: f"{shape.fill} {shape.shape}")
-    described |= _only_one(scene, lambda shape: shape.shape)
-    if not described:
-        return None
-    noun = rng.choice(sorted(described))
-    colour = described[noun].colour
-    return Question(f"What color is the {noun}?", colour, "other", "what color is the", _others(COLOURS, colour, rng))
-
-
-def _what_shape(scene: Scene, rng: random.Random) -> Question | None:
-    described = _only_one(scene, lambda shape: f"{shape.colour} object")
-    described |= _only_one(scene, lambda shape: f"{shape.size} {shape.colour} object")
-    if not described:
-        return None
-    noun = rng.choice(sorted(described))
-    shape = described[noun].shape
-    return Question(f"What shape is the {noun}?", shape, "other", "what", _others(SHAPES, shape, rng))
-
-
-def _what_size(scene: Scene, rng: random.Random) -> Question | None:
-    if not (shapes := known_by_name(scene)):
-        return None
-    shape = rng.choice(shapes)
-    mistakes = _others(SIZES, shape.size, rng)
-    return Question(f"What size is the {shape.name}?", shape.size, "other", "what", mistakes)
-
-
-def _what_fill(scene: Scene, rng: random.Random) -> Question | None:
-    if not (shapes := known_by_name(scene)):
-        return None
-    shape = rng.choice(shapes)
-    mistakes = _others(FILLS, shape.fill, rng)
-    return Question(f"What pattern is on the {shape.name}?", shape.fill, "other", "what", mistakes)
-
-
-def _what_is_beside(scene: Scene, rng: random.Random) -> Question | None:
-    """Asked only where one class alone stands so."""
-    asked = []
-    for other in known_by_name(scene):
+def _is_beside(scene: Scene) -> Iterator[Asked]:
+    for one, other in permutations(known_by_name(scene), 2):
         for words in RELATIONS:
-            names = {shape.name for shape in scene.shapes if shape is not other and _stands(shape, words, other)}
-            asked += [(words, other, name) for name in names if len(names) == 1]
-    if not asked:
-        return None
-    words, other, name = rng.choice(asked)
-    mistakes = _others(sorted(scene.classes - {other.name}), name, rng)
-    return Question(f"What is {words} the {other.name}?", name, "other", "what is", mistakes)
+            is_true = relation(one, other) == words
+            if is_true or not stands(one, words, other):
+                yield _yes_no(f"Is the {one.name} {words} the {other.name}?", is_true)
 
 
-def _yes_no(question_type: str, question: str, is_true: bool) -> Question:
-    answer, mistake = ("yes", "no") if is_true else ("no", "yes")
-    return Question(question, answer, "yes/no", question_type, (mistake,))
+def _is_bigger(scene: Scene) -> Iterator[Asked]:
+    for one, other in permutations(known_by_name(scene), 2):
+        if one.size != other.size:
+            yield _yes_no(f"Is the {one.name} bigger than the {other.name}?", is_larger(one, other))
 
 
-def _stands(one: Shape, words: str, other: Shape) -> bool:
-    """Whether `one` stands so to `other` by its centre, the widest sense of the words."""
-    return {
-        "left of": one.x < other.x,
-        "right of": one.x > other.x,
-        "above": one.y < other.y,
-        "below": one.y > other.y,
-    }[words]
+def _how_many(scene: Scene) -> Iterator[Asked]:
+    wordings = [f"{shape}s" for shape in SHAPES]
+    wordings += [f"{word} shapes" for word in (*COLOURS, *SIZES, *FILLS)]
+    wordings += [f"{word} {shape}s" for word, shape in product((*SIZES, *FILLS), SHAPES)]
+    for wording in wordings:
+        words = set(wording.removesuffix("s").split()) - {"shape"}
+        yield from _count(f"How many {wording} are there?", sum(words <= _words(shape) for shape in scene.shapes))
 
 
-def _only_one(scene: Scene, describe: Callable[[Shape], str]) -> dict[str, Shape]:
+def _how_many_beside(scene: Scene) -> Iterator[Asked]:
+    for other, words, found in _all_beside(scene):
+        yield from _count(f"How many shapes are {words} the {other.name}?", len(found))
+
+
+def _what_is_beside(scene: Scene) -> Iterator[Asked]:
+    for other, words, found in _all_beside(scene):
+        if len(names := {shape.name for shape in found}) == 1:
+            yield Asked(f"What is {words} the {other.name}?", *names)
+
+
+def _what_colour(scene: Scene) -> Iterator[Asked]:
+    for wording, shape in _only_ones(scene, (("shape",), ("size", "shape"), ("fill", "shape"))):
+        yield Asked(f"What color is the {wording}?", shape.colour)
+
+
+def _what_shape(scene: Scene) -> Iterator[Asked]:
+    for wording, shape in _only_ones(scene, (("colour",), ("size", "colour"), ("fill", "colour"))):
+        yield Asked(f"What shape is the {wording} object?", shape.shape)
+
+
+def _what_size(scene: Scene) -> Iterator[Asked]:
+    for wording, shape in _only_ones(scene, (("colour", "shape"), ("fill", "colour"), ("fill", "shape"))):
+        yield Asked(f"What size is the {wording}{' object' if shape.shape not in wording else ''}?", shape.size)
+
+
+def _what_fill(scene: Scene) -> Iterator[Asked]:
+    for wording, shape in _only_ones(scene, (("colour", "shape"), ("size", "colour"), ("size", "shape"))):
+        yield Asked(f"What pattern is on the {wording}{' object' if shape.shape not in wording else ''}?", shape.fill)
+
+
+def _yes_no(question: str, is_true: bool) -> Asked:
+    return Asked(question, "yes" if is_true else "no")
+
+
+def _count(question: str, number: int) -> Iterator[Asked]:
+    """Asked where the number is one of COUNTS."""
+    if str(number) in COUNTS:
+        yield Asked(question, str(number))
+
+
+def _words(shape: Shape) -> set[str]:
+    return {shape.size, shape.fill, shape.colour, shape.shape}
+
+
+def _only_ones(scene: Scene, wordings: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, Shape]]:
     """Shapes by a description that fits no other shape of the scene."""
-    counts = Counter(describe(shape) for shape in scene.shapes)
-    return {describe(shape): shape for shape in scene.shapes if counts[describe(shape)] == 1}
+    for parts in wordings:
+        described = [" ".join(getattr(shape, part) for part in parts) for shape in scene.shapes]
+        counts = Counter(described)
+        yield from ((words, shape) for words, shape in zip(described, scene.shapes, strict=True) if counts[words] == 1)
 
 
-def _others(values: Iterable[str], value: str, rng: random.Random) -> tuple[str, ...]:
-    """Up to two values other than the true one."""
-    rest = [other for other in values if other != value]
-    return tuple(rng.sample(rest, min(2, len(rest))))
+def _all_beside(scene: Scene) -> Iterator[tuple[Shape, str, list[Shape]]]:
+    """The shapes on one side of another, where none has its centre too near the line to tell."""
+    for other in known_by_name(scene):
+        rest = [shape for shape in scene.shapes if shape is not other]
+        for words in RELATIONS:
+            sides = [stands_clearly(shape, words, other, scene=scene) for shape in rest]
+            if None not in sides:
+                yield other, words, [shape for shape, side in zip(rest, sides, strict=True) if side]
 
 
-FORMS: tuple[Form, ...] = (
-    _is_there,
-    _is_beside,
-    _is_bigger,
-    _how_many,
-    _what_colour,
-    _what_shape,
-    _what_size,
-    _what_fill,
-    _what_is_beside,
+YES_NO = ("no", "yes")
+TEMPLATES = (
+    Template(_what_is_beside, CLASSES, 2, "other", "what is"),
+    Template(_what_colour, tuple(COLOURS), 8, "other", "what color is the"),
+    Template(_how_many, COUNTS, 5, "number", "how many"),
+    Template(_how_many_beside, COUNTS, 5, "number", "how many shapes are"),
+    Template(_what_fill, FILLS, 4, "other", "what"),
+    Template(_what_size, tuple(SIZES), 3, "other", "what"),
+    Template(_what_shape, SHAPES, 3, "other", "what"),
+    Template(_is_bigger, YES_NO, 2, "yes/no", "is the"),
+    Template(_is_beside, YES_NO, 2, "yes/no", "is the"),
+    Template(_is_there, YES_NO, 2, "yes/no", "is there a"),
 )

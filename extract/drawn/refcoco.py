@@ -1,4 +1,8 @@
-"""Expressions for single objects in the format of RefCOCO+: refs(unc).p and instances.json."""
+"""Expressions for single objects in the format of RefCOCO+: refs(unc).p and instances.json.
+
+Each object meant has others of its kind beside it: among the boxes that fit the colour and shape words of an
+expression's noun, one in two to three is right.
+"""
 
 import pickle
 from collections.abc import Sequence

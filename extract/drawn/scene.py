@@ -37,6 +37,7 @@ BACKGROUNDS = (
     (134, 160, 164),
 )
 RELATIONS = ("left of", "right of", "above", "below")
+OPPOSITES = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 FILL_WEIGHTS = (6, 2, 2, 2)
 SIZE_WEIGHTS = (3, 4, 3)
 LARGEST_TILT = math.radians(14)
@@ -148,14 +149,12 @@ def make_twin(scene: Scene, seed: str) -> Scene:
     rng = random.Random(seed)
     shapes = list(scene.shapes)
     what = rng.choice((None, *EXCHANGED))
-    pairs = [
-        (first, second)
-        for first, second in combinations(range(len(shapes)), 2)
-        if what is not None and _differ(shapes[first], shapes[second], what)
-    ]
-    if pairs:
-        first, second = rng.choice(pairs)
-        shapes[first], shapes[second] = _exchanged(shapes[first], shapes[second], what)
+    if what is not None:
+        places = combinations(range(len(shapes)), 2)
+        pairs = [(first, second) for first, second in places if _differ(shapes[first], shapes[second], what)]
+        if pairs:
+            first, second = rng.choice(pairs)
+            shapes[first], shapes[second] = _exchanged(shapes[first], shapes[second], what)
     return _compose(seed, rng, shapes, image_size=scene.image_size, texture=scene.texture)
 
 

@@ -8,7 +8,7 @@ scene's near miss, if it has one.
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import permutations
+from itertools import permutations, product
 from typing import NamedTuple
 
 from extract.drawn.phrases import Noun, describe, in_words, listing, number_word, place, with_article
@@ -56,6 +56,14 @@ def make_caption(scene: Scene, rng: random.Random, *, others: Sequence[Scene] = 
     return f"{opening}{said.text}{' .' if rng.random() < FULL_STOP_SHARE else ''}"
 
 
+def say_relation(one: Noun, words: str, other: Noun, *, wording: str | None = None) -> Caption:
+    """How one thing stands to another."""
+    return Caption(
+        f"{with_article(one)} {wording or words} {with_article(other)}",
+        lambda scene: any(_any_stands(shape, words, other, scene) for shape in scene.shapes if one.fits(shape)),
+    )
+
+
 def _related(scene: Scene, rng: random.Random) -> Caption | None:
     """'a small red circle left of a blue square'."""
     return _say(rng.choice(scene.beside), rng) if scene.beside else None
@@ -74,8 +82,9 @@ def _related_twice(scene: Scene, rng: random.Random) -> Caption | None:
 
 def _two_relations(scene: Scene, rng: random.Random) -> Caption | None:
     """'a red circle left of a blue square , a green triangle above a pink circle'."""
-    first, *rest = rng.sample(scene.beside, len(scene.beside)) or [None]
-    for second in rest:
+    pairs = rng.sample(scene.beside, len(scene.beside))
+    for second in pairs[1:]:
+        first = pairs[0]
         if second.one is not first.one and {second.one, second.other} != {first.one, first.other}:
             return _all_of([_say(first, rng), _say(second, rng)], " , ".join)
     return None
@@ -136,7 +145,7 @@ def _compared(scene: Scene, rng: random.Random) -> Caption | None:
     return Caption(
         f"{with_article(first)} {words} than {with_article(second)}",
         lambda scene: any(
-            large.fits(one) and small.fits(other) and is_larger(one, other)
+            large.fits(one) and small.fits(other) and one.side > other.side
             for one, other in permutations(scene.shapes, 2)
         ),
     )
@@ -176,10 +185,7 @@ def _there_is_at(shape: Shape, scene: Scene, rng: random.Random) -> Caption:
 def _say(beside: Beside, rng: random.Random) -> Caption:
     """A relation in words."""
     one, other = describe(beside.one, rng), describe(beside.other, rng)
-    return Caption(
-        f"{with_article(one)} {in_words(beside.words, rng)} {with_article(other)}",
-        lambda scene: any(_any_stands(shape, beside.words, other, scene) for shape in scene.shapes if one.fits(shape)),
-    )
+    return say_relation(one, beside.words, other, wording=in_words(beside.words, rng))
 
 
 def _say_twice(first: Beside, second: Beside, rng: random.Random) -> Caption:
@@ -220,7 +226,8 @@ def _any_stands(one: Shape, words: str, noun: Noun, scene: Scene) -> bool:
 
 def _any_between(middle: Noun, first: Noun, second: Noun, scene: Scene) -> bool:
     """Whether something of the first noun stands between two others."""
-    ends = [(one, other) for one, other in permutations(scene.shapes, 2) if first.fits(one) and second.fits(other)]
+    ones, others = ([shape for shape in scene.shapes if noun.fits(shape)] for noun in (first, second))
+    ends = [(one, other) for one, other in product(ones, others) if one is not other]
     return any(
         stands(shape, words, one) != stands(shape, words, other)
         for shape in scene.shapes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from extract.drawn.instances import NamedScene
-from extract.drawn.scene import make_scene
+from extract.drawn.scene import Scene, make_scenes
 from extract.settings import WorldSettings
 
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
@@ -16,6 +16,7 @@ class TaskImage(NamedScene):
     """A scene, its id (1 to the number of all images) and its file name, 12 digits as COCO's."""
 
     split: str
+    twin: Scene  # the scene of the next image or the one before it
 
     def rng(self, task: str) -> random.Random:
         """The randomness of one task on this image."""
@@ -23,19 +24,24 @@ class TaskImage(NamedScene):
 
 
 def make_task_images(settings: WorldSettings) -> list[TaskImage]:
-    """The images of train, val and test, in this order; none of them is in the caption list's world."""
-    splits = [split for split in SPLITS for _ in range(settings.num_task_images.get(split, 0))]
-    return [
-        TaskImage(
-            image_id=image_id,
-            file_name=f"{image_id:012d}.jpg",
-            split=split,
-            scene=make_scene(
-                f"{settings.seed}/tasks/{image_id}",
-                image_size=settings.image_size,
-                min_objects=settings.min_objects,
-                max_objects=settings.max_objects,
-            ),
-        )
-        for image_id, split in enumerate(splits, start=1)
-    ]
+    """The images of train, val and test, in this order; none of them is in the caption list's world.
+
+    The first two of a split are twins, the next two, and so on; the last of an odd number stands without its twin.
+    """
+    images: list[TaskImage] = []
+    for split in SPLITS:
+        for number in range(settings.num_task_images.get(split, 0)):
+            scene, twin = _scene_and_twin(split, number, settings)
+            image_id = len(images) + 1
+            images.append(TaskImage(image_id, f"{image_id:012d}.jpg", scene, split, twin))
+    return images
+
+
+def _scene_and_twin(split: str, number: int, settings: WorldSettings) -> tuple[Scene, Scene]:
+    scenes = make_scenes(
+        f"{settings.seed}/tasks/{split}/{number // 2}",
+        image_size=settings.image_size,
+        min_objects=settings.min_objects,
+        max_objects=settings.max_objects,
+    )
+    return scenes if number % 2 == 0 else scenes[::-1]

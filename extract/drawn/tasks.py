@@ -1,6 +1,8 @@
-"""Draw the tasks' images and write their annotations in the formats of VQA v2, VCR, RefCOCO+ and Karpathy's splits:
-`python -m extract.drawn.tasks`."""
+"""Draw the tasks' images and write their annotations in the formats of VQA v2, VCR, RefCOCO+ and Karpathy's splits, and
+captions with foils: `python -m extract.drawn.tasks`."""
 
+import csv
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +14,7 @@ from tqdm import tqdm
 from extract.command import run
 from extract.drawn.karpathy import make_karpathy
 from extract.drawn.picture import draw, jpeg_bytes
+from extract.drawn.probes import Probe, make_probes
 from extract.drawn.refcoco import make_refcoco, pickled
 from extract.drawn.task_images import TaskImage, make_task_images
 from extract.drawn.vcr import make_metadata, make_vcr, metadata_name
@@ -25,7 +28,8 @@ def main(
     *,
     settings: Annotated[WorldSettings, typer.Option(parser=WorldSettings.model_validate_json)],
 ):
-    """Write OUT_DIR/images/{split}/ (with VCR's metadata beside each picture), vqa/, vcr/, refcoco+/, karpathy/."""
+    """Write OUT_DIR/images/{split}/ (with VCR's metadata beside each picture), vqa/, vcr/, refcoco+/, karpathy/ and
+    probes/."""
     draw_tasks(out_dir, settings)
 
 
@@ -45,11 +49,13 @@ def draw_tasks(out_dir: Path, settings: WorldSettings) -> None:
 
 
 def _write_split(out_dir: Path, split: str, images: list[TaskImage]) -> None:
-    """The files that VQA v2 and VCR have one of a split."""
+    """The files of which there is one a split."""
     questions, annotations = make_vqa(images, split=split)
     _write(out_dir / "vqa" / f"v2_OpenEnded_drawn_{split}_questions.json", _json_bytes(questions))
     _write(out_dir / "vqa" / f"v2_drawn_{split}_annotations.json", _json_bytes(annotations))
     _write(out_dir / "vcr" / f"{split}.jsonl", _json_lines(make_vcr(images, split=split)))
+    if split != "train":
+        _write(out_dir / "probes" / f"{split}.csv", _csv_bytes(make_probes(images)))
 
 
 def _json_bytes(content: dict) -> bytes:
@@ -58,6 +64,13 @@ def _json_bytes(content: dict) -> bytes:
 
 def _json_lines(lines: Iterable[dict]) -> bytes:
     return b"".join(_json_bytes(line) for line in lines)
+
+
+def _csv_bytes(probes: Iterable[Probe]) -> bytes:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([Probe._fields, *probes])
+    return file.getvalue().encode()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,39 +1,56 @@
 """Questions with four answers and four reasons in the format of VCR: objects of the image stand as numbers in the
-text, and one of four is true."""
+text, and one of four is true.
+
+The four are two times two: whatever stands in one of them stands in two, so that they are alike to who sees no image.
+Objects are called by their classes. The texts speak of those that are the only ones of their class, and never of
+classes: it is clear what a name means, and the names tell nothing.
+"""
 
 import random
-from collections.abc import Sequence
-from itertools import permutations
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import permutations, product
+from typing import NamedTuple
 
-from extract.drawn.phrases import with_article
-from extract.drawn.scene import CLASSES, RELATIONS, Scene, Shape, relation
+from extract.drawn.balance import Candidate, choose_balanced
+from extract.drawn.questions import known_by_name, stands_clearly
+from extract.drawn.scene import FILLS, OPPOSITES, SIZES, Scene, relation
 from extract.drawn.task_images import TaskImage
 
 Tokens = list[str | list[int]]
 
-QUESTIONS_PER_IMAGE = 3
+QUESTIONS_PER_IMAGE = 3  # on average
+ACROSS = dict.fromkeys(("left of", "right of"), ("above", "below"))
+ACROSS |= dict.fromkeys(("above", "below"), ("left of", "right of"))
+
+
+class Choices(NamedTuple):
+    """A question with four answers and four reasons, the true ones first."""
+
+    kind: str  # questions of one kind have the same words in all their choices
+    true: str  # which of them
+    question: Tokens
+    answers: list[Tokens]
+    reasons: list[Tokens]
 
 
 def make_vcr(images: Sequence[TaskImage], *, split: str) -> list[dict]:
     """The lines of one split's jsonl. Fields as VCR's; file names are relative to the images' folder."""
     lines: list[dict] = []
+    of_images = choose_choices(images)
     for image in images:
         rng = image.rng("vcr")
-        pairs = [
-            (one, other)
-            for one, other in permutations(range(len(image.scene.shapes)), 2)
-            if relation(image.scene.shapes[one], image.scene.shapes[other])
-        ]
-        for number, (one, other) in enumerate(rng.sample(pairs, min(QUESTIONS_PER_IMAGE, len(pairs)))):
+        of_image = of_images[image.image_id]
+        for number, choices in enumerate(rng.sample(of_image, len(of_image))):
             lines.append(
                 {
                     "movie": "drawn",
-                    "objects": [shape.shape for shape in image.scene.shapes],
+                    "objects": [shape.name for shape in image.scene.shapes],
                     "interesting_scores": [0],
                     "answer_likelihood": "likely",
                     "img_fn": f"{split}/{image.file_name}",
                     "metadata_fn": f"{split}/{metadata_name(image)}",
-                    **_question(image.scene, one, other, rng),
+                    **_fields(choices, image.scene, rng),
                     "img_id": f"{split}-{image.image_id}",
                     "question_number": number,
                     "annot_id": f"{split}-{len(lines)}",
@@ -42,6 +59,21 @@ def make_vcr(images: Sequence[TaskImage], *, split: str) -> list[dict]:
                 }
             )
     return lines
+
+
+def choose_choices(images: Sequence[TaskImage]) -> dict[int, list[Choices]]:
+    """Questions by image_id; half of them ask where something is, half how it looks, if the images hold so many."""
+    of_images = defaultdict(list)
+    for ask, num_true in ((_ask_where, 2), (_ask_looks, 8)):
+        candidates = [
+            Candidate(image, choices.kind, choices.true, choices)
+            for image in images
+            for choices in _one_each(ask(image.scene, image.rng(ask.__name__)))
+        ]
+        count = QUESTIONS_PER_IMAGE * len(images) // 2
+        for chosen in choose_balanced(candidates, images[0].rng("vcr/all"), num_answers=num_true, count=count):
+            of_images[chosen.image.image_id].append(chosen.content)
+    return of_images
 
 
 def metadata_name(image: TaskImage) -> str:
@@ -55,69 +87,121 @@ def make_metadata(image: TaskImage) -> dict:
     return {
         "boxes": [[*(round(value, 2) for value in shape.box), 1.0] for shape in shapes],
         "segms": [[[[round(x, 2), round(y, 2)] for x, y in shape.outline]] for shape in shapes],
-        "names": [shape.shape for shape in shapes],
+        "names": [shape.name for shape in shapes],
         "width": image.scene.image_size,
         "height": image.scene.image_size,
     }
 
 
-def _question(scene: Scene, one: int, other: int, rng: random.Random) -> dict:
-    """Where one object is, or what stands there, because of what stands beside it.
+def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
+    """Beside which of two others one object is, and on which side; because of a third one that stands between."""
+    known = _known(scene)
+    triples = list(permutations(known, 3))
+    for one, other, wrong in rng.sample(triples, len(triples)):
+        if (words := relation(scene.shapes[one], scene.shapes[other])) is None:
+            continue
+        for across in ACROSS[words]:
+            false = ((words, wrong), (across, other), (across, wrong))
+            if any(_stands(scene, one, *wrongly) is not False for wrongly in false):
+                continue
+            for beyond in rng.sample(ACROSS[words], 2):
+                rest = [index for index in known if index not in (one, other)]
+                sides = {
+                    index: (_stands(scene, one, words, index), _stands(scene, index, words, other)) for index in rest
+                }
+                between = [index for index in rest if all(sides[index]) and _stands(scene, index, beyond, other)]
+                outside = [index for index in rest if False in sides[index]]
+                if between and outside:
+                    thirds = rng.choice(between), rng.choice(outside)
+                    yield Choices(
+                        kind=" ".join(sorted((words, across))),
+                        true=words,
+                        question=["Where", "is", [one], "?"],
+                        answers=[
+                            [[one], "is", *said.split(), [index], "."]
+                            for said, index in product((words, across), (other, wrong))
+                        ],
+                        reasons=[
+                            _between(one, words, third, f"{words} and {side}", other)
+                            for side, third in product((beyond, OPPOSITES[beyond]), thirds)
+                        ],
+                    )
 
-    Wrong looks have the right shape, which the names of the objects tell, and reasons say of the place what the answer
-    says: only the image tells the four apart.
-    """
-    first, second = scene.shapes[one], scene.shapes[other]
-    found = relation(first, second)
-    assert found is not None
-    asked: Tokens = ["Where", "is", [one], "?"]
-    if rng.random() < 0.5:
-        asked = ["What", "stands", "where", [one], "is", "?"]
-        answers = [_looks(name, one, other, found) for name in (first.name, *_wrong_names(first, rng))]
-    else:
-        wrong = [words for words in RELATIONS if words != found]
-        answers = [[[one], "is", *words.split(), [other], "."] for words in (found, *wrong)]
-    names = (second.name, *_wrong_names(second, rng))
-    reasons = [_reason(first.name, found, name, one, other) for name in names]
+
+def _ask_looks(scene: Scene, rng: random.Random) -> Iterator[Choices]:
+    """What size and fill an object has; because another one has one of them, too."""
+    known = _known(scene)
+    triples = list(permutations(known, 3))
+    for one, like, unlike in rng.sample(triples, len(triples)):
+        shape, *others = (scene.shapes[index] for index in (one, like, unlike))
+        same_size, same_fill = (
+            [getattr(other, part) == getattr(shape, part) for other in others] for part in ("size", "fill")
+        )
+        if same_size[1] or same_fill[1] or same_size[0] == same_fill[0]:
+            continue
+        reasons = ("as big as", "filled like") if same_size[0] else ("filled like", "as big as")
+        for size, fill in product(SIZES, FILLS):
+            if shape.size != size and shape.fill != fill:
+                yield Choices(
+                    kind=" ".join(sorted((shape.size, size)) + sorted((shape.fill, fill))),
+                    true=f"{shape.size} {shape.fill} {reasons[0]}",
+                    question=["What", "does", [one], "look", "like", "?"],
+                    answers=[
+                        [[one], "is", said_size, "and", said_fill, "."]
+                        for said_size, said_fill in product((shape.size, size), (shape.fill, fill))
+                    ],
+                    reasons=[
+                        [[one], "is", *words.split(), [index], "."] for words, index in product(reasons, (like, unlike))
+                    ],
+                )
+
+
+def _between(one: int, words: str, third: int, other_words: str, other: int) -> Tokens:
+    """'[0] is left of [2] , which is left of and above [1] .'"""
+    return [[one], "is", *words.split(), [third], ",", "which", "is", *other_words.split(), [other], "."]
+
+
+def _one_each(all_choices: Iterator[Choices]) -> list[Choices]:
+    """The first of each kind and truth."""
+    first: dict[tuple[str, str], Choices] = {}
+    for choices in all_choices:
+        first.setdefault((choices.kind, choices.true), choices)
+    return list(first.values())
+
+
+def _known(scene: Scene) -> list[int]:
+    """The objects that are the only ones of their class."""
+    known = known_by_name(scene)
+    return [index for index, shape in enumerate(scene.shapes) if shape in known]
+
+
+def _stands(scene: Scene, one: int, words: str, other: int) -> bool | None:
+    return stands_clearly(scene.shapes[one], words, scene.shapes[other], scene=scene)
+
+
+def _fields(choices: Choices, scene: Scene, rng: random.Random) -> dict:
+    """The texts with their choices in random order."""
     answer_order, reason_order = (rng.sample(range(4), 4) for _ in range(2))
     return {
-        "question": asked,
-        "question_orig": _as_written(asked, scene),
-        "answer_choices": [answers[place] for place in answer_order],
-        "answer_orig": _as_written(answers[0], scene),
+        "question": choices.question,
+        "question_orig": _as_written(choices.question, scene),
+        "answer_choices": [choices.answers[place] for place in answer_order],
+        "answer_orig": _as_written(choices.answers[0], scene),
         "answer_label": answer_order.index(0),
         "answer_match_iter": [0, 1, 2, 3],
         "answer_sources": [0, 0, 0, 0],
-        "rationale_choices": [reasons[place] for place in reason_order],
-        "rationale_orig": _as_written(reasons[0], scene),
+        "rationale_choices": [choices.reasons[place] for place in reason_order],
+        "rationale_orig": _as_written(choices.reasons[0], scene),
         "rationale_label": reason_order.index(0),
         "rationale_match_iter": [0, 1, 2, 3],
         "rationale_sources": [0, 0, 0, 0],
     }
 
 
-def _looks(name: str, one: int, other: int, found: str) -> Tokens:
-    """'[0] is a red circle , left of [1] .'"""
-    return [[one], "is", *with_article(name).split(), ",", *found.split(), [other], "."]
-
-
-def _reason(name: str, words: str, other_name: str, one: int, other: int) -> Tokens:
-    """'[0] , a red circle , stands left of [1] , a blue square .'"""
-    looks, other_looks = with_article(name).split(), with_article(other_name).split()
-    return [[one], ",", *looks, ",", "stands", *words.split(), [other], ",", *other_looks, "."]
-
-
-def _wrong_names(shape: Shape, rng: random.Random) -> list[str]:
-    """Three names of its shape in other colours."""
-    return rng.sample([name for name in CLASSES if name.endswith(f" {shape.shape}") and name != shape.name], 3)
-
-
 def _as_written(tokens: Tokens, scene: Scene) -> str:
-    """Text with '[circle1]' for the first object, as people wrote it."""
+    """Text with '[red circle1]' for the first object, as people wrote it."""
     words = [
-        token
-        if isinstance(token, str)
-        else " and ".join(f"[{scene.shapes[index].shape}{index + 1}]" for index in token)
+        token if isinstance(token, str) else " and ".join(f"[{scene.shapes[index].name}{index + 1}]" for index in token)
         for token in tokens
     ]
     return " ".join(words)

@@ -192,13 +192,14 @@ def test_a_typo_fails_before_the_first_job(tmp_path):
 
 def test_every_task_is_fine_tuned_and_measured(finished):
     """The order of the rules and their files; that the commands do their work is tested elsewhere."""
-    snakemake(finished, targets=("finetune", "zero_shot_retrieval"))
+    snakemake(finished, targets=("finetune", "zero_shot_retrieval", "probe"))
     run = finished / "results/tiny"
     table = (run / "report/finetuning.csv").read_text()
     for task, measure in (("vqa", "accuracy"), ("vcr", "both"), ("refcoco", "upper_bound"), ("retrieval", "recall")):
         assert f"\n{task}," in table
         assert measure in table
     assert (run / "zero_shot_retrieval/metrics.json").is_file()
+    assert "kind,accuracy,chance,blind,rule" in (run / "report/probes.csv").read_text()
     shutil.copytree(run / "tasks/images/val", finished / "own_images")
     (finished / "own_images/broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     asked = [

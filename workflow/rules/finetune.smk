@@ -161,6 +161,36 @@ rule zero_shot_retrieval:
         "python -m vilbert.tasks.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
 
 
+if SETTINGS.finetuning.probes is not None:
+
+    rule probe:
+        """How often the pretrained alignment head prefers a caption to a foil that differs in one respect."""
+        input:
+            model=START,
+            store=DETECTED,
+            annotations=ANNOTATIONS,
+            captions=[] if SETTINGS.finetuning.start_from else "<results>/pairs.parquet",
+        output:
+            report("<results>/report/probes.csv", caption="../report/probes.rst", category="Fine-tuning"),
+        log:
+            "<logs>/probe.log",
+        benchmark:
+            "<times>/probe.tsv"
+        conda:
+            "../../envs/vilbert.yaml"
+        resources:
+            mem_mb=scaled(4000),
+            runtime=scaled(60),
+            gpu=SETTINGS.gpus_per_training,
+        params:
+            probes=SETTINGS.finetuning.probes,
+            captions=lambda wildcards, input: f"--captions {input.captions}" if input.captions else "",
+            split=SETTINGS.pretraining.train_split,
+        shell:
+            "python -m vilbert.tasks.probes {input.model} {input.store} {input.annotations}/{params.probes:q} {output}"
+            " {params.captions} --split {params.split} > {log} 2>&1"
+
+
 rule describe_finetuning:
     """What each fine-tune comes to on held-out images."""
     input:

@@ -1,10 +1,11 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from extract.drawn.picture import draw
-from extract.drawn.scene import CLASSES, FILLS, SIZES, TEXTURES, Scene, Shape, make_scene, relation
+from extract.drawn.scene import CLASSES, FILLS, SIZES, TEXTURES, Scene, Shape, make_scene, make_scenes, relation
 
 
 def scenes(count: int) -> list[Scene]:
@@ -25,7 +26,35 @@ def test_scenes_show_every_class_size_fill_and_texture():
     assert {shape.size for shape in shapes} == set(SIZES)
     assert {shape.fill for shape in shapes} == set(FILLS)
     assert {scene.texture for scene in drawn} == set(TEXTURES)
-    assert {len(scene.shapes) for scene in drawn} == set(range(3, 10))
+
+
+def test_the_number_of_shapes_spreads_over_all_that_are_allowed():
+    numbers = Counter(
+        len(make_scene(f"7/{number}", image_size=144, min_objects=4, max_objects=18).shapes) for number in range(307)
+    )
+    assert set(numbers) == set(range(4, 19))
+    assert numbers[4] < 0.4 * 307
+    assert sum(count for number, count in numbers.items() if number > 9) > 0.2 * 307
+
+
+def test_twins_show_the_same_values_at_other_places():
+    num_exchanged = 0
+    for number in range(101):
+        scene, twin = make_scenes(f"9/{number}", image_size=144, min_objects=4, max_objects=18)
+        assert scene == make_scene(f"9/{number}", image_size=144, min_objects=4, max_objects=18)
+        for what in ("colour", "shape", "size", "fill", "side"):
+            one, other = (Counter(getattr(shape, what) for shape in each.shapes) for each in (scene, twin))
+            assert one == other
+        assert scene.texture == twin.texture
+        assert not {(shape.x, shape.y) for shape in scene.shapes} & {(shape.x, shape.y) for shape in twin.shapes}
+        looks = [
+            Counter((shape.colour, shape.shape, shape.size, shape.fill) for shape in each.shapes)
+            for each in (scene, twin)
+        ]
+        num_changed = (looks[0] - looks[1]).total()
+        assert num_changed in (0, 2)
+        num_exchanged += num_changed == 2
+    assert 0.5 * 101 < num_exchanged < 101
 
 
 def test_shapes_lie_inside_the_image_and_hardly_overlap():
@@ -74,4 +103,4 @@ def test_relations_need_a_clear_direction():
 
 def test_more_shapes_than_fit_are_an_error():
     with pytest.raises(ValueError, match=r"do not fit.*max_objects"):
-        make_scene("a", image_size=128, min_objects=29, max_objects=29)
+        make_scene("a", image_size=128, min_objects=61, max_objects=61)

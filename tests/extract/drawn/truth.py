@@ -8,8 +8,9 @@ from extract.drawn.scene import Scene
 NOUN = r"an? (?:(small|medium|large) )?(?:(solid|striped|spotted|hollow) )?(\w+) (circle|square|triangle)"
 SAME = r"an? (?:\w+ ){0,3}(?:circle|square|triangle)"
 BESIDE = r"(left of|to the left of|right of|to the right of|above|over|below|under)"
-OPENING = r"^(?:a picture of|a drawing of|there is|this shows|we see|an image with) "
-COUNT = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
+OPENING = r"^(?:a picture of|a drawing of|this shows|we see|one sees|an image with) "
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+COUNT = {word: number for number, word in enumerate(WORDS)} | {str(number): number for number in range(11, 19)}
 
 
 def fits(shape, noun: str) -> bool:

@@ -41,8 +41,8 @@ def make_task_world(folder: Path) -> TaskWorld:
         {
             "seed": 3,
             "image_size": 64,
-            "min_objects": 3,
-            "max_objects": 5,
+            "min_objects": 5,
+            "max_objects": 7,
             "captions_per_image": 5,
             "noise": dict.fromkeys(NOISE.split(), 0),
             "num_task_images": NUM_IMAGES,

@@ -36,7 +36,7 @@ def write(path, name, rows):
 
 def test_drawn_questions_come_with_ten_answers_each(drawn):
     reading = read_questions(*files(drawn, "train"), image_key=KEY)
-    assert len(reading.examples) == 35
+    assert len(reading.examples) == 34
     assert not reading.dropped
     assert reading.examples[0].image_key == "000000000001"
     assert all(len(question.answers) == 10 for question in reading.examples)
@@ -172,7 +172,7 @@ class SecondAnswer(torch.nn.Module):
 
 def dataset(drawn, answers):
     questions = read_questions(*files(drawn, "val"), image_key=KEY).examples
-    return VqaDataset(questions, drawn.detected, drawn.processor, answers=answers, max_tokens=13)
+    return VqaDataset(questions, drawn.detected, drawn.processor, answers=answers, max_tokens=29)
 
 
 def test_a_batch_has_a_score_for_every_answer(drawn):
@@ -180,14 +180,14 @@ def test_a_batch_has_a_score_for_every_answer(drawn):
     batch = data.__getitems__([Draw(0, example) for example in range(7)])
     assert batch["labels"].shape == (7, 3)
     assert batch["input_ids"].shape[0] == len(batch["visual_features"]) == 7
-    assert batch["input_ids"].shape[1] <= 13
+    assert batch["input_ids"].shape[1] <= 29
     expected = soft_scores(data.questions[3].answers, {"yes": 0, "no": 1, "red": 2})
     np.testing.assert_allclose(batch["labels"][3], [expected.get(index, 0) for index in range(3)])
 
 
 def test_a_model_without_a_whole_image_gets_none(drawn):
     data = dataset(drawn, ["yes"])
-    bare = VqaDataset(data.questions, drawn.detected, drawn.processor_of_mmf, answers=["yes"], max_tokens=13)
+    bare = VqaDataset(data.questions, drawn.detected, drawn.processor_of_mmf, answers=["yes"], max_tokens=29)
     for name in ("visual_features", "visual_boxes", "visual_attention_mask"):
         assert torch.equal(bare.batch([0, 7])[name], data.batch([0, 7])[name][:, 1:])
 
@@ -212,11 +212,11 @@ class ByLength(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, **inputs):
-        return VilbertTaskOutput(logits=torch.eye(14)[inputs["attention_mask"].sum(-1)])
+        return VilbertTaskOutput(logits=torch.eye(30)[inputs["attention_mask"].sum(-1)])
 
 
 def test_each_question_gets_its_own_answer(drawn, tmp_path):
-    data = dataset(drawn, [str(number) for number in range(14)])
+    data = dataset(drawn, [str(number) for number in range(30)])
     assert len(set(data.lengths)) > 1
     data.write(data.predict(ByLength()), tmp_path, "test")
     rows = json.loads((tmp_path / "test.json").read_text())
