@@ -29,9 +29,13 @@ DATA_BATCH, STEP_BATCH, NUM_STEPS = 256, 8, 3
 SHALLOW = VilbertConfig(text_num_layers=2, visual_num_layers=1, text_co_layers=(1,), visual_co_layers=(0,))
 OBJECTIVE = ObjectiveSettings(
     token_mask_probability=0.15,
+    token_mask_rarity=0,
     region_mask_probability=0.15,
     mask_overlap_iou=0.4,
     mismatch_probability=0.5,
+    contrast_words=(),
+    changed_share=0,
+    changed_from_epoch=0,
     masked_losses_on="aligned",
     masked_token=1,
     masked_region=1,
@@ -59,8 +63,8 @@ def dataset(tmp_path_factory, quick) -> PretrainingDataset:
             writer.put(key, random_regions(generator))
     lengths = np.clip(np.round(generator.gamma(5, 1.6, num_pairs) + 5), 5, MAX_TOKENS).astype(int)
     ids = [generator.integers(1000, VOCABULARY, length).astype(np.uint16) for length in lengths]
-    table = pa.table({"key": keys, "image_key": keys, "input_ids": pa.array(ids, pa.list_(pa.uint16()))})
-    pq.write_table(table, folder / "tokens.parquet")
+    columns = {"key": keys, "image_key": keys, "num_regions": [NUM_REGIONS] * num_pairs}
+    pq.write_table(pa.table(columns | {"input_ids": pa.array(ids, pa.list_(pa.uint16()))}), folder / "tokens.parquet")
     return PretrainingDataset(
         TokenTable(folder / "tokens.parquet", split="train"),
         RegionStore([folder / "00000.lmdb"]),

@@ -84,4 +84,4 @@ def token_of(word: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The id of a word that is one token."""
     pieces = tokenizer.tokenize(word)
     is_token = len(pieces) == 1 and pieces[0] != tokenizer.unk_token
-    return tokenizer.convert_tokens_to_ids(pieces[0]) if is_token else None
+    return tokenizer.get_vocab()[pieces[0]] if is_token else None
