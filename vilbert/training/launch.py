@@ -8,7 +8,7 @@ import sys
 
 from extract.command import errors_in_one_line
 
-THREADS = "OMP_NUM_THREADS"  # that torch takes for each process
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # that torch takes for each process; Snakemake sets both
 
 
 def main() -> None:
@@ -21,9 +21,9 @@ def main() -> None:
     num_processes, module, *arguments = sys.argv[1:]
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", num_processes]
     launcher = torchrun if int(num_processes) > 1 else []
-    threads = os.environ.get(THREADS, str(os.cpu_count()))
-    if launcher and threads.isdigit():
-        os.environ[THREADS] = str(max(1, int(threads) // int(num_processes)))
+    for name in THREADS if launcher else ():
+        threads = int(os.environ.get(name) or os.cpu_count() or 1)
+        os.environ[name] = str(max(1, threads // int(num_processes)))
     os.execv(sys.executable, [sys.executable, *launcher, "-m", module, *arguments])
 
 
