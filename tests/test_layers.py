@@ -24,7 +24,7 @@ ORDER = {
     ],
     "vilbert": [
         "settings model",
-        "batches conversion retrieval",
+        "baselines batches conversion retrieval",
         "training",
         "pretraining tasks",
         "predict",
@@ -37,6 +37,8 @@ LEVELS = {
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}  # what workflow/ may know of the packages
 SEAMS = {
+    "extract.captions.text",
+    "extract.cleaning.relatedness",
     "extract.regions.store",
     "extract.section",
     "extract.command",
