@@ -66,7 +66,7 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
 def finetune(task: str, model: Path, drawn, out: Path, *options: object, **changed) -> subprocess.CompletedProcess:
     out.mkdir(exist_ok=True)
     detected, given = (store._paths[0] for store in (drawn.detected, drawn.given))
-    outputs = [out / name for name in ("model", "metrics.jsonl", "dropped.csv", "predictions")]
+    outputs = [out / name for name in ("model", "metrics.jsonl", "dropped.csv", "predictions", "baselines.json")]
     if task in ("vcr", "refcoco"):
         options = (*options, "--given", given)
     sections = ["--settings", json.dumps(settings(**changed)), "--runtime", json.dumps(runtime())]
@@ -115,7 +115,7 @@ def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
 
 @pytest.mark.slow
 def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
-    outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv"]
+    outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv", tmp_path / "baselines.json"]
     store = drawn.detected._paths[0]
     done = run(
         "vilbert.tasks.zero_shot", pretrained, store, drawn.annotations, *outputs, "--settings", json.dumps(settings())
@@ -187,7 +187,13 @@ class Counting:
 
 
 def test_what_was_measured_is_written_without_asking_again(tmp_path):
-    data = TaskData(training=None, evaluation={"val": Counting()}, dropped=[], unlabelled={"test": Counting()})
+    data = TaskData(
+        training=None,
+        evaluation={"val": Counting()},
+        count_baselines=None,
+        dropped=[],
+        unlabelled={"test": Counting()},
+    )
     evaluator = TaskEvaluator(data)
     assert evaluator(None) == {"val/asked": 1}
     evaluator.write(torch.nn.Identity(), tmp_path / "predictions")
@@ -206,7 +212,7 @@ def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
     with pytest.raises(ValueError, match="fsdp is true, but retrieval is scored by layers"):
         main(
             TaskName.RETRIEVAL,
-            *[tmp_path] * 7,
+            *[tmp_path] * 8,
             checkpoints=tmp_path,
             settings=FinetuningSettings.model_validate(settings()),
             runtime=RuntimeSettings.model_validate(runtime() | {"fsdp": True}),

@@ -32,7 +32,8 @@ def source(drawn, tmp_path):
 
 def ids(data: TaskData) -> tuple[set[str], set[str]]:
     """Questions to learn from, and to measure on."""
-    return tuple({one.annotation for one in part.questions} for part in (data.training, data.evaluation["validation"]))
+    parts = (data.training, data.evaluation["validation"].data)
+    return tuple({one.annotation for one in part.questions} for part in parts)
 
 
 def test_what_is_not_kept_back_of_vqas_validation_is_trained_on(source):
@@ -61,9 +62,9 @@ def test_a_given_list_of_answers_is_taken_as_it_is(source, drawn, tmp_path):
 
 def test_a_test_set_is_there_to_be_answered_alone(source):
     data = vqa_data(source("vqa", min_answer_count=1))
-    assert len(data.unlabelled["test"]) == 15
+    assert data.unlabelled["test"].num_examples == 15
     assert not vqa_data(source("vqa", min_answer_count=1, test=None)).unlabelled
-    assert len(vcr_data(source("vcr")).unlabelled["test"].answers) == 9
+    assert len(vcr_data(source("vcr")).unlabelled["test"].data.answers) == 9
     assert not vcr_data(source("vcr", test=None)).unlabelled
 
 
@@ -83,8 +84,8 @@ def test_what_every_split_of_vqa_lacks_is_told(source, drawn, tmp_path):
 def test_vcrs_objects_are_regions(source, drawn):
     data = vcr_data(source("vcr"))
     assert data.training.questions == read_vcr(drawn.annotations / "vcr/train.jsonl", seed=1).examples
-    assert data.training.given is data.evaluation["validation"].given is drawn.given
-    assert {one.answer_label for one in data.unlabelled["test"].questions} == {None}
+    assert data.training.given is data.evaluation["validation"].data.given is drawn.given
+    assert {one.answer_label for one in data.unlabelled["test"].data.questions} == {None}
 
 
 def test_vcrs_names_follow_the_seed(source, tmp_path):
@@ -100,13 +101,13 @@ def test_vcrs_names_follow_the_seed(source, tmp_path):
 def test_annotated_boxes_are_refcocos_candidates_in_training_alone(source, drawn):
     data = refcoco_data(source("refcoco"))
     assert data.training.truth is drawn.given
-    assert {name: dataset.truth for name, dataset in data.evaluation.items()} == {
+    assert {name: dataset.data.truth for name, dataset in data.evaluation.items()} == {
         "val": None,
         "testA": None,
         "testB": None,
     }
-    assert {one.split for one in data.evaluation["testA"].expressions} == {"testA"}
-    with pytest.raises(ValueError, match="holds no expression of the split 'test'"):
+    assert {one.split for one in data.evaluation["testA"].data.expressions} == {"testA"}
+    with pytest.raises(ValueError, match="holds nothing of the split 'test' whose image has features"):
         refcoco_data(source("refcoco", validation_splits=["test"]))
 
 
@@ -130,7 +131,8 @@ def test_captions_that_cannot_be_used_are_counted_once(source, tmp_path):
     (tmp_path / "captions.json").write_text(json.dumps({"images": images}))
     data = retrieval_data(source("retrieval", annotations=tmp_path, captions="captions.json"))
     assert sorted(data.dropped) == [("3", "empty_caption", "' '"), ("900", "no_features", "000000000900")]
-    assert (len(data.training), len(data.evaluation["validation"])) == (2, 1)
+    assert (len(data.training), len(data.evaluation["validation"])) == (2, 2)
+    assert data.evaluation["validation"].columns_seen == [0]
     assert data.evaluation["validation"].nearest is None
-    with pytest.raises(ValueError, match="no caption of the split 'minival' whose image has features"):
+    with pytest.raises(ValueError, match="nothing of the split 'minival' whose image has features"):
         retrieval_data(source("retrieval", annotations=tmp_path, captions="captions.json", validation_split="minival"))
