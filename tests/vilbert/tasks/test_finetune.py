@@ -13,6 +13,7 @@ import yaml
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
+from vilbert.baselines.rows import read_rows
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
@@ -30,6 +31,7 @@ MEASURES = {
     "refcoco": {f"{split}/{name}" for split in ("val", "testA", "testB") for name in ("accuracy", "upper_bound")},
     "retrieval": {"validation/image_recall_at_1", "validation/text_median_rank"},
 }
+UPPER_BOUNDS = {f"{split}/upper_bound" for split in ("val", "testA", "testB")}
 
 
 def settings(**changed) -> dict:
@@ -86,6 +88,13 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
     assert {path.stem for path in (tmp_path / "predictions").iterdir()} >= (
         {"test", "validation"} if task in ("vqa", "vcr") else {"val"} if task == "refcoco" else {"validation"}
     )
+    rows = read_rows(tmp_path / "baselines.json")
+    assert {f"{row['split']}/{row['measure']}" for row in rows} >= MEASURES[task] - UPPER_BOUNDS
+    assert all(row["value"] == evaluation[f"eval/{row['split']}/{row['measure']}"] for row in rows)
+    assert (
+        f"| {rows[0]['split']} | {rows[0]['measure']} | {rows[0]['value']:.4g} |"
+        in (tmp_path / "model/README.md").read_text()
+    )
     provenance = json.loads((tmp_path / "model/provenance.json").read_text())
     assert provenance["task"] == task
     assert any(name.endswith("model.safetensors") for name in provenance["inputs"])
@@ -124,6 +133,9 @@ def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     metrics = json.loads(outputs[0].read_text())
     assert metrics["num_images"] == 5
     assert metrics["image_recall_at_5"] == 1
+    assert {row["measure"]: row["value"] for row in read_rows(outputs[2])} == {
+        name: value for name, value in metrics.items() if name != "num_images"
+    }
 
 
 @pytest.mark.slow
