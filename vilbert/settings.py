@@ -27,8 +27,12 @@ class ModelSettings(Section):
     text_init: str | None = Field(description="BERT weights for the text stream: folder or hub name; null: random")
     visual_feature_size: PositiveInt = Field(description="what the feature stores have to hold")
     visual_target: Literal["classes", "features", "contrastive"] = Field(
-        description="what is asked of a masked region: the detector's class distribution, its feature, or which of the "
-        "batch's masked features is its own"
+        description="what is asked of a masked region: the detector's class distribution, its feature, or which of 129 "
+        "features, most of them of other images, is its own"
+    )
+    visual_embedding_norm: Literal["joint", "apart"] = Field(
+        description="joint: a region's feature and place are summed, then normalised, as in the paper; apart: each is "
+        "normalised first, so that small numbers count as much as large ones"
     )
     text_hidden_size: PositiveInt
     text_num_layers: PositiveInt
@@ -43,17 +47,32 @@ class ModelSettings(Section):
     text_co_layers: tuple[Count, ...] = Field(description="text layers that a co-attention layer comes before")
     visual_co_layers: tuple[Count, ...] = Field(description="visual layers that a co-attention layer comes before")
     dropout: Fraction
+    initializer_range: PositiveFloat = Field(
+        description="standard deviation of new weights; BERT's 0.02 is for a width of 768, narrow layers need more"
+    )
 
 
 class ObjectiveSettings(Section):
     """What pretraining asks of the model."""
 
-    token_mask_probability: Fraction
+    token_mask_probability: Fraction = Field(description="of a token, on average over the captions")
+    token_mask_rarity: Fraction = Field(
+        description="how much more often rare words are masked: the probability falls with a word's frequency to this "
+        "power; 0: all alike, as in the paper"
+    )
     region_mask_probability: Fraction
     mask_overlap_iou: Fraction | None = Field(
         description="regions that overlap a masked one by more are hidden as well; null: none is, as in the paper"
     )
     mismatch_probability: Fraction = Field(description="share of the images that get the caption of another one")
+    contrast_words: tuple[tuple[str, ...], ...] = Field(
+        description="groups of words that exclude each other, such as [left, right]; none of several tokens"
+    )
+    changed_share: Fraction = Field(
+        description="of the mismatched captions, those that are the image's own with a contrast word changed; 0: none, "
+        "as in the paper"
+    )
+    changed_from_epoch: Count = Field(description="before it, no mismatched caption is a changed one")
     masked_losses_on: Literal["aligned", "all"] = Field(
         description="pairs that the masked losses are taken of; all: as in the paper"
     )

@@ -20,6 +20,10 @@ class Settings(ExtractSettings, VilbertSettings):
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="results/<run>/ holds what the run makes")]
     gpus_per_job: Annotated[int, Field(ge=0, description="that a job of the detector asks for; 0: none")]
     gpus_per_training: Annotated[int, Field(ge=0, description="that a training asks for; more than 1: torchrun")]
+    processes_per_training: Annotated[
+        int,
+        Field(ge=1, description="of a training without a GPU, each with its part of every batch and of the threads"),
+    ]
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:

@@ -8,7 +8,7 @@ from extract.drawn.addresses import make_url, site_path
 from extract.drawn.noise import bad_file, bad_response, near_copy, spoil_caption
 from extract.drawn.noise_plan import COPIES, NoisePlan
 from extract.drawn.picture import draw, jpeg_bytes
-from extract.drawn.scene import Scene, make_scene
+from extract.drawn.scene import Scene, make_scenes
 from extract.drawn.sentences import make_captions
 from extract.settings import WorldSettings
 
@@ -57,9 +57,9 @@ def make_image(split: str, number: int, settings: WorldSettings, *, plan: NoiseP
     seed = f"{settings.seed}/{split}/{number}"
     rng = random.Random(f"{seed}/image")
     kind = plan.image_kinds.get(number)
-    scene = scene_of(*plan.originals.get(number, (split, number)), settings)
+    scene, twin = scene_and_twin(*plan.originals.get(number, (split, number)), settings)
     is_host_dead = kind == "dead_url" and rng.random() < 0.3
-    captions = make_captions(scene, random.Random(f"{seed}/captions"), count=num_captions)
+    captions = make_captions(scene, random.Random(f"{seed}/captions"), count=num_captions, others=[twin])
     image = WorldImage(
         scene=scene,
         url=make_url(seed, classes=[shape.name for shape in scene.shapes], is_host_dead=is_host_dead),
@@ -86,14 +86,18 @@ def make_image(split: str, number: int, settings: WorldSettings, *, plan: NoiseP
     return image
 
 
-def scene_of(split: str, number: int, settings: WorldSettings) -> Scene:
-    """The scene of an image that is no copy."""
-    return make_scene(
-        f"{settings.seed}/{split}/{number}",
+def scene_and_twin(split: str, number: int, settings: WorldSettings) -> tuple[Scene, Scene]:
+    """The scene of an image that is no copy, and that of its neighbour, of the same shapes: 0 and 1 are twins, 2 and 3.
+
+    Every image has a near miss of its own, so that to find a caption's image takes more than a list of what it shows.
+    """
+    scenes = make_scenes(
+        f"{settings.seed}/{split}/{number // 2}",
         image_size=settings.image_size,
         min_objects=settings.min_objects,
         max_objects=settings.max_objects,
     )
+    return scenes if number % 2 == 0 else scenes[::-1]
 
 
 def file_name_of(split: str, number: int) -> str:

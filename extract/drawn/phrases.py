@@ -6,6 +6,7 @@ The name of a class ('red circle', 'red circles') always stands in one piece, af
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from extract.drawn.scene import CLASSES, Scene, Shape
 
@@ -22,21 +23,48 @@ RELATION_WORDS = {
     "below": ("below", "under"),
 }
 NAMED_CLASS = re.compile(rf"\b(?:{'|'.join(CLASSES)})(?=s?\b)")
-SIZE_SHARE = 0.55  # of the mentions of a shape that tell its size
-FILL_SHARE = 0.35
+SIZE_SHARE = 0.65  # of the mentions of a shape that tell its size
+FILL_SHARE = 0.25
+SYNONYM_SHARE = 0.2  # of the relations, those that are said in the second of their words
 
 
-def describe(shape: Shape, rng: random.Random, *, size: bool = True) -> str:
+@dataclass(frozen=True)
+class Noun:
+    """What is said of a shape; null: not said."""
+
+    colour: str
+    shape: str
+    size: str | None = None
+    fill: str | None = None
+
+    def __str__(self) -> str:
+        return " ".join(word for word in (self.size, self.fill, self.colour, self.shape) if word)
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether a shape may be called so."""
+        return (
+            (self.colour, self.shape) == (shape.colour, shape.shape)
+            and self.size in (None, shape.size)
+            and self.fill in (None, shape.fill)
+        )
+
+
+def describe(shape: Shape, rng: random.Random, *, size: bool = True) -> Noun:
     """A shape with what one chooses to say of it: 'red circle', 'large red circle', 'large striped red circle'."""
-    said = [shape.size] if size and rng.random() < SIZE_SHARE else []
-    if shape.fill != "solid" and rng.random() < FILL_SHARE:
-        said.append(shape.fill)
-    return " ".join([*said, shape.name])
+    is_size_said = size and rng.random() < SIZE_SHARE
+    is_fill_said = shape.fill != "solid" and rng.random() < FILL_SHARE
+    return Noun(shape.colour, shape.shape, shape.size if is_size_said else None, shape.fill if is_fill_said else None)
 
 
-def with_article(noun: str) -> str:
-    """'a red circle', 'an orange circle'."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+def with_article(noun: str | Noun) -> str:
+    """'a red circle', 'an image'."""
+    return f"{'an' if str(noun)[0] in 'aeiou' else 'a'} {noun}"
+
+
+def in_words(relation: str, rng: random.Random) -> str:
+    """'left of', or, less often, 'to the left of'."""
+    first, second = RELATION_WORDS[relation]
+    return second if rng.random() < SYNONYM_SHARE else first
 
 
 def number_word(number: int) -> str:

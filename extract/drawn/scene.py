@@ -5,13 +5,16 @@ Lengths are pixels; y grows downwards. The same seed string gives the same scene
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations, permutations
+from typing import NamedTuple
 
 SHAPES = ("circle", "square", "triangle")
 COLOURS = {
     "red": (214, 48, 49),
-    "orange": (238, 132, 32),
+    "pink": (240, 138, 178),
     "yellow": (247, 214, 72),
     "green": (46, 148, 80),
     "blue": (42, 96, 204),
@@ -21,7 +24,7 @@ COLOURS = {
 }
 CLASSES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 FILLS = ("solid", "striped", "spotted", "hollow")
-SIZES = {"small": 18, "medium": 29, "large": 42}  # side of the shape at 128 pixels an image
+SIZES = {"small": 14, "medium": 22, "large": 34}  # side of the shape at 128 pixels an image
 TEXTURES = ("plain", "dotted", "lined", "wavy", "woven")
 BACKGROUNDS = (
     (168, 158, 142),
@@ -38,7 +41,10 @@ FILL_WEIGHTS = (6, 2, 2, 2)
 SIZE_WEIGHTS = (3, 4, 3)
 LARGEST_TILT = math.radians(14)
 LARGEST_OVERLAP = 0.06  # of the smaller of two boxes
+LARGEST_COVER = 0.34  # of the image by the squares around its shapes
+CROWDING = 3  # the higher, the fewer scenes hold nearly as many shapes as they may
 PLACING_TRIES = 60
+EXCHANGED = ("colour", "shape", "size", "fill")  # what two shapes of a scene may have exchanged in its twin
 
 
 @dataclass(frozen=True)
@@ -100,20 +106,57 @@ class Scene:
         """The names of what it shows."""
         return {shape.name for shape in self.shapes}
 
+    @cached_property
+    def beside(self) -> "list[Beside]":
+        """Every ordered pair of shapes of different classes of which one stands clearly beside the other."""
+        pairs = [(one, relation(one, other), other) for one, other in permutations(self.shapes, 2)]
+        return [Beside(one, found, other) for one, found, other in pairs if found and one.name != other.name]
+
+
+class Beside(NamedTuple):
+    """How one shape stands to another."""
+
+    one: Shape
+    words: str  # of RELATIONS
+    other: Shape
+
 
 def make_scene(seed: str, *, image_size: int, min_objects: int, max_objects: int) -> Scene:
-    """The scene of a seed, with min_objects to max_objects shapes that hardly overlap.
+    """The scene of a seed, with min_objects to max_objects shapes that hardly overlap, seldom many.
 
     Raises: ValueError if so many shapes do not fit.
     """
     rng = random.Random(seed)
-    background, texture = rng.choice(BACKGROUNDS), rng.choice(TEXTURES)
-    wanted = rng.randint(min_objects, max_objects)
-    for _ in range(PLACING_TRIES):
-        shapes = _place_shapes(rng, wanted=wanted, image_size=image_size)
-        if len(shapes) == wanted:
-            return Scene(seed, image_size, background, texture, tuple(shapes))
-    raise ValueError(f"{wanted} shapes do not fit into a scene; set world.max_objects to 9 or less")
+    wanted = min_objects + int((max_objects - min_objects + 1) * rng.random() ** CROWDING)
+    drawn = [_draw_lots(rng, size, image_size=image_size) for size in _draw_sizes(rng, wanted)]
+    return _compose(seed, rng, drawn, image_size=image_size, texture=rng.choice(TEXTURES))
+
+
+def make_scenes(seed: str, *, image_size: int, min_objects: int, max_objects: int) -> tuple[Scene, Scene]:
+    """The scene of a seed and its twin."""
+    scene = make_scene(seed, image_size=image_size, min_objects=min_objects, max_objects=max_objects)
+    return scene, make_twin(scene, f"{seed}/twin")
+
+
+def make_twin(scene: Scene, seed: str) -> Scene:
+    """A scene of the same shapes elsewhere; in most, two of them have also exchanged one of EXCHANGED.
+
+    So that no list of what a picture shows tells the two apart: it takes what belongs to what, or what is where.
+
+    Raises: ValueError if the shapes do not fit.
+    """
+    rng = random.Random(seed)
+    shapes = list(scene.shapes)
+    what = rng.choice((None, *EXCHANGED))
+    pairs = [
+        (first, second)
+        for first, second in combinations(range(len(shapes)), 2)
+        if what is not None and _differ(shapes[first], shapes[second], what)
+    ]
+    if pairs:
+        first, second = rng.choice(pairs)
+        shapes[first], shapes[second] = _exchanged(shapes[first], shapes[second], what)
+    return _compose(seed, rng, shapes, image_size=scene.image_size, texture=scene.texture)
 
 
 def relation(one: Shape, other: Shape) -> str | None:
@@ -137,35 +180,87 @@ def is_larger(one: Shape, other: Shape) -> bool:
     return SIZES[one.size] > SIZES[other.size]
 
 
-def _place_shapes(rng: random.Random, *, wanted: int, image_size: int) -> list[Shape]:
-    """Up to `wanted` shapes, each where it fits; the large ones first, while there is room."""
-    sizes = sorted(rng.choices(list(SIZES), SIZE_WEIGHTS, k=wanted), key=lambda size: -SIZES[size])
-    if wanted > 7:
-        sizes = [size if number < 3 else "small" if size == "large" else size for number, size in enumerate(sizes)]
-    placed: list[Shape] = []
-    for size in sizes:
-        for _ in range(PLACING_TRIES):
-            shape = _draw_lots(rng, size=size, image_size=image_size)
-            if all(_overlap(shape, other) <= LARGEST_OVERLAP for other in placed):
-                placed.append(shape)
-                break
-    return placed
+def stands(one: Shape, words: str, other: Shape) -> bool:
+    """Whether `one` stands so to `other` by its centre, the widest sense of the words."""
+    return {
+        "left of": one.x < other.x,
+        "right of": one.x > other.x,
+        "above": one.y < other.y,
+        "below": one.y > other.y,
+    }[words]
 
 
-def _draw_lots(rng: random.Random, *, size: str, image_size: int) -> Shape:
-    """A shape of one size, wholly inside the image."""
-    side = SIZES[size] * rng.uniform(0.9, 1.1) * image_size / 128
-    reach = side * 0.75
+def _draw_sizes(rng: random.Random, count: int) -> list[str]:
+    """The sizes of `count` shapes, the large ones first; small ones for as many as would fill the image."""
+    sizes = rng.choices(list(SIZES), SIZE_WEIGHTS, k=count)
+    smaller = {"large": "medium", "medium": "small"}
+    for place in range(count):
+        while sum(SIZES[size] ** 2 for size in sizes) > LARGEST_COVER * 128**2 and sizes[place] != "small":
+            sizes[place] = smaller[sizes[place]]
+    return sizes
+
+
+def _draw_lots(rng: random.Random, size: str, *, image_size: int) -> Shape:
+    """A shape of one size that has no place yet."""
     return Shape(
         shape=rng.choice(SHAPES),
         colour=rng.choice(list(COLOURS)),
         fill=rng.choices(FILLS, FILL_WEIGHTS)[0],
         size=size,
-        x=rng.uniform(reach, image_size - reach),
-        y=rng.uniform(reach, image_size - reach),
-        side=side,
+        x=0,
+        y=0,
+        side=_draw_side(rng, size, image_size=image_size),
         tilt=rng.uniform(-LARGEST_TILT, LARGEST_TILT),
     )
+
+
+def _draw_side(rng: random.Random, size: str, *, image_size: int) -> float:
+    return SIZES[size] * rng.uniform(0.9, 1.1) * image_size / 128
+
+
+def _differ(one: Shape, other: Shape, what: str) -> bool:
+    """Whether to exchange `what` makes two other shapes of them."""
+    rest = [name for name in ("colour", "shape", "size") if name != what]
+    return getattr(one, what) != getattr(other, what) and any(
+        getattr(one, name) != getattr(other, name) for name in rest
+    )
+
+
+def _exchanged(one: Shape, other: Shape, what: str) -> tuple[Shape, Shape]:
+    """The two with each other's value of `what`; a size has its side."""
+    names = ("size", "side") if what == "size" else (what,)
+    first, second = ({name: getattr(shape, name) for name in names} for shape in (one, other))
+    return replace(one, **second), replace(other, **first)
+
+
+def _compose(seed: str, rng: random.Random, shapes: Sequence[Shape], *, image_size: int, texture: str) -> Scene:
+    """A scene of these shapes, each where it fits; the large ones find their places first.
+
+    Raises: ValueError if they do not fit.
+    """
+    background = rng.choice(BACKGROUNDS)
+    by_size = sorted(shapes, key=lambda shape: -shape.side)
+    for _ in range(PLACING_TRIES):
+        placed = _place(rng, by_size, image_size=image_size)
+        if len(placed) == len(shapes):
+            return Scene(seed, image_size, background, texture, tuple(placed))
+    raise ValueError(f"{len(shapes)} shapes do not fit into a scene; set world.max_objects to 18 or less")
+
+
+def _place(rng: random.Random, shapes: Sequence[Shape], *, image_size: int) -> list[Shape]:
+    """The shapes up to the first that finds no place, wholly inside the image."""
+    placed: list[Shape] = []
+    for shape in shapes:
+        reach = shape.side * 0.75
+        for _ in range(PLACING_TRIES):
+            x, y = (rng.uniform(reach, image_size - reach) for _ in range(2))
+            there = replace(shape, x=x, y=y)
+            if all(_overlap(there, other) <= LARGEST_OVERLAP for other in placed):
+                placed.append(there)
+                break
+        else:
+            break
+    return placed
 
 
 def _overlap(one: Shape, other: Shape) -> float:

@@ -37,13 +37,19 @@ MODEL = {
     "co_num_heads": 2,
     "text_co_layers": (1,),
     "visual_co_layers": (0,),
+    "visual_embedding_norm": "apart",
     "dropout": 0.1,
+    "initializer_range": 0.02,
 }
 OBJECTIVE = {
     "token_mask_probability": 0.3,
+    "token_mask_rarity": 0,
     "region_mask_probability": 0.3,
     "mask_overlap_iou": 0.4,
     "mismatch_probability": 0.5,
+    "contrast_words": [COLOURS, CLASSES[1:]],
+    "changed_share": 0,
+    "changed_from_epoch": 0,
     "masked_losses_on": "aligned",
     "masked_token": 1,
     "masked_region": 1,
@@ -144,6 +150,7 @@ def make_world(folder: Path) -> World:
                             "key": f"{split}-{image * CAPTIONS_AN_IMAGE + number:08d}",
                             "image_key": key,
                             "caption": caption,
+                            "num_regions": len(kinds),
                         }
                     )
         stores.append(path)

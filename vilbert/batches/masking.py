@@ -4,6 +4,7 @@ T tokens, N regions without the whole image, D feature size. Every draw comes fr
 (seed, epoch, example) alone, so masks do not depend on workers, devices or a resume.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from extract.overlap import overlaps
 
 IGNORED = -100  # label of what costs nothing, as in HF
+LARGEST_MASK_PROBABILITY = 0.5  # of a rare word: where it is always hidden, nothing learns from it
+CAPPING_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -38,25 +41,42 @@ def mask_tokens(
     input_ids: np.ndarray,
     generator: np.random.Generator,
     *,
-    probability: float,
+    probabilities: np.ndarray,
     mask_token_id: int,
-    special_ids: frozenset[int],
     vocab_size: int,
 ) -> MaskedText:
-    """Hide tokens: 80 % become [MASK], 10 % another token, 10 % stay; special tokens are never chosen.
+    """Hide tokens: 80 % become [MASK], 10 % another token, 10 % stay.
 
     Args:
         input_ids: [T], with [CLS] and [SEP].
+        probabilities: [V], of each token of the vocabulary to be chosen.
     Source: Devlin et al. 2019, section 3.1; Lu et al. 2019, section 3.2.
     """
     ids = input_ids.astype(np.int64)
     draws = generator.random((2, len(ids)))
     replacements = generator.integers(0, vocab_size, len(ids))
-    is_chosen = (draws[0] < probability) & ~np.isin(ids, list(special_ids))
+    is_chosen = draws[0] < probabilities[ids]
     labels = np.where(is_chosen, ids, IGNORED)
     ids = np.where(is_chosen & (draws[1] < 0.8), mask_token_id, ids)
     ids = np.where(is_chosen & (draws[1] >= 0.8) & (draws[1] < 0.9), replacements, ids)
     return MaskedText(input_ids=ids, labels=labels)
+
+
+def mask_probabilities(counts: np.ndarray, *, mean: float, rarity: float, special_ids: Collection[int]) -> np.ndarray:
+    """How often each token of the vocabulary is masked: float64 [V], 0 for special tokens, `mean` over all others.
+
+    Args:
+        counts: [V], how often each token stands in the captions.
+        rarity: 0: all tokens alike; 1: all words of the vocabulary equally often, whatever their frequency.
+    """
+    is_special = np.isin(np.arange(len(counts)), list(special_ids))
+    counted = np.where(is_special, 0, counts)
+    weights = np.where(is_special, 0, np.maximum(counted, 1.0) ** -rarity)
+    probabilities = weights * mean
+    for _ in range(CAPPING_ROUNDS):  # what the cap takes from rare words goes to the others
+        probabilities *= mean * max(1, counted.sum()) / max(1e-12, counted @ probabilities)
+        probabilities = np.minimum(probabilities, max(mean, LARGEST_MASK_PROBABILITY))
+    return probabilities
 
 
 def mask_regions(

@@ -19,7 +19,7 @@ class StepSampler(Sampler[list[Draw]]):
     """This process's micro-batches of a whole training, step after step.
 
     Examples stand in the order of the shards on disk. An epoch permutes blocks of neighbours and shuffles within a
-    window of blocks, so that the disk is read mostly in order; inside a window, batches hold examples of like length.
+    window of blocks, so that the disk is read mostly in order; inside a window, batches hold examples of like size.
     A global batch is cut into `num_processes` x `accumulation` equal parts, so the same examples make the same step
     whatever the number of devices. An epoch's last examples that fill no batch are left out; another epoch has others.
 
@@ -28,7 +28,7 @@ class StepSampler(Sampler[list[Draw]]):
 
     def __init__(
         self,
-        lengths: np.ndarray,
+        sizes: np.ndarray,
         *,
         batch_size: int,
         num_steps: int,
@@ -42,7 +42,7 @@ class StepSampler(Sampler[list[Draw]]):
     ):
         """
         Args:
-            lengths: [N], of the examples, in tokens.
+            sizes: [N] or [N, 2], of the examples: tokens, and regions where their number counts as well.
             batch_size: examples a step, over all processes and micro-batches.
             first_step: how many of the steps are left out, since they were taken before.
             block_size: neighbours on disk that stay together.
@@ -52,9 +52,10 @@ class StepSampler(Sampler[list[Draw]]):
             raise ValueError(
                 f"batch size {batch_size} does not divide by {num_processes} processes x {accumulation} micro-batches"
             )
-        if len(lengths) < batch_size:
-            raise ValueError(f"{len(lengths)} examples fill no batch of {batch_size}; take a smaller batch_size")
-        self.lengths, self.batch_size, self.num_steps, self.seed = lengths, batch_size, num_steps, seed
+        if len(sizes) < batch_size:
+            raise ValueError(f"{len(sizes)} examples fill no batch of {batch_size}; take a smaller batch_size")
+        self.sizes = sizes.reshape(len(sizes), -1)
+        self.batch_size, self.num_steps, self.seed = batch_size, num_steps, seed
         self.first_step, self.num_processes, self.process = first_step, num_processes, process
         self.accumulation = accumulation
         self.block_size, self.window_size = block_size, max(window_size, block_size)
@@ -82,7 +83,7 @@ class StepSampler(Sampler[list[Draw]]):
 
     def _epoch(self, epoch: int) -> Iterator[np.ndarray]:
         generator = np.random.default_rng([self.seed, epoch])
-        blocks = np.array_split(np.arange(len(self.lengths)), -(-len(self.lengths) // self.block_size))
+        blocks = np.array_split(np.arange(len(self.sizes)), -(-len(self.sizes) // self.block_size))
         order = generator.permutation(len(blocks))
         blocks_a_window = max(1, self.window_size // self.block_size)
         left = np.empty(0, dtype=np.int64)
@@ -91,6 +92,16 @@ class StepSampler(Sampler[list[Draw]]):
             window = generator.permutation(window)
             num_whole = len(window) // self.batch_size * self.batch_size
             window, left = window[:num_whole], window[num_whole:]
-            by_length = window[np.argsort(self.lengths[window], kind="stable")].reshape(-1, self.batch_size)
+            by_size = self._by_size(window).reshape(-1, self.batch_size)
             # In a batch, long and short alternate between the parts, so that no device gets the long ones alone.
-            yield from generator.permuted(by_length[generator.permutation(len(by_length))], axis=1)
+            yield from generator.permuted(by_size[generator.permutation(len(by_size))], axis=1)
+
+    def _by_size(self, window: np.ndarray) -> np.ndarray:
+        """Whole batches of examples, those of like size together: by tokens, and among as many, by regions."""
+        in_order = window[np.argsort(self.sizes[window, 0], kind="stable")]
+        num_batches = len(window) // self.batch_size
+        num_strips = round(num_batches**0.5) if self.sizes.shape[1] > 1 else 1
+        strips = np.array_split(in_order.reshape(num_batches, -1), max(1, num_strips))
+        return np.concatenate(
+            [strip[np.argsort(self.sizes[strip.ravel(), -1], kind="stable")] for strip in map(np.ravel, strips)]
+        )

@@ -26,7 +26,7 @@ def main(
     settings: Annotated[TextSettings, typer.Option(parser=TextSettings.model_validate_json)],
 ) -> None:
     """Write the ids of the captions in `pairs` to `output`, and the tokenizer to the folder `tokenizer_output`."""
-    table = pq.read_table(pairs, columns=["key", "image_key", "caption"])
+    table = pq.read_table(pairs, columns=["key", "image_key", "caption", "num_regions"])
     captions = table["caption"].to_pylist()
     if not captions:
         raise ValueError(f"{pairs} holds no pair; results/<run>/dropped.parquet says why")
@@ -73,6 +73,7 @@ class TokenTable:
             raise ValueError(f"{path} holds no pair of the split '{split}'; see dropped.parquet of the run")
         self.keys = table["key"].combine_chunks()
         self.image_keys = table["image_key"].combine_chunks()
+        self._num_regions = table["num_regions"].to_numpy()
         lists = table["input_ids"].combine_chunks()
         self._offsets = lists.offsets.to_numpy()
         self._values = lists.values.to_numpy()
@@ -88,9 +89,17 @@ class TokenTable:
         """Keys of the images, each once."""
         return pc.unique(self.image_keys).to_pylist()
 
+    def counts(self, vocab_size: int) -> np.ndarray:
+        """How often each token stands in the captions, [V]."""
+        return np.bincount(self._values[self._offsets[0] : self._offsets[-1]], minlength=vocab_size)
+
     def lengths(self) -> np.ndarray:
         """Tokens of each caption, [N]."""
         return np.diff(self._offsets)
+
+    def sizes(self) -> np.ndarray:
+        """Tokens of each caption and regions of its image: [N, 2]."""
+        return np.stack([self.lengths(), self._num_regions], axis=1)
 
 
 if __name__ == "__main__":

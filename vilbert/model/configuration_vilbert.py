@@ -20,6 +20,7 @@ class TextAndRegionsConfig(PreTrainedConfig):
     visual_feature_size: int = 2048
     visual_num_classes: int = 1601  # with the background; not read where the target is no class
     visual_target: Literal["classes", "features", "contrastive"] = "classes"  # what a masked region is to give
+    visual_embedding_norm: Literal["joint", "apart"] = "joint"  # of a region's feature and its place
     answer_head: Literal["relu", "gelu_norm"] = "relu"  # vilbert_beta's, or that of vilbert-multi-task and MMF
     answer_hidden_size: int = 2048
     dropout: float = 0.1
@@ -37,6 +38,7 @@ class TextAndRegionsConfig(PreTrainedConfig):
             raise ValueError(f"the configuration is of a '{model_type}' model, expected '{self.model_type}'")
         super().__post_init__(**kwargs)
         require_one_of("visual_target", self.visual_target, ("classes", "features", "contrastive"))
+        require_one_of("visual_embedding_norm", self.visual_embedding_norm, ("joint", "apart"))
         require_one_of("answer_head", self.answer_head, ("relu", "gelu_norm"))
         require_number("dropout", self.dropout, highest=1)
         require_number("initializer_range", self.initializer_range, highest=math.inf)

@@ -253,6 +253,15 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """As of every model, but where features are to be told apart, none is preferred at first: their products with
+        random predictions are of the size of the features, and the loss would start far above the log of their number.
+        """
+        super()._init_weights(module)
+        if module is self.region_head.decoder and self.config.visual_target == "contrastive":
+            init.zeros_(module.weight)
+
     def get_output_embeddings(self) -> nn.Linear:
         return self.token_head.decoder
 
@@ -284,8 +293,8 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
             region_target_mask: [B, R], 1 where masked.
             label_positions, region_target_positions: int64 [N], where the masked ones stand in reading order, of B * T
                 and B * R; looked up in `labels` and `region_target_mask` if not given, for which a GPU has to wait.
-            region_targets: of the masked regions in reading order, class distributions [N, C], or [N,
-                visual_feature_size].
+            region_targets: of the masked regions in reading order, class distributions [N, C], features [N, D], or
+                candidates [N, K, D], the right one first; D is visual_feature_size.
             alignment_labels: int64 [B], 1 where the text belongs to the image.
         Raises: ValueError for shapes and values that do not fit.
         """
@@ -309,7 +318,9 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
             if region_target_positions is None:
                 region_target_positions = positions_of(region_target_mask.bool())
             regions = regions.flatten(0, 1)[region_target_positions]
-            expected = (len(regions), self.config.visual_target_size)
+            is_contrastive = self.config.visual_target == "contrastive"
+            candidates = tuple(region_targets.shape[1:2]) if is_contrastive else ()
+            expected = (len(regions), *candidates, self.config.visual_target_size)
             demand_shape("region_targets", region_targets, "[N, C], N masked regions", expected)
         token_logits, region_logits = self.token_head(text), self.region_head(regions)
         alignment_logits = self.alignment_head(self.dropout(self.vilbert.fuse(output)))

@@ -11,11 +11,13 @@ from vilbert.settings import ModelSettings
 OF_BOTH = (
     "visual_feature_size",
     "visual_target",
+    "visual_embedding_norm",
     "text_hidden_size",
     "text_num_layers",
     "text_num_heads",
     "text_intermediate_size",
     "dropout",
+    "initializer_range",
 )
 OF_TWO_STREAMS = (
     "visual_hidden_size",

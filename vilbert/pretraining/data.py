@@ -2,11 +2,12 @@
 
 Dimension key:
     B: pairs   T: tokens   R: regions (the first is the whole image)   N: masked regions   D: feature size
-    C: classes (background first)
+    C: classes (background first)   K: candidates, the right one first
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -15,14 +16,25 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from extract.regions.store import Regions, RegionStore
-from vilbert.batches.masking import IGNORED, MaskedText, RegionMask, example_generator, mask_regions, mask_tokens
+from vilbert.batches.candidates import NUM_CANDIDATES, Candidates, draw_candidates
+from vilbert.batches.masking import (
+    IGNORED,
+    MaskedText,
+    RegionMask,
+    example_generator,
+    mask_probabilities,
+    mask_regions,
+    mask_tokens,
+)
 from vilbert.batches.padding import Tokens, nothing_hidden, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.inputs import Batch
+from vilbert.pretraining.mismatches import ContrastWords, OtherCaptions
 from vilbert.settings import ObjectiveSettings
 
-NEIGHBOURS = 2_000  # captions of like length, shorter and longer, that a mismatched one is drawn from
+NEIGHBOURS = 2_000  # pairs before and behind one on the disk, whose images are near at hand
+NUM_OTHER_IMAGES = 4  # that an image's negatives are of
 MAX_DRAWS = 50
 
 
@@ -34,6 +46,7 @@ class PretrainingExample:
     regions: Regions
     mask: RegionMask
     is_aligned: bool
+    candidates: Candidates | None = None  # for a contrastive target
 
 
 class PretrainingDataset(Dataset):
@@ -55,12 +68,15 @@ class PretrainingDataset(Dataset):
         """Raises: ValueError if a pair has no features, or all pairs have the same image."""
         self.tokens, self.store, self.objective, self.seed = tokens, store, objective, seed
         self.visual_target = visual_target
-        self.special_ids = frozenset(tokenizer.all_special_ids)
         self.mask_token_id, self.pad_token_id = tokenizer.mask_token_id, tokenizer.pad_token_id
         self.vocab_size = len(tokenizer)
-        self.by_length = np.argsort(tokens.lengths(), kind="stable")
-        self.rank = np.empty_like(self.by_length)
-        self.rank[self.by_length] = np.arange(len(tokens))
+        self.mask_probabilities = mask_probabilities(
+            tokens.counts(self.vocab_size),
+            mean=objective.token_mask_probability,
+            rarity=objective.token_mask_rarity,
+            special_ids=tokenizer.all_special_ids,
+        )
+        self.others, self.contrasts = OtherCaptions(tokens), ContrastWords(objective.contrast_words, tokenizer)
         demand_features(tokens, store)
         if len(tokens.images()) < 2 and objective.mismatch_probability > 0:
             raise ValueError("all pairs have the same image, so no caption can be mismatched")
@@ -71,18 +87,23 @@ class PretrainingDataset(Dataset):
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         return self.collate([self.example(draw) for draw in draws])
 
-    def example(self, draw: Draw) -> PretrainingExample:
-        """One pair in one epoch, with another caption in `mismatch_probability` of the cases."""
+    def example(self, draw: Draw, *, changed_share: float | None = None) -> PretrainingExample:
+        """One pair in one epoch, with another caption in `mismatch_probability` of the cases.
+
+        Args:
+            changed_share: of the other captions, those that are its own with a word changed; None: the objective's in
+                this epoch.
+        """
         generator, objective = example_generator(self.seed, draw.epoch, draw.example), self.objective
-        caption = draw.example
+        other = None
         if generator.random() < objective.mismatch_probability:
-            caption = self._mismatched(draw.example, generator)
+            changed_share = self.changed_share(draw.epoch) if changed_share is None else changed_share
+            other = self._mismatched(draw.example, generator, is_changed=generator.random() < changed_share)
         text = mask_tokens(
-            self.tokens[caption],
+            self.tokens[draw.example] if other is None else other,
             generator,
-            probability=objective.token_mask_probability,
+            probabilities=self.mask_probabilities,
             mask_token_id=self.mask_token_id,
-            special_ids=self.special_ids,
             vocab_size=self.vocab_size,
         )
         regions = self.store[self.tokens.image_keys[draw.example].as_py()]
@@ -92,20 +113,43 @@ class PretrainingDataset(Dataset):
             probability=objective.region_mask_probability,
             max_overlap=objective.mask_overlap_iou,
         )
-        return PretrainingExample(text, regions, mask, is_aligned=caption == draw.example)
+        candidates = None
+        if self.visual_target == "contrastive":
+            others = list(islice(self._others(draw.example, generator), NUM_OTHER_IMAGES))
+            candidates = draw_candidates(regions, others, is_masked=mask.is_masked, generator=generator)
+        return PretrainingExample(text, regions, mask, is_aligned=other is None, candidates=candidates)
+
+    def changed_share(self, epoch: int) -> float:
+        """Of the mismatched captions of an epoch, those that are the right one with a word changed."""
+        return self.objective.changed_share if epoch >= self.objective.changed_from_epoch else 0
+
+    def _mismatched(self, example: int, generator: np.random.Generator, *, is_changed: bool) -> np.ndarray | None:
+        """Ids [T] of a caption that is not the image's; None where there is none, and the pair stays aligned."""
+        changed = self.contrasts.change(self.tokens[example], generator) if is_changed else None
+        return self.others.draw(example, generator) if changed is None else changed
 
     def whole_pair(self, example: int) -> PretrainingExample:
         """A pair as it is: nothing masked, nothing asked."""
         ids = self.tokens[example].astype(np.int64)
-        regions = self.store[self.tokens.image_keys[example].as_py()]
         text = MaskedText(input_ids=ids, labels=np.full_like(ids, IGNORED))
-        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True)
+        regions = self.store[self.tokens.image_keys[example].as_py()]
+        return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True, candidates=of_none(regions))
+
+    def expected_items(self) -> dict[str, float]:
+        """Over how many items of an example each loss is taken on average, by the names of the losses."""
+        objective, counts = self.objective, self.tokens.counts(self.vocab_size)
+        share = 1 - objective.mismatch_probability if objective.masked_losses_on == "aligned" else 1
+        return {
+            "masked_token": share * float(counts @ self.mask_probabilities) / len(self),
+            "masked_region": share * objective.region_mask_probability * float(self.tokens.sizes()[:, 1].mean()),
+            "alignment": 1,
+        }
 
     def collate(self, examples: Sequence[PretrainingExample]) -> Batch:
         """Examples padded to the longest.
 
-        Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] and `region_targets` [N, C],
-            or [N, D] where features are asked for, as they are stored, float16.
+        Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] as they are stored, float16,
+            and `region_targets` [N, D] or [N, K, D] likewise, or [N, C], float32, each of which sums to 1.
         """
         texts = [Tokens(example.text.input_ids, np.zeros_like(example.text.input_ids)) for example in examples]
         images = pad_images([example.regions for example in examples], [example.mask for example in examples])
@@ -117,29 +161,57 @@ class PretrainingDataset(Dataset):
             if example.is_aligned or self.objective.masked_losses_on == "all":
                 labels[row, : len(example.text.labels)] = example.text.labels
                 is_asked[row, 1 : 1 + len(example.regions)] = example.mask.is_masked
-                targets.append(self._targets(example.regions)[example.mask.is_masked])
-        width = self._targets(examples[0].regions).shape[1]
+                targets.append(self._targets(example))
+        none = self._targets(examples[0])[:0]
         return batch | {
             "labels": torch.from_numpy(labels),
             "label_positions": torch.from_numpy(np.flatnonzero(labels != IGNORED)),
             "region_target_mask": torch.from_numpy(is_asked),
             "region_target_positions": torch.from_numpy(np.flatnonzero(is_asked)),
-            "region_targets": torch.from_numpy(np.concatenate([np.zeros((0, width), np.float16), *targets])),
+            "region_targets": torch.from_numpy(np.concatenate([none, *targets])),
             "alignment_labels": torch.tensor([int(example.is_aligned) for example in examples]),
         }
 
-    def _targets(self, regions: Regions) -> np.ndarray:
-        return regions.class_probs if self.visual_target == "classes" else regions.features
+    def _targets(self, example: PretrainingExample) -> np.ndarray:
+        """What is asked of the masked regions of an example. Distributions are made whole: stores round them."""
+        is_masked = example.mask.is_masked
+        if self.visual_target == "classes":
+            probs = example.regions.class_probs[is_masked].astype(np.float32)
+            return probs / probs.sum(axis=1, keepdims=True)
+        if self.visual_target == "features":
+            return example.regions.features[is_masked]
+        assert example.candidates is not None
+        return example.candidates.features()
 
-    def _mismatched(self, example: int, generator: np.random.Generator) -> int:
-        """Another image's caption with another text, about as long, so that its length tells nothing."""
-        own_image, own_text = self.tokens.image_keys[example], self.tokens[example]
+    def _others(self, example: int, generator: np.random.Generator) -> Iterator[Regions]:
+        """Other images, of pairs that lie near on the disk, as those that are read at about the same time do."""
+        own_image = self.tokens.image_keys[example]
         for _ in range(MAX_DRAWS):
-            neighbour = int(self.rank[example]) + int(generator.integers(-NEIGHBOURS, NEIGHBOURS + 1))
-            other = int(self.by_length[neighbour % len(self.by_length)])
-            if self.tokens.image_keys[other] != own_image and not np.array_equal(self.tokens[other], own_text):
-                return other
-        return example  # nothing but its own text around it: it stays aligned
+            other = (example + int(generator.integers(-NEIGHBOURS, NEIGHBOURS + 1))) % len(self)
+            if (image := self.tokens.image_keys[other]) != own_image:
+                yield self.store[image.as_py()]
+
+
+def unmasked(example: PretrainingExample) -> PretrainingExample:
+    """The same pair, aligned or not, with nothing masked and nothing asked."""
+    text, regions = example.text, example.regions
+    ids = np.where(text.labels == IGNORED, text.input_ids, text.labels)
+    return replace(
+        example,
+        text=MaskedText(input_ids=ids, labels=np.full_like(ids, IGNORED)),
+        mask=nothing_hidden(regions),
+        candidates=of_none(regions),
+    )
+
+
+def of_none(regions: Regions) -> Candidates:
+    """The candidates of no masked region."""
+    return Candidates([regions], np.zeros((0, NUM_CANDIDATES), np.int64))
+
+
+def spread(length: int, count: int) -> list[int]:
+    """`count` indices below `length`, evenly spread; all of them if there are fewer."""
+    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
 
 
 def demand_features(tokens: TokenTable, store: RegionStore) -> None:

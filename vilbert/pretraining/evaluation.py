@@ -4,7 +4,7 @@ Dimension key:
     B: pairs   N: images, each with one caption
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.flops import Work, training_flops
 from vilbert.model.inputs import Batch
-from vilbert.pretraining.data import PretrainingDataset, PretrainingExample
+from vilbert.pretraining.data import PretrainingDataset, PretrainingExample, spread, unmasked
 from vilbert.retrieval.ranks import best_ranks, recalls
-from vilbert.retrieval.scoring import EncodedImage, score_pairs
-from vilbert.training.metrics import added
+from vilbert.retrieval.scoring import EncodedImage
+from vilbert.training.shares import ask_in_shares, score_in_shares
 
-BATCH_SIZE = 128  # pairs
+BATCH_SIZE = 32  # pairs
 
 
 def count_items(batch: Batch) -> Batch:
@@ -45,7 +45,8 @@ def count_flops(config: TextAndRegionsConfig, batch: Batch) -> Tensor:
 
 
 class PretrainingEvaluator:
-    """Metrics of a model on a fixed part of the validation pairs, masked and mismatched once for all.
+    """Metrics of a model on a fixed part of the validation pairs, masked and mismatched once for all; of several
+    processes each does a share.
 
     Args:
         num_retrieval_images: that each caption ranks; 0: retrieval is not measured.
@@ -53,32 +54,41 @@ class PretrainingEvaluator:
 
     def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
         self.dataset = dataset
-        self.pairs = [dataset.example(Draw(epoch=0, example=example)) for example in spread(len(dataset), num_pairs)]
+        draws = [Draw(epoch=0, example=example) for example in spread(len(dataset), num_pairs)]
+        self.pairs = [dataset.example(draw, changed_share=0) for draw in draws]
+        self.alignment = {"alignment": [unmasked(pair) for pair in self.pairs]}
+        if dataset.objective.changed_share > 0:
+            changed = [unmasked(dataset.example(draw, changed_share=1)) for draw in draws]
+            self.alignment["changed_alignment"] = changed
         self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         metrics = self.losses_and_accuracies(model)
+        for name, pairs in self.alignment.items():
+            metrics[f"accuracy/{name}"] = self.alignment_accuracy(model, pairs)
         return metrics | self.zero_shot_retrieval(model) if self.retrieval else metrics
 
     def losses_and_accuracies(self, model: nn.Module) -> dict[str, float]:
-        """Mean losses; share of the masked tokens, of the masked regions (the detector's best class; not where a
-        feature is asked for), and of the pairs that are right."""
-        losses: Batch = {}
-        hits: Batch = {}
-        totals: Batch = {}
-        for batch in self._batches(self.pairs, model):
-            output, counts = model(**batch), count_items(batch)
-            losses = added(losses, {name: output.losses[name] * count for name, count in counts.items()})
-            totals = added(totals, counts)
-            right = {
-                "masked_token": output.token_logits.argmax(-1) == batch["labels"][batch["labels"] != IGNORED],
-                "alignment": output.alignment_logits.argmax(-1) == batch["alignment_labels"],
-            }
-            if self.dataset.visual_target == "classes":
-                right["masked_region"] = output.region_logits.argmax(-1) == batch["region_targets"].argmax(-1)
-            hits = added(hits, {name: correct.sum() for name, correct in right.items()})
-        means = {f"loss/{name}": float(total / totals[name].clamp(min=1)) for name, total in losses.items()}
-        return means | {f"accuracy/{name}": float(total / totals[name].clamp(min=1)) for name, total in hits.items()}
+        """Mean losses; share of the masked tokens and of the masked regions (the detector's best class; not where a
+        feature is asked for) that are right."""
+        starts = range(0, len(self.pairs), BATCH_SIZE)
+        parts = ask_in_shares(starts, lambda batch: [self._sums(model, start) for start in batch], batch_size=1)
+        sums = {name: sum(part[name] for part in parts.values()) for name in parts[0]}
+        means = {}
+        for name, total in sums.items():
+            kind, _, objective = name.partition("/")
+            if kind != "items":
+                means[name] = total / max(sums[f"items/{objective}"], 1)
+        return means
+
+    def alignment_accuracy(self, model: nn.Module, pairs: Sequence[PretrainingExample]) -> float:
+        """Share of whole pairs, as a user has them, of which it is rightly said whether they are aligned."""
+
+        def are_right(share: list[int]) -> list[bool]:
+            batch = self._batch([pairs[number] for number in share], model)
+            return (model(**batch).alignment_logits.argmax(-1) == batch["alignment_labels"]).tolist()
+
+        return float(np.mean(list(ask_in_shares(range(len(pairs)), are_right, batch_size=BATCH_SIZE).values())))
 
     def zero_shot_retrieval(self, model: nn.Module) -> dict[str, float]:
         """Share of the captions whose own image is among the best 1, 5 and 10 of N, by the alignment head."""
@@ -86,11 +96,21 @@ class PretrainingEvaluator:
         found = recalls(best_ranks(scores, np.eye(len(scores), dtype=bool)))
         return {f"retrieval/{name}": value for name, value in found.items()}
 
-    def _batches(self, examples: Sequence[PretrainingExample], model: nn.Module) -> Iterator[Batch]:
+    def _sums(self, model: nn.Module, start: int) -> dict[str, float]:
+        """Of a batch of pairs: losses, what is right, and the `items/` that they are of."""
+        batch = self._batch(self.pairs[start : start + BATCH_SIZE], model)
+        output, counts = model(**batch), count_items(batch)
+        right = {"masked_token": output.token_logits.argmax(-1) == batch["labels"][batch["labels"] != IGNORED]}
+        if self.dataset.visual_target == "classes":
+            right["masked_region"] = output.region_logits.argmax(-1) == batch["region_targets"].argmax(-1)
+        sums = {f"loss/{name}": output.losses[name] * count for name, count in counts.items()}
+        sums |= {f"accuracy/{name}": correct.sum() for name, correct in right.items()}
+        sums |= {f"items/{name}": count for name, count in counts.items()}
+        return dict(zip(sums, torch.stack([value.float() for value in sums.values()]).tolist(), strict=True))
+
+    def _batch(self, examples: Sequence[PretrainingExample], model: nn.Module) -> Batch:
         device = next(model.parameters()).device
-        for start in range(0, len(examples), BATCH_SIZE):
-            batch = self.dataset.collate(examples[start : start + BATCH_SIZE])
-            yield {name: value.to(device) for name, value in batch.items()}
+        return {name: value.to(device) for name, value in self.dataset.collate(examples).items()}
 
 
 def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Sequence[PretrainingExample]) -> np.ndarray:
@@ -98,12 +118,7 @@ def alignment_scores(model: nn.Module, dataset: PretrainingDataset, pairs: Seque
     alone = [dataset.collate([pair]) for pair in pairs]
     captions = [batch["input_ids"][0] for batch in alone]
     images = [EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]) for batch in alone]
-    return score_pairs(model, captions, images).numpy()
-
-
-def spread(length: int, count: int) -> list[int]:
-    """`count` indices below `length`, evenly spread; all of them if there are fewer."""
-    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
+    return score_in_shares(model, captions, images).numpy()
 
 
 def one_pair_an_image(dataset: PretrainingDataset, num_images: int) -> list[int]:

@@ -76,7 +76,7 @@ def main(
     trained, metrics = train(
         network,
         training,
-        lengths=training.tokens.lengths(),
+        lengths=training.tokens.sizes(),
         optimizer=settings.optimizer,
         runtime=runtime,
         seed=settings.seed,
@@ -84,6 +84,7 @@ def main(
         identity=identity,
         loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
         count_items=count_items,
+        expected_items=training.expected_items(),
         count_flops=functools.partial(count_flops, network.config),
         evaluator=evaluator,
         evaluation_steps=settings.evaluation.every_steps,

@@ -89,11 +89,13 @@ def main(
         identity=identity,
         loss_weights={"loss": 1},
         count_items=count_examples,
+        expected_items={"loss": 1},
         count_flops=None,
         evaluator=evaluator,
         evaluation_steps=None,
         has_unused_parameters=data.has_unused_parameters,
     )
+    evaluator.complete(trained)
     if is_first_process():
         rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))
         card = model_card(f"ViLBERT, fine-tuned: {task}", trained, rows)
@@ -101,7 +103,7 @@ def main(
         write_rows(baselines_output, rows)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         write_dropped(dropped_output, data.dropped)
-        evaluator.write(trained, predictions_output)
+        evaluator.write(predictions_output)
 
 
 def baseline_rows(data: TaskData, measured: dict[str, float]) -> list[Row]:
@@ -134,16 +136,20 @@ class TaskEvaluator:
         }
 
     @torch.inference_mode()
-    def write(self, model: PreTrainedModel, folder: Path) -> None:
-        """A file for each held-out and test split, as the task's leaderboard takes it.
+    def complete(self, model: PreTrainedModel) -> None:
+        """Ask for what has not been: test splits, and held-out ones that a killed run had measured. In every process.
 
         Args:
-            model: as it was measured last; asked again where a killed run had measured it.
+            model: as it was measured last.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
             if split not in self.predictions:
                 self.predictions[split] = dataset.predict(model.eval())
+
+    def write(self, folder: Path) -> None:
+        """A file for each held-out and test split, as the task's leaderboard takes it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
             dataset.write(self.predictions[split], folder, split)
 
 

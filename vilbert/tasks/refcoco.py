@@ -24,6 +24,7 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.tasks.reading import Dropped, Reading, by_id, demand_fields, encode_texts, read_json
+from vilbert.training.shares import ask_in_shares
 
 HIT = 0.5  # intersection over union from which a region is what is meant
 EVALUATION_BATCH = 128
@@ -171,21 +172,26 @@ class RefCocoDataset(Dataset):
     def predict(self, model: nn.Module) -> list[dict]:
         """Of each expression the box that fits it best, and how far it overlaps with what is meant."""
         device = next(model.parameters()).device
-        order = np.argsort(self.lengths, kind="stable")
-        found: dict[int, dict] = {}
-        for start in range(0, len(order), EVALUATION_BATCH):
-            examples = order[start : start + EVALUATION_BATCH].tolist()
+
+        def pointed_at(examples: list[int]) -> list[dict]:
             batch = self.batch(examples)
             del batch["labels"]
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
-            for example, best in zip(examples, logits[:, self.num_before :].argmax(-1).tolist(), strict=True):
-                image = self.candidates(example)
-                found[example] = {
-                    "annotation": self.expressions[example].annotation,
-                    "box": [round(float(value), 2) for value in image.boxes[best]],
-                    "overlap": float(self.overlap(example, image)[best]),
-                }
+            best = logits[:, self.num_before :].argmax(-1).tolist()
+            return [self.prediction(example, region) for example, region in zip(examples, best, strict=True)]
+
+        order = np.argsort(self.lengths, kind="stable").tolist()
+        found = ask_in_shares(order, pointed_at, batch_size=EVALUATION_BATCH)
         return [found[example] for example in range(len(self))]
+
+    def prediction(self, example: int, region: int) -> dict:
+        """What is written of an expression for which this region was chosen."""
+        image = self.candidates(example)
+        return {
+            "annotation": self.expressions[example].annotation,
+            "box": [round(float(value), 2) for value in image.boxes[region]],
+            "overlap": float(self.overlap(example, image)[region]),
+        }
 
     def write(self, predictions: list[dict], folder: Path, name: str) -> None:
         """{name}.json: of each expression the box, and its overlap with what is meant."""

@@ -22,9 +22,10 @@ from vilbert.batches.padding import Tokens, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.retrieval.scoring import EncodedImage, score_pairs
+from vilbert.retrieval.scoring import EncodedImage
 from vilbert.tasks.metrics import retrieval_metrics
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
+from vilbert.training.shares import score_in_shares
 
 NUM_NEIGHBOURS = 100
 NUM_WRITTEN = 10  # images a caption
@@ -170,7 +171,7 @@ class RetrievalDataset(Dataset):
         for column in self.columns_seen:
             batch = pad_images([self.store[self.keys[column]]], has_whole_image=self.processor.has_whole_image)
             images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
-        return self.of_all_images(score_pairs(model, [torch.from_numpy(text.ids) for text in self.texts], images))
+        return self.of_all_images(score_in_shares(model, [torch.from_numpy(text.ids) for text in self.texts], images))
 
     def of_all_images(self, scores: Tensor) -> Tensor:
         """Scores of the images with features as those of all images, -inf for the others: [captions, images]."""

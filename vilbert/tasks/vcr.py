@@ -23,6 +23,7 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_lines
+from vilbert.training.shares import ask_in_shares
 
 Words = list[str | list[int]]  # a list is objects of the image, by their number
 Step = Literal["answer", "rationale"]
@@ -231,14 +232,15 @@ class VcrDataset(Dataset):
         """Of each question, how likely each of its four choices is: [questions, 4]."""
         device = next(model.parameters()).device
         lengths = np.array([max(len(text.ids) for text in four) for four in choices])
-        order = np.argsort(lengths, kind="stable")
-        result = torch.empty(len(choices), NUM_CHOICES)
-        for start in range(0, len(order), EVALUATION_BATCH):
-            examples = order[start : start + EVALUATION_BATCH].tolist()
+
+        def of_each(examples: list[int]) -> list[list[float]]:
             batch = self.batch([choices[one] for one in examples], [self.questions[one] for one in examples])
             logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
-            result[examples] = logits.float().softmax(-1).cpu()
-        return result
+            return logits.float().softmax(-1).tolist()
+
+        order = np.argsort(lengths, kind="stable").tolist()
+        found = ask_in_shares(order, of_each, batch_size=EVALUATION_BATCH)
+        return torch.tensor([found[example] for example in range(len(choices))])
 
     def predict(self, model: nn.Module) -> pd.DataFrame:
         """The leaderboard's table: the answers' probabilities, then those of the reasons for each answer in turn."""

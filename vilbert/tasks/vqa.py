@@ -23,6 +23,7 @@ from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.tasks.metrics import normalised_answer, vqa_accuracy
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
+from vilbert.training.shares import ask_in_shares
 
 MIN_COUNT = 9  # times that an answer has to be the most frequent one of a question
 SCORE_A_PERSON = 0.3
@@ -212,14 +213,14 @@ class VqaDataset(Dataset):
     def predict(self, model: nn.Module) -> list[dict]:
         """What the challenge's server takes: question_id and answer."""
         device = next(model.parameters()).device
-        order = np.argsort(self.lengths, kind="stable")
-        answered: dict[int, int] = {}
-        for start in range(0, len(order), EVALUATION_BATCH):
-            examples = order[start : start + EVALUATION_BATCH].tolist()
+
+        def answers(examples: list[int]) -> list[int]:
             batch = self.batch(examples)
             del batch["labels"]
-            logits = model(**{name: value.to(device) for name, value in batch.items()}).logits
-            answered.update(zip(examples, logits.argmax(-1).tolist(), strict=True))
+            return model(**{name: value.to(device) for name, value in batch.items()}).logits.argmax(-1).tolist()
+
+        order = np.argsort(self.lengths, kind="stable").tolist()
+        answered = ask_in_shares(order, answers, batch_size=EVALUATION_BATCH)
         return [
             {"question_id": int(question.annotation), "answer": self.answers[answered[number]]}
             for number, question in enumerate(self.questions)

@@ -58,16 +58,14 @@ def anywhere(accelerator: Accelerator, is_so: bool) -> bool:
 
 
 def whole_model(accelerator: Accelerator, network: nn.Module, model: PreTrainedModel) -> PreTrainedModel:
-    """The trained model without what trained it; where its weights are spread, a whole copy on the first process."""
+    """The trained model without what trained it; where its weights are spread, a whole copy in every process."""
     if not accelerator.is_fsdp2:
         return accelerator.unwrap_model(network)
-    weights = accelerator.get_state_dict(network)  # every process gives its part
     whole = type(model)(model.config).to(accelerator.device)
-    if accelerator.is_main_process:
-        whole.load_state_dict(weights)
+    whole.load_state_dict({name: whole_tensor(weight) for name, weight in network.state_dict().items()})
     return whole
 
 
-def whole_number(number: Tensor) -> Tensor:
-    """[] of all processes, where each holds a part of it."""
-    return number.full_tensor() if isinstance(number, DTensor) else number
+def whole_tensor(tensor: Tensor) -> Tensor:
+    """That of all processes, where each holds a part of it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor

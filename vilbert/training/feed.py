@@ -25,7 +25,6 @@ class Step:
     batches: list[Batch]  # its micro-batches, on the device
     on_cpu: list[Batch]  # the same, where reading them makes no GPU wait
     counts: list[Batch]  # of each, over how many items each loss is a mean: [] on the device
-    num_items: Batch  # the same of the whole step
 
 
 def make_sampler(
@@ -79,8 +78,7 @@ def steps_of(
     for number in range(sampler.first_step + 1, sampler.num_steps + 1):
         on_cpu = list(islice(batches, sampler.accumulation))
         counts = [on_device(count_items(batch), device) for batch in on_cpu]
-        num_items = {name: torch.stack([count[name] for count in counts]).sum() for name in counts[0]}
-        yield Step(number, [on_device(batch, device) for batch in on_cpu], on_cpu, counts, num_items)
+        yield Step(number, [on_device(batch, device) for batch in on_cpu], on_cpu, counts)
 
 
 def one_ahead(steps: Iterable[Step]) -> Iterator[Step]:

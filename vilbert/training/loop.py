@@ -18,10 +18,10 @@ from transformers.utils import ModelOutput
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
 from vilbert.training.checkpoints import claim, restore_newest, write_checkpoint
-from vilbert.training.devices import anywhere, make_accelerator, whole_model, whole_number
+from vilbert.training.devices import anywhere, make_accelerator, whole_model, whole_tensor
 from vilbert.training.feed import Step, make_sampler, one_ahead, steps_of
 from vilbert.training.interruption import Interruption
-from vilbert.training.metrics import Clock, Meter, MetricsLog
+from vilbert.training.metrics import Clock, Meter, MetricsLog, added
 
 STEPS_TO_AGREE = 10  # so many until several processes look together at the clock, and whether to stop
 
@@ -38,6 +38,7 @@ def train(
     identity: dict,
     loss_weights: dict[str, float],
     count_items: Callable[[Batch], Batch],
+    expected_items: dict[str, float],
     count_flops: Callable[[Batch], Tensor] | None,
     evaluator: Callable[[nn.Module], dict[str, float]],
     evaluation_steps: int | None,
@@ -51,12 +52,13 @@ def train(
 
     Args:
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
-        lengths: [N], of its examples, by which batches are bucketed.
+        lengths: [N] or [N, 2], of its examples: tokens, or tokens and regions; batches are bucketed by them.
         identity: what the training is made of; checkpoints of another one are refused.
         loss_weights: by the names of `output.losses`; {'loss': 1} for a model that has but one.
         count_items: of a batch, how many items each loss is the mean of, by the same names.
+        expected_items: how many an example has on average, over the whole data set, by the same names.
         count_flops: of a batch, the operations that a forward and backward pass needs; None: not logged.
-        evaluator: model -> metrics by name; every process calls it.
+        evaluator: model -> metrics by name; every process calls it, and may do a share of the work.
         evaluation_steps: from one evaluation to the next; None: at the end alone.
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
@@ -82,6 +84,7 @@ def train(
     log = MetricsLog(accelerator, checkpoints, trackers=runtime.trackers, steps_done=steps_done, num_steps=num_steps)
     clock = Clock(runtime.checkpoint_minutes)
     trunk: Any = model.base_model
+    scales = loss_scales(loss_weights, expected_items, batch_size=optimizer.batch_size)
 
     def is_evaluated(step: int) -> bool:
         return step == num_steps or is_multiple(step, evaluation_steps)
@@ -101,7 +104,7 @@ def train(
                 network,
                 weights,
                 step,
-                loss_weights=loss_weights,
+                scales=scales,
                 learning_rate=learning_rate,
                 max_gradient_norm=optimizer.max_gradient_norm,
             )
@@ -136,32 +139,45 @@ def take_step(
     weights: Optimizer,
     step: Step,
     *,
-    loss_weights: dict[str, float],
+    scales: dict[str, float],
     learning_rate: float,
     max_gradient_norm: float,
 ) -> tuple[Batch, Tensor]:
     """One step of the optimizer on the micro-batches of all processes.
 
-    Returns: this process's shares of the step's losses, by name, each the mean over the items of the whole step; the
-        norm of the gradient before it was clipped.
+    Args:
+        scales: by the names of the losses, what an item's weighs.
+    Returns: this process's losses, by name, each the sum over the items of the step; the norm of the gradient before it
+        was clipped.
     """
-    num_items = accelerator.reduce(torch.stack(list(step.num_items.values())), "sum").clamp(min=1)
-    totals = dict(zip(step.num_items, num_items, strict=True))
     losses: Batch = {}
     for number, (batch, counts) in enumerate(zip(step.batches, step.counts, strict=True), start=1):
         with accelerator.no_sync(network) if number < len(step.batches) else nullcontext():
             with accelerator.autocast():
                 output = network(**batch)
-            shares = {name: loss * (counts[name] / totals[name]) for name, loss in losses_of(output).items()}
-            loss = torch.stack([loss_weights[name] * share for name, share in shares.items()]).sum()
+            sums = {name: loss * counts[name] for name, loss in losses_of(output).items()}
+            loss = torch.stack([scales[name] * value for name, value in sums.items()]).sum()
             accelerator.backward(loss * accelerator.num_processes)  # DDP takes the mean over the processes
-        losses = {name: losses.get(name, 0) + share.detach() for name, share in shares.items()}
-    gradient_norm = whole_number(accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm))
+        losses = added(losses, {name: value.detach() for name, value in sums.items()})
+    gradient_norm = whole_tensor(accelerator.clip_grad_norm_(network.parameters(), max_gradient_norm))
     for group in weights.param_groups:
         group["lr"] = learning_rate
     weights.step()
     weights.zero_grad()
     return losses, gradient_norm
+
+
+def loss_scales(
+    loss_weights: dict[str, float], expected_items: dict[str, float], *, batch_size: int
+) -> dict[str, float]:
+    """What an item's loss weighs, by the names of the losses: the same in every step, however many items that has.
+
+    A step holds texts of like length, so a mean over its own items would weigh the words of short texts more.
+    """
+    return {
+        name: weight / (batch_size * expected_items[name]) if expected_items[name] else 0.0
+        for name, weight in loss_weights.items()
+    }
 
 
 def losses_of(output: ModelOutput) -> Batch:

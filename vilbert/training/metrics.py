@@ -44,30 +44,34 @@ class Meter:
         self.accelerator, self.loss_weights, self.checkpoints = accelerator, loss_weights, checkpoints
         self.count_flops, self.peak_tflops = count_flops, peak_tflops
         self._losses: Batch = {}
+        self._items: Batch = {}
         self._work: Batch = {}
         self._norm = self._norms = torch.tensor(0.0)  # the last gradient's, and the sum
-        self._num_steps = self._step = 0
+        self._step = 0
         self._since = time.monotonic()
 
     def add(self, step: Step, *, losses: Batch, gradient_norm: Tensor) -> None:
-        """One step's losses and the norm of its gradient, [] each, which stay on the device, and its work."""
+        """One step's losses, summed over their items, and the norm of its gradient, [] each, which stay on the device,
+        and its work."""
         self._losses = added(self._losses, losses)
+        for counts in step.counts:
+            self._items = added(self._items, counts)
         self._norm, self._norms = gradient_norm.detach(), gradient_norm.detach() + self._norms.to(gradient_norm.device)
         for batch in step.on_cpu:
             self._work = added(self._work, self._work_in(batch))
-        self._num_steps, self._step = self._num_steps + 1, step.number
+        self._step = step.number
 
     def line(self) -> dict[str, float]:
-        """Mean losses and rates since the last line; a new one begins. Makes a GPU wait.
+        """Losses, each the mean over all its items, and rates since the last line; a new one begins. Makes a GPU wait.
 
         Raises: FloatingPointError if a loss or a gradient is not finite.
         """
         totals = self._finite_totals()
         seconds = max(time.monotonic() - self._since, 1e-9)
-        losses = {name: totals[name] / self._num_steps for name in self._losses}
+        losses = {name: totals[name] / max(totals[f"items/{name}"], 1) for name in self._losses}
         work = {name: totals[name] for name in self._work}
         norm = float(self._norm)
-        self._losses, self._work, self._num_steps, self._since = {}, {}, 0, time.monotonic()
+        self._losses, self._items, self._work, self._since = {}, {}, {}, time.monotonic()
         self._norms = torch.zeros_like(self._norm)
         rates = {
             "grad_norm": norm,
@@ -95,7 +99,8 @@ class Meter:
 
     def _finite_totals(self) -> dict[str, float]:
         """Sums over the processes, read in one go."""
-        sums = self._losses | self._work | {"gradient": self._norms / self.accelerator.num_processes}
+        items = {f"items/{name}": count for name, count in self._items.items()}
+        sums = self._losses | items | self._work | {"gradient": self._norms / self.accelerator.num_processes}
         device = self.accelerator.device
         totals = torch.stack([value.detach().double().to(device, non_blocking=True) for value in sums.values()])
         values = dict(zip(sums, self.accelerator.reduce(totals, "sum").tolist(), strict=True))

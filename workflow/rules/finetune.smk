@@ -120,18 +120,19 @@ rule finetune_task:
         task="|".join(TASKS),
     conda:
         "../../envs/vilbert.yaml"
-    threads: 2 + SETTINGS.runtime.num_workers
+    threads: max(2, SETTINGS.processes_per_training) + SETTINGS.runtime.num_workers
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(1440),
         gpu=SETTINGS.gpus_per_training,
     params:
+        processes=lambda wildcards, resources: resources.gpu or SETTINGS.processes_per_training,
         checkpoints=f"{RESULTS}/finetune/{{task}}/checkpoints",
         given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
         settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "python -m vilbert.training.launch {resources.gpu} vilbert.tasks.finetune"
+        "python -m vilbert.training.launch {params.processes} vilbert.tasks.finetune"
         " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
         " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
 

@@ -43,18 +43,19 @@ rule pretrain:
         "<times>/pretrain.tsv"
     conda:
         "../../envs/vilbert.yaml"
-    threads: 2 + SETTINGS.runtime.num_workers
+    threads: max(2, SETTINGS.processes_per_training) + SETTINGS.runtime.num_workers
     resources:
         mem_mb=scaled(8000),
         runtime=scaled(1440),
         gpu=SETTINGS.gpus_per_training,
     params:
+        processes=lambda wildcards, resources: resources.gpu or SETTINGS.processes_per_training,
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         model=SETTINGS.json("model"),
         settings=SETTINGS.json("pretraining"),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "python -m vilbert.training.launch {resources.gpu} vilbert.pretraining.pretrain"
+        "python -m vilbert.training.launch {params.processes} vilbert.pretraining.pretrain"
         " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 

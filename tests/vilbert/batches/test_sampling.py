@@ -36,6 +36,18 @@ def test_batches_hold_captions_of_like_length():
     assert np.mean(spread) < np.mean(random) / 3
 
 
+def test_batches_hold_pairs_of_like_length_and_as_many_regions():
+    generator = np.random.default_rng(1)
+    sizes = np.stack([generator.integers(5, 30, 4000), generator.integers(10, 37, 4000)], axis=1)
+    spreads = {}
+    for name, given in {"tokens": sizes[:, 0], "both": sizes}.items():
+        steps = StepSampler(given, batch_size=40, num_steps=100, seed=5)
+        batches = [sizes[batch] for _, batch in steps.global_batches()]
+        spreads[name] = np.mean([np.ptp(batch, axis=0) for batch in batches], axis=0)
+    assert spreads["tokens"][0] < 2 < spreads["both"][0] < 5
+    assert spreads["both"][1] < 5 < 20 < spreads["tokens"][1]
+
+
 def test_a_window_bounds_what_is_read_at_once():
     steps = StepSampler(LENGTHS[:1000], batch_size=25, num_steps=40, seed=5, block_size=50, window_size=100)
     blocks = [len(set((examples // 50).tolist())) for _, examples in steps.global_batches()]

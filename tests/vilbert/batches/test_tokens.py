@@ -10,8 +10,12 @@ CAPTIONS = ["a red dog .", "Two dogs run", "a red ball"]
 
 
 def write(tmp_path, captions, **changed):
-    rows = [{"key": f"train-{row:08d}", "image_key": "train-0", "caption": text} for row, text in enumerate(captions)]
-    schema = pa.schema([("key", pa.string()), ("image_key", pa.string()), ("caption", pa.string())])
+    rows = [
+        {"key": f"train-{row:08d}", "image_key": "train-0", "caption": text, "num_regions": 10 + row}
+        for row, text in enumerate(captions)
+    ]
+    names = {"key": pa.string(), "image_key": pa.string(), "caption": pa.string(), "num_regions": pa.int32()}
+    schema = pa.schema(list(names.items()))
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), tmp_path / "pairs.parquet")
     settings = {"tokenizer": None, "vocab_size": 97, "max_tokens": 6} | changed
     out = tmp_path / "tokens.parquet"
@@ -41,8 +45,20 @@ def test_long_captions_are_cut_before_sep(tmp_path):
     assert table[0][-1] == table[1][-1]
 
 
+def test_the_size_of_a_pair_is_its_tokens_and_regions(tmp_path):
+    table = TokenTable(write(tmp_path, ["a red dog on a red ball", "a dog"]), split="train")
+    assert table.sizes().tolist() == [[6, 10], [4, 11]]
+
+
 def test_a_small_vocabulary_takes_two_bytes_a_token(tmp_path):
     assert TokenTable(write(tmp_path, CAPTIONS), split="train")[0].dtype == np.uint16
+
+
+def test_tokens_are_counted_in_the_captions_of_the_split(tmp_path):
+    table = TokenTable(write(tmp_path, CAPTIONS), split="train")
+    expected = np.bincount(np.concatenate([table[row] for row in range(3)]), minlength=97)
+    assert table.counts(97).tolist() == expected.tolist()
+    assert table.counts(97).max() == 3  # of [CLS]
 
 
 def test_a_split_without_pairs_is_an_error(tmp_path):

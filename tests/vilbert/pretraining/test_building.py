@@ -1,8 +1,12 @@
+import math
+
 import pytest
 import torch
-from pretraining_world import CLASSES, FEATURE_SIZE, model_settings
+from pretraining_world import CLASSES, FEATURE_SIZE, make_dataset, model_settings
 from transformers import AutoTokenizer, BertConfig, BertForPreTraining
 
+from vilbert.batches.candidates import NUM_CANDIDATES
+from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.pretraining.building import build_pretraining_model
@@ -28,6 +32,19 @@ def test_the_single_stream_takes_the_text_streams_sizes(tokenizer):
     assert type(model) is VilbertSingleStreamForPreTraining
     assert len(model.vilbert.layers) == 2
     assert model.config.visual_target_size == FEATURE_SIZE
+
+
+@pytest.mark.parametrize("architecture", ["two_stream", "single_stream"])
+@pytest.mark.parametrize("num_pairs", [4, 32])
+def test_a_contrastive_loss_starts_at_the_log_of_the_candidates(world, tokenizer, architecture, num_pairs):
+    settings = model_settings(architecture=architecture, visual_target="contrastive")
+    model = build_pretraining_model(settings, tokenizer, num_classes=len(CLASSES))
+    dataset = make_dataset(world, visual_target="contrastive")
+    batch = dataset.__getitems__([Draw(epoch=0, example=example) for example in range(num_pairs)])
+    loss = model(**batch).losses["masked_region"]
+    assert loss.item() == pytest.approx(math.log(NUM_CANDIDATES))
+    loss.backward()
+    assert model.region_head.decoder.weight.grad.any()
 
 
 def test_the_text_stream_starts_from_the_bert_that_is_named(tokenizer, tmp_path):

@@ -4,10 +4,12 @@ import torch
 from pretraining_world import CLASSES, FEATURE_SIZE, make_dataset
 
 from extract.regions.store import RegionStore
+from vilbert.batches.candidates import NUM_CANDIDATES
 from vilbert.batches.masking import IGNORED
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
-from vilbert.pretraining.data import demand_features
+from vilbert.pretraining.data import demand_features, spread
+from vilbert.pretraining.evaluation import count_items
 
 DRAWS = [Draw(epoch=0, example=example) for example in range(93)]
 
@@ -93,13 +95,63 @@ def test_targets_are_those_of_the_masked_regions_in_reading_order(world, target)
     for draw in DRAWS[:29]:
         example = dataset.example(draw)
         if example.is_aligned:
-            whole = example.regions.class_probs if target == "classes" else example.regions.features
-            expected += list(whole[example.mask.is_masked])
-    assert batch["region_targets"].shape == (
+            expected += list(expected_targets(example.regions, target)[example.mask.is_masked])
+    targets = batch["region_targets"].numpy()
+    if target == "contrastive":
+        assert targets.shape[1:] == (NUM_CANDIDATES, FEATURE_SIZE)
+        targets = targets[:, 0]
+    assert targets.shape == (
         int(batch["region_target_mask"].sum()),
         len(CLASSES) if target == "classes" else FEATURE_SIZE,
     )
-    np.testing.assert_array_equal(batch["region_targets"].numpy(), np.stack(expected))
+    np.testing.assert_allclose(targets, np.stack(expected), rtol=1e-6)
+
+
+def expected_targets(regions, target):
+    if target != "classes":
+        return regions.features
+    probs = regions.class_probs.astype(np.float64)
+    return probs / probs.sum(axis=1, keepdims=True)
+
+
+def test_negatives_are_the_same_in_any_company_and_of_other_images_too(world):
+    dataset = make_dataset(world, visual_target="contrastive", region_mask_probability=1, masked_losses_on="all")
+    alone, in_company = (dataset.__getitems__(DRAWS[start:9])["region_targets"] for start in (8, 5))
+    assert torch.equal(alone, in_company[-len(alone) :])
+    example = dataset.example(DRAWS[8])
+    own, *others = example.candidates.images
+    assert own.features.tolist() == example.regions.features.tolist()
+    assert len(others) == 4
+    assert all(not np.array_equal(other.features, own.features) for other in others)
+
+
+def test_a_whole_pair_has_no_candidates(world):
+    dataset = make_dataset(world, visual_target="contrastive")
+    assert dataset.collate([dataset.whole_pair(3)])["region_targets"].shape == (0, NUM_CANDIDATES, FEATURE_SIZE)
+
+
+def test_distributions_that_the_store_rounded_are_float32_and_sum_to_1(world):
+    targets = make_dataset(world).__getitems__(DRAWS)["region_targets"]
+    assert targets.dtype == torch.float32
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(len(targets)), atol=3e-7, rtol=0)
+
+
+@pytest.mark.parametrize("masked_losses_on", ["aligned", "all"])
+def test_as_many_items_are_expected_as_there_are_over_many_epochs(world, masked_losses_on):
+    dataset = make_dataset(world, masked_losses_on=masked_losses_on, token_mask_probability=0.2)
+    batches = [dataset.__getitems__([Draw(epoch, example) for example in range(93)]) for epoch in range(40)]
+    for name, expected in dataset.expected_items().items():
+        assert expected == pytest.approx(np.mean([float(count_items(batch)[name]) / 93 for batch in batches]), rel=0.05)
+
+
+def test_of_what_is_never_masked_no_items_are_expected(world):
+    dataset = make_dataset(world, token_mask_probability=0, region_mask_probability=0)
+    assert dataset.expected_items() == {"masked_token": 0, "masked_region": 0, "alignment": 1}
+
+
+def test_examples_are_spread_over_the_whole_split():
+    assert spread(101, 5) == [0, 25, 50, 75, 100]
+    assert spread(3, 5) == [0, 1, 2]
 
 
 def test_a_hidden_region_is_zero_and_the_whole_image_does_not_show_it(world):

@@ -105,6 +105,39 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("task", MEASURES)
+def test_two_processes_measure_and_predict_what_one_does_with_half_the_work(task, pretrained, drawn, tmp_path):
+    detected, given = (store._paths[0] for store in (drawn.detected, drawn.given))
+    script, known = str(Path(__file__).parent / "evaluate_in_processes.py"), {}
+    for num_processes in (1, 2):
+        out = tmp_path / str(num_processes)
+        out.mkdir()
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+        arguments = [*launcher, script, task, pretrained, detected, given, drawn.annotations, out]
+        environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+        done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        known[num_processes] = [json.loads((out / f"{process}.json").read_text()) for process in range(num_processes)]
+    (alone,), (first, second) = known[1], known[2]
+    assert first["measures"] == second["measures"] == pytest.approx(alone["measures"])
+    assert max(first["num_texts"], second["num_texts"]) <= 0.6 * alone["num_texts"]
+    for path in (tmp_path / "1/predictions").iterdir():
+        ours, theirs = (read_predictions(tmp_path / str(number) / "predictions" / path.name) for number in (2, 1))
+        assert ours == theirs
+
+
+def read_predictions(path: Path) -> list:
+    """Rows of either kind of file, numbers to five places."""
+    if path.suffix == ".json":
+        return json.loads(path.read_text())
+    with path.open() as file:
+        return [
+            [cell if index == 0 else round(float(cell), 5) for index, cell in enumerate(row)]
+            for row in list(csv.reader(file))[1:]
+        ]
+
+
+@pytest.mark.slow
 def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
     (tmp_path / "start").mkdir()
     VilbertForPreTraining(make_two_stream(**SIZES)).save_pretrained(tmp_path / "start")
@@ -208,9 +241,12 @@ def test_what_was_measured_is_written_without_asking_again(tmp_path):
     )
     evaluator = TaskEvaluator(data)
     assert evaluator(None) == {"val/asked": 1}
-    evaluator.write(torch.nn.Identity(), tmp_path / "predictions")
+    evaluator.complete(torch.nn.Identity())
+    evaluator.write(tmp_path / "predictions")
     assert {path.name: path.read_text() for path in (tmp_path / "predictions").iterdir()} == {"val": "1", "test": "1"}
-    TaskEvaluator(data).write(torch.nn.Identity(), tmp_path / "predictions")
+    evaluator = TaskEvaluator(data)
+    evaluator.complete(torch.nn.Identity())
+    evaluator.write(tmp_path / "predictions")
     assert (tmp_path / "predictions/val").read_text() == "2"
 
 

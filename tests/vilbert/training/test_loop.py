@@ -1,11 +1,21 @@
+from copy import deepcopy
+
 import pytest
 import torch
+from accelerate import Accelerator
+from pretraining_world import CLASSES, make_dataset, model_settings
 from torch import nn
+from transformers import AutoTokenizer
 
+from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.model.modeling_vilbert import VilbertPreTrainingOutput
+from vilbert.pretraining.building import build_pretraining_model
+from vilbert.pretraining.evaluation import count_items
 from vilbert.settings import OptimizerSettings
-from vilbert.training.loop import is_multiple, learning_rate_at, losses_of, make_optimizer
+from vilbert.training.feed import Step
+from vilbert.training.learning_curves import OBJECTIVES
+from vilbert.training.loop import is_multiple, learning_rate_at, loss_scales, losses_of, make_optimizer, take_step
 
 SETTINGS = OptimizerSettings(
     batch_size=2,
@@ -22,6 +32,62 @@ def test_a_model_with_one_loss_has_it_by_the_name_loss():
     loss, named = torch.tensor(3.0), {"alignment": torch.tensor(5.0)}
     assert losses_of(VilbertTaskOutput(loss=loss)) == {"loss": loss}
     assert losses_of(VilbertPreTrainingOutput(loss=loss, losses=named)) == named
+
+
+class MeanOfItems(nn.Module):
+    """Its loss falls by 1 an item for each unit of the weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, items):
+        return VilbertTaskOutput(loss=(self.weight * items).mean())
+
+
+@pytest.mark.parametrize("num_items", [[2], [11], [3, 8]], ids=str)
+def test_an_item_weighs_the_same_in_a_step_of_few_and_of_many(num_items):
+    """Steps hold captions of like length: a mean over each step's own items prefers the words of short captions."""
+    model = MeanOfItems()
+    batches = [{"items": torch.ones(count)} for count in num_items]
+    step = Step(1, batches, batches, [{"loss": torch.tensor(count)} for count in num_items])
+    scales = loss_scales({"loss": 3.0}, {"loss": 1.75}, batch_size=4)
+    optimizer = torch.optim.SGD(model.parameters())
+    losses, norm = take_step(
+        Accelerator(cpu=True), model, optimizer, step, scales=scales, learning_rate=0.5, max_gradient_norm=1e9
+    )
+    assert losses == {"loss": 0}
+    an_item = 3 / (4 * 1.75)
+    assert float(norm) == pytest.approx(sum(num_items) * an_item)
+    assert float(model.weight.detach()) == pytest.approx(-0.5 * sum(num_items) * an_item)
+
+
+def test_of_what_is_never_masked_nothing_is_asked():
+    scales = loss_scales({"alignment": 1, "masked_token": 1}, {"alignment": 1, "masked_token": 0.0}, batch_size=5)
+    assert scales == {"alignment": 0.2, "masked_token": 0}
+
+
+@pytest.mark.parametrize("visual_target", ["classes", "contrastive"])
+def test_a_step_is_the_same_in_micro_batches_of_4_and_of_32(world, visual_target):
+    dataset = make_dataset(world, visual_target=visual_target)
+    torch.manual_seed(2)
+    tokenizer = AutoTokenizer.from_pretrained(world.tokenizer)
+    settings = model_settings(visual_target=visual_target, dropout=0)
+    model = build_pretraining_model(settings, tokenizer, num_classes=len(CLASSES))
+    nn.init.normal_(model.region_head.decoder.weight)
+    scales = loss_scales(dict.fromkeys(OBJECTIVES, 1.0), dataset.expected_items(), batch_size=32)
+    taken = []
+    for size in (4, 32):
+        batches = [dataset.__getitems__([Draw(0, start + row) for row in range(size)]) for start in range(0, 32, size)]
+        step, network = Step(1, batches, batches, list(map(count_items, batches))), deepcopy(model)
+        optimizer = torch.optim.SGD(network.parameters())
+        losses, _ = take_step(
+            Accelerator(cpu=True), network, optimizer, step, scales=scales, learning_rate=1, max_gradient_norm=1e9
+        )
+        moved = {name: weight - model.state_dict()[name] for name, weight in network.state_dict().items()}
+        taken.append(losses | moved)
+    torch.testing.assert_close(*taken, atol=1e-5, rtol=1e-4)
+    assert taken[0]["region_head.decoder.weight"].any()
 
 
 @pytest.mark.parametrize(("step", "interval", "expected"), [(14, 7, True), (15, 7, False), (14, None, False)])

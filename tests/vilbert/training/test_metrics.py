@@ -86,19 +86,20 @@ def make_meter(accelerator, folder):
     )
 
 
-def make_step(number):
+def make_step(number, *, num_masked=1):
     """Two micro-batches of 3 texts of 5 tokens and 2 regions, one token padding in each."""
     mask = torch.ones(3, 5, dtype=torch.int64)
     mask[0, 4] = 0
     batch = {"attention_mask": mask, "visual_attention_mask": torch.ones(3, 2, dtype=torch.int64)}
-    return Step(number, [batch, batch], [batch, batch], [{}, {}], {})
+    counts = {"alignment": torch.tensor(3), "masked_token": torch.tensor(num_masked)}
+    return Step(number, [batch, batch], [batch, batch], [counts, counts])
 
 
 def test_a_line_has_the_mean_losses_and_the_rate_of_work(accelerator, tmp_path):
     meter = make_meter(accelerator, tmp_path)
     time.sleep(0.05)
-    for number, value in ((1, 2.0), (2, 5.0)):
-        losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(1.0)}
+    for number, value in ((1, 12.0), (2, 30.0)):
+        losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(2.0)}
         meter.add(make_step(number), losses=losses, gradient_norm=torch.tensor(value))
     line = meter.line()
     assert (line["loss"], line["loss/alignment"], line["loss/masked_token"]) == (6.5, 3.5, 1.0)
@@ -113,9 +114,24 @@ def test_a_line_has_the_mean_losses_and_the_rate_of_work(accelerator, tmp_path):
 def test_a_second_line_begins_anew(accelerator, tmp_path):
     meter = make_meter(accelerator, tmp_path)
     for number, value in ((1, 2.0), (2, 5.0)):
-        losses = {"alignment": torch.tensor(value), "masked_token": torch.tensor(0.0)}
+        losses = {"alignment": torch.tensor(6 * value), "masked_token": torch.tensor(0.0)}
         meter.add(make_step(number), losses=losses, gradient_norm=torch.tensor(value))
         assert meter.line()["loss"] == value
+
+
+def test_a_logged_loss_is_a_mean_over_items_not_over_steps(accelerator, tmp_path):
+    meter = make_meter(accelerator, tmp_path)
+    for num_masked, value in ((1, 2.0), (4, 30.0)):  # twice as many, as there are two micro-batches
+        losses = {"alignment": torch.tensor(0.0), "masked_token": torch.tensor(value)}
+        meter.add(make_step(1, num_masked=num_masked), losses=losses, gradient_norm=torch.tensor(1.0))
+    assert meter.line()["loss/masked_token"] == 32 / 10
+
+
+def test_a_loss_without_items_is_logged_as_0(accelerator, tmp_path):
+    meter = make_meter(accelerator, tmp_path)
+    losses = {"alignment": torch.tensor(6.0), "masked_token": torch.tensor(0.0)}
+    meter.add(make_step(1, num_masked=0), losses=losses, gradient_norm=torch.tensor(1.0))
+    assert meter.line()["loss/masked_token"] == 0
 
 
 def test_what_is_done_in_a_pause_counts_in_no_rate(accelerator, tmp_path):

@@ -1,0 +1,50 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import ROOT
+
+from vilbert.training.shares import ask_in_shares
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def test_one_process_asks_about_all_in_the_given_order():
+    asked = []
+
+    def ask(batch):
+        asked.append(batch)
+        return [-example for example in batch]
+
+    assert ask_in_shares([5, 3, 11, 7, 2], ask, batch_size=2) == {5: -5, 3: -3, 11: -11, 7: -7, 2: -2}
+    assert asked == [[5, 3], [11, 7], [2]]
+
+
+def test_of_nothing_nobody_is_asked():
+    assert ask_in_shares([], lambda batch: 1 / 0, batch_size=2) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("examples", "asked"),
+    [
+        ([5, 3, 11, 7, 2], [[[5, 11], [2]], [[3, 7], [2]]]),
+        ([5, 3, 11, 7], [[[5, 11]], [[3, 7]]]),
+        ([5], [[[5]], [[5]]]),
+    ],
+    ids=str,
+)
+def test_two_processes_ask_about_as_many_each_and_know_every_answer(tmp_path, examples, asked):
+    """Spread weights are gathered batch by batch: a process with one less would leave the other waiting."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = Path(__file__).parent / "shares_of_processes.py"
+    command = [sys.executable, *launcher, str(script), str(tmp_path), *map(str, examples)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    answers = [[example, example * 10] for example in sorted(examples)]
+    for process in range(2):
+        known = json.loads((tmp_path / f"{process}.json").read_text())
+        assert known == {"asked": asked[process], "answers": answers}
