@@ -24,7 +24,7 @@ ORDER = {
     ],
     "vilbert": [
         "settings model",
-        "batches conversion retrieval",
+        "baselines batches conversion retrieval",
         "training",
         "pretraining tasks",
         "predict",

@@ -36,7 +36,7 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     section: str  # its heading; parts of one section follow each other
-    file: Path  # .png, .svg, .csv, or .jsonl with evaluations, of which the last is shown
+    file: Path  # .png, .svg, .csv, .json with a list of rows, or .jsonl with evaluations, of which the last is shown
     caption: Path  # text; what stands between two pairs of backquotes is code
 
 
@@ -81,9 +81,27 @@ def _shown(path: Path) -> str:
     if path.suffix == ".csv":
         with path.open(newline="", encoding="utf-8") as file:
             return _table(list(csv.reader(file)))
+    if path.suffix == ".json":
+        return _table(rows_of(path))
     if path.suffix == ".jsonl":
         return _table([["last evaluation", ""], *last_evaluation(path)])
-    raise ValueError(f"{path} cannot be shown, expected .csv, .jsonl, {', '.join(MEDIA_TYPES)}")
+    raise ValueError(f"{path} cannot be shown, expected .csv, .json, .jsonl, {', '.join(MEDIA_TYPES)}")
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """The names of the columns, then the cells of each row; '' for null.
+
+    Raises: ValueError for what is no list of rows.
+    """
+    rows = json.loads(path.read_text())
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} holds no list of rows")
+    cells = [["" if value is None else _short(value) for value in row.values()] for row in rows]
+    return [list(rows[0]), *cells]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def last_evaluation(metrics: Path) -> list[list[str]]:

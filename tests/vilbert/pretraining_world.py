@@ -96,7 +96,7 @@ class World(NamedTuple):
     def command(self, out: Path, **changed: dict) -> list[str]:
         """Arguments of `python -m vilbert.pretraining.pretrain` with some settings changed."""
         sections = {"model": MODEL, "settings": PRETRAINING, "runtime": RUNTIME}
-        outputs = [out / name for name in ("model", "metrics.jsonl", "curves.svg")]
+        outputs = [out / name for name in ("model", "metrics.jsonl", "curves.svg", "baselines.json")]
         arguments = [self.tokens, self.tokenizer, *self.stores, *outputs, "--checkpoints", out / "checkpoints"]
         for name, section in sections.items():
             arguments += [f"--{name}", json.dumps(merged(section, changed.get(name, {})))]

@@ -13,10 +13,18 @@ from vilbert.model.processing_vilbert import VilbertProcessor
 
 
 def write_model(
-    model: PreTrainedModel, processor: VilbertProcessor, output: Path, *, classes: Sequence[str], identity: dict
+    model: PreTrainedModel,
+    processor: VilbertProcessor,
+    output: Path,
+    *,
+    classes: Sequence[str],
+    identity: dict,
+    card: str,
 ) -> None:
-    """Model, processor, the detector's classes and the provenance; whole or not there.
+    """Model, processor, the detector's classes, the provenance and the card; whole or not there.
 
+    Args:
+        card: of `model_card`.
     Raises: OSError where the disk is full.
     """
     partial = output.with_name(f".{output.name}.partial")
@@ -26,6 +34,7 @@ def write_model(
         processor.save_pretrained(partial)
         (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
         (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
+        (partial / "README.md").write_text(card)
         shutil.rmtree(output, ignore_errors=True)
         partial.rename(output)
     except SafetensorError as error:

@@ -1,4 +1,7 @@
-"""Pretraining as a command: python -m vilbert.pretraining.pretrain TOKENS TOKENIZER STORE... MODEL METRICS CURVES."""
+"""Pretraining as a command.
+
+python -m vilbert.pretraining.pretrain TOKENS TOKENIZER STORE... MODEL METRICS CURVES BASELINES
+"""
 
 import functools
 import shutil
@@ -10,13 +13,17 @@ from transformers import AutoTokenizer, set_seed
 
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
+from vilbert.baselines.rows import write_rows
 from vilbert.batches.tokens import TokenTable
+from vilbert.model.card import model_card
 from vilbert.model.directory import sha256_of, write_model
 from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.pretraining.baselines import pretraining_rows
 from vilbert.pretraining.building import build_pretraining_model
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, count_items
 from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings
+from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import is_first_process
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
@@ -29,6 +36,7 @@ def main(
     model_output: Path,
     metrics_output: Path,
     curves_output: Path,
+    baselines_output: Path,
     checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
     model: Annotated[ModelSettings, typer.Option(parser=ModelSettings.model_validate_json)],
     settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
@@ -58,7 +66,13 @@ def main(
         "model": model.model_dump(mode="json"),
         "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
     }
-    training, evaluation = pairs[settings.train_split], settings.evaluation
+    training = pairs[settings.train_split]
+    evaluator = PretrainingEvaluator(
+        pairs[settings.validation_split],
+        num_pairs=settings.evaluation.num_pairs,
+        # scoring reaches into layers whose weights FSDP spreads
+        num_retrieval_images=0 if runtime.fsdp else settings.evaluation.num_retrieval_images,
+    )
     trained, metrics = train(
         network,
         training,
@@ -72,18 +86,17 @@ def main(
         count_items=count_items,
         expected_items=training.expected_items(),
         count_flops=functools.partial(count_flops, network.config),
-        evaluator=PretrainingEvaluator(
-            pairs[settings.validation_split],
-            num_pairs=evaluation.num_pairs,
-            # scoring reaches into layers whose weights FSDP spreads
-            num_retrieval_images=0 if runtime.fsdp else evaluation.num_retrieval_images,
-        ),
-        evaluation_steps=evaluation.every_steps,
+        evaluator=evaluator,
+        evaluation_steps=settings.evaluation.every_steps,
     )
     if is_first_process():
-        write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity)
+        last = last_evaluation(checkpoints / "metrics.jsonl")
+        rows = pretraining_rows(evaluator, words, split=settings.validation_split, measured=last)
+        card = model_card("ViLBERT, pretrained", trained, rows)
+        write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity, card=card)
+        write_rows(baselines_output, rows)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
-        draw_learning_curves(metrics, curves_output)
+        draw_learning_curves(metrics, curves_output, rows=rows)
 
 
 def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:

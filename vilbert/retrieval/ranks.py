@@ -32,3 +32,21 @@ def feared_scores(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
 def recalls(ranks: np.ndarray) -> dict[str, float]:
     """Share of the ranks [Q] that are at most 1, 5 and 10."""
     return {f"recall_at_{limit}": float((ranks <= limit).mean()) for limit in LIMITS}
+
+
+def chance_summary(num_right: np.ndarray, num_ranked: int) -> dict[str, float]:
+    """Recalls and median rank in the mean over all orders, each as likely.
+
+    Args:
+        num_right: [Q], of each query; one that has none is never found.
+        num_ranked: N.
+    """
+    found = np.zeros(num_ranked)  # share of the queries whose best right one is among the first 1 to N
+    for number, count in zip(*np.unique(num_right, return_counts=True), strict=True):
+        places = np.arange(num_ranked)
+        missed = np.cumprod(np.clip(num_ranked - number - places, 0, None) / (num_ranked - places))
+        found += count / len(num_right) * (1 - missed)
+    median = min(1 + int((found < 0.5).sum()), num_ranked)
+    return {f"recall_at_{limit}": float(found[min(limit, num_ranked) - 1]) for limit in LIMITS} | {
+        "median_rank": float(median)
+    }

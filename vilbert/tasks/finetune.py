@@ -11,7 +11,9 @@ from transformers import AutoConfig, PreTrainedModel, set_seed
 
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
+from vilbert.baselines.rows import Row, write_rows
 from vilbert.conversion.convert import MODELS
+from vilbert.model.card import model_card
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.directory import demand_model, read_processor, sha256_of, write_model
 from vilbert.model.inputs import Batch
@@ -19,6 +21,7 @@ from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
+from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import is_first_process
 from vilbert.training.loop import train
 
@@ -34,6 +37,7 @@ def main(
     metrics_output: Path,
     dropped_output: Path,
     predictions_output: Path,
+    baselines_output: Path,
     checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
@@ -93,10 +97,26 @@ def main(
     )
     evaluator.complete(trained)
     if is_first_process():
-        write_model(trained, processor, model_output, classes=detected.classes, identity=identity)
+        rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))
+        card = model_card(f"ViLBERT, fine-tuned: {task}", trained, rows)
+        write_model(trained, processor, model_output, classes=detected.classes, identity=identity, card=card)
+        write_rows(baselines_output, rows)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         write_dropped(dropped_output, data.dropped)
         evaluator.write(predictions_output)
+
+
+def baseline_rows(data: TaskData, measured: dict[str, float]) -> list[Row]:
+    """What the held-out splits' measures are read against.
+
+    Args:
+        measured: by '{split}/{measure}'.
+    """
+    counted, rows = data.count_baselines(), []
+    for split, held_out in data.evaluation.items():
+        values = {name.removeprefix(f"{split}/"): value for name, value in measured.items()}
+        rows += counted.of(held_out).rows(split, values)
+    return rows
 
 
 class TaskEvaluator:

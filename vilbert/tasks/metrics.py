@@ -6,7 +6,7 @@ from statistics import mean
 
 import numpy as np
 
-from vilbert.retrieval.ranks import best_ranks, recalls
+from vilbert.retrieval.ranks import best_ranks, chance_summary, recalls
 
 # As the official evaluator has them: a word that lacks one of its apostrophes gets it back.
 CONTRACTIONS = """
@@ -73,17 +73,41 @@ def retrieval_metrics(scores: np.ndarray, image_of_caption: Sequence[int], texts
         image_of_caption: [C], column of each caption's image.
         texts: [C].
     """
-    is_right = np.zeros(scores.shape, bool)
+    is_right = right_pairs(image_of_caption, texts, num_images=scores.shape[1])
+    image_ranks = best_ranks(scores, is_right)
+    has_caption = is_right.any(axis=0)
+    text_ranks = best_ranks(scores.T[has_caption], is_right.T[has_caption])
+    return both_ways(_summary(image_ranks), _summary(text_ranks))
+
+
+def right_pairs(image_of_caption: Sequence[int], texts: Sequence[str], *, num_images: int) -> np.ndarray:
+    """Which images each caption is right of: all that its text stands on, bool [C, I]."""
+    is_right = np.zeros((len(texts), num_images), bool)
     rows_of: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
         rows_of.setdefault(text, []).append(row)
     for rows in rows_of.values():
         is_right[np.ix_(rows, sorted({image_of_caption[row] for row in rows}))] = True
-    image_ranks = best_ranks(scores, is_right)
-    has_caption = is_right.any(axis=0)
-    text_ranks = best_ranks(scores.T[has_caption], is_right.T[has_caption])
-    found = {"image": _summary(image_ranks), "text": _summary(text_ranks)}
-    return {f"{what}_{name}": value for what, summary in found.items() for name, value in summary.items()}
+    return is_right
+
+
+def retrieval_chance(is_right: np.ndarray, columns_seen: Sequence[int]) -> dict[str, float]:
+    """What `retrieval_metrics` come to, in the mean, in an even draw of the order; images not seen stand last.
+
+    Args:
+        is_right: [C, I].
+        columns_seen: of the images that have features.
+    """
+    seen = is_right[:, columns_seen]
+    num_unseen = is_right.shape[1] - seen.shape[1]
+    of_images = np.pad(seen.sum(axis=0), (0, num_unseen))  # an image not seen finds no caption
+    return both_ways(chance_summary(seen.sum(axis=1), seen.shape[1]), chance_summary(of_images, len(seen)))
+
+
+def both_ways(of_images: dict[str, float], of_texts: dict[str, float]) -> dict[str, float]:
+    """The summaries of both ways' ranks as one."""
+    image = {f"image_{name}": value for name, value in of_images.items()}
+    return image | {f"text_{name}": value for name, value in of_texts.items()}
 
 
 def _summary(ranks: np.ndarray) -> dict[str, float]:

@@ -83,26 +83,39 @@ def by_id(rows: Sequence[dict], *, source: str) -> dict[Any, dict]:
     return found
 
 
-def with_features(reading: Reading[ExampleT], store: RegionStore) -> Reading[ExampleT]:
+def with_features(reading: Reading[ExampleT], store: RegionStore, *, is_held_out: bool = False) -> Reading[ExampleT]:
     """Examples whose image is in the store; the others are dropped. An annotation that stands twice is kept once.
 
-    Raises: ValueError if no example is left.
+    Args:
+        is_held_out: those that are not in the store are told as dropped, but kept: they count as wrong.
+    Raises: ValueError if no example has features.
     """
     kept: list[ExampleT] = []
     dropped = list(reading.dropped)
-    seen: set[str] = set()
+    found: set[str] = set()
     for example in reading.examples:
-        if example.annotation in seen:
+        if example.annotation in found:
             dropped.append(Dropped(example.annotation, "duplicate_id", example.annotation))
-        elif example.image_key not in store:
+            continue
+        found.add(example.annotation)
+        has_features = example.image_key in store
+        if not has_features:
             dropped.append(Dropped(example.annotation, "no_features", example.image_key))
-        else:
+        if has_features or is_held_out:
             kept.append(example)
-        seen.add(example.annotation)
-    if not kept:
+    if not any(example.image_key in store for example in kept):
         why = f"the first because of '{dropped[0].reason}', {dropped[0].detail}" if dropped else "the files are empty"
         raise ValueError(f"none of {len(dropped)} annotations can be used, {why}")
     return Reading(kept, dropped)
+
+
+def apart(examples: Iterable[ExampleT], store: RegionStore) -> tuple[list[ExampleT], list[ExampleT]]:
+    """Examples whose image is in the store, and the others."""
+    seen: list[ExampleT] = []
+    unseen: list[ExampleT] = []
+    for example in examples:
+        (seen if example.image_key in store else unseen).append(example)
+    return seen, unseen
 
 
 def write_dropped(path: Path, rows: Iterable[Dropped]) -> None:

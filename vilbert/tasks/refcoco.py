@@ -107,6 +107,11 @@ def corners(box: Sequence[float]) -> tuple[float, float, float, float]:
     return x, y, x + width, y + height
 
 
+def unknown(expression: Expression) -> dict:
+    """A prediction that points at nothing."""
+    return {"annotation": expression.annotation, "box": [0.0, 0.0, 0.0, 0.0], "overlap": 0.0}
+
+
 class RefCocoDataset(Dataset):
     """Expressions as batches with `labels` [B, R]: overlap with what is meant, 0 below a half.
 

@@ -1,6 +1,6 @@
-"""What the fine-tunes come to, in one table: python -m vilbert.tasks.results METRICS... OUTPUT.
+"""What the fine-tunes come to, in one table: python -m vilbert.tasks.results BASELINES... OUTPUT.
 
-The folder of a metrics.jsonl names its task.
+The folder of a baselines.json names its task.
 """
 
 from pathlib import Path
@@ -8,17 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from extract.command import run
-from vilbert.training.comparison import last_evaluation
+from vilbert.baselines.rows import COLUMNS, read_rows
 
 
-def main(metrics: list[Path], output: Path) -> None:
-    """Write a row for each measure of each task."""
-    rows = [
-        {"task": path.parent.name, "measure": name, "value": round(value, 4)}
-        for path in metrics
-        for name, value in last_evaluation(path).items()
-    ]
-    pd.DataFrame(rows, columns=["task", "measure", "value"]).to_csv(output, index=False)
+def main(baselines: list[Path], output: Path) -> None:
+    """Write a row for each measure of each task, with what it is read against."""
+    rows = [{"task": path.parent.name, **row} for path in baselines for row in read_rows(path)]
+    pd.DataFrame(rows, columns=["task", *COLUMNS]).round(4).to_csv(output, index=False)
 
 
 if __name__ == "__main__":

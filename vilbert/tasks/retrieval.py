@@ -110,6 +110,7 @@ class RetrievalDataset(Dataset):
         neighbours: Path | None,
     ):
         """Args:
+            captions: in evaluation of images without features too, which then stand last for each caption.
             neighbours: cache of `nearest_images`; None: for evaluation alone.
         Raises: ValueError if there is but one image to learn from.
         """
@@ -117,6 +118,7 @@ class RetrievalDataset(Dataset):
         self.processor = processor
         self.texts = encode_texts(processor.tokenizer, [caption.text for caption in captions], max_tokens=max_tokens)
         self.keys = list(dict.fromkeys(caption.image_key for caption in captions))
+        self.columns_seen = [column for column, key in enumerate(self.keys) if key in store]
         columns = {key: column for column, key in enumerate(self.keys)}
         self.image_of = [columns[caption.image_key] for caption in captions]
         self.captions_of: list[list[int]] = [[] for _ in self.keys]
@@ -166,10 +168,16 @@ class RetrievalDataset(Dataset):
     def predict(self, model: nn.Module) -> Tensor:
         """How well each caption fits each image, [captions, images]; of a pretraining model by its alignment head."""
         images = []
-        for key in self.keys:
-            batch = pad_images([self.store[key]], has_whole_image=self.processor.has_whole_image)
+        for column in self.columns_seen:
+            batch = pad_images([self.store[self.keys[column]]], has_whole_image=self.processor.has_whole_image)
             images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
-        return score_in_shares(model, [torch.from_numpy(text.ids) for text in self.texts], images)
+        return self.of_all_images(score_in_shares(model, [torch.from_numpy(text.ids) for text in self.texts], images))
+
+    def of_all_images(self, scores: Tensor) -> Tensor:
+        """Scores of the images with features as those of all images, -inf for the others: [captions, images]."""
+        everywhere = torch.full((len(self.captions), len(self.keys)), -math.inf)
+        everywhere[:, self.columns_seen] = scores
+        return everywhere
 
     def write(self, scores: Tensor, folder: Path, name: str) -> None:
         """{name}.json: of each caption the ten best images; a score that is no number is the worst."""

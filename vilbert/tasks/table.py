@@ -3,22 +3,28 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-from torch import nn
 
 from extract.regions.store import RegionStore
+from vilbert.baselines.rows import Baselines
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.settings import FinetuningSettings, VqaSplitSettings
-from vilbert.tasks.reading import Dropped, Reading, with_features
-from vilbert.tasks.refcoco import RefCocoDataset, read_expressions
+from vilbert.tasks.held_out import HeldOut, MeasuredData
+from vilbert.tasks.reading import Dropped, Example, Reading, apart, with_features
+from vilbert.tasks.refcoco import Expression, RefCocoDataset, read_expressions, unknown
+from vilbert.tasks.refcoco_baselines import RefCocoBaselines
 from vilbert.tasks.retrieval import RetrievalDataset, read_captions
-from vilbert.tasks.vcr import VcrDataset, read_vcr
+from vilbert.tasks.retrieval_baselines import RetrievalBaselines
+from vilbert.tasks.vcr import VcrDataset, VcrQuestion, read_vcr, undecided
+from vilbert.tasks.vcr_baselines import VcrBaselines
 from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, read_answer_list, read_questions
+from vilbert.tasks.vqa_baselines import VqaBaselines, commonest_answer
 
 
 class TaskName(StrEnum):
@@ -52,14 +58,20 @@ class TrainingData(Protocol):
     def __getitems__(self, draws: Sequence[Draw]) -> Batch: ...
 
 
-class EvaluationData(Protocol):
-    """A task's data set as it is measured: what a model says is found once, then measured and written."""
+class ExampleOfSplit(Example, Protocol):
+    """Of a file that holds all splits."""
 
-    def predict(self, model: nn.Module) -> Any: ...
+    @property
+    def split(self) -> str: ...
 
-    def measure(self, predictions: Any) -> dict[str, float]: ...
 
-    def write(self, predictions: Any, folder: Path, name: str) -> None: ...
+OfSplitT = TypeVar("OfSplitT", bound=ExampleOfSplit)
+
+
+class CountedBaselines(Protocol):
+    """What was counted on the training split, once, for all held-out splits."""
+
+    def of(self, held_out: Any) -> Baselines: ...
 
 
 @dataclass(frozen=True)
@@ -67,9 +79,10 @@ class TaskData:
     """What a fine-tune learns from, and what it is measured on, by name."""
 
     training: TrainingData
-    evaluation: dict[str, EvaluationData]
+    evaluation: dict[str, MeasuredData]
+    count_baselines: Callable[[], CountedBaselines]
     dropped: list[Dropped]
-    unlabelled: dict[str, EvaluationData] = field(default_factory=dict)  # test sets, of which predictions are written
+    unlabelled: dict[str, MeasuredData] = field(default_factory=dict)  # test sets, of which predictions are written
     answers: list[str] | None = None  # of VQA
     has_unused_parameters: bool = False  # the head reads one stream alone
     files: list[Path] = field(default_factory=list)  # of annotations
@@ -83,31 +96,39 @@ def vqa_data(source: TaskSource) -> TaskData:
     annotations = [folder / split.annotations for split in splits if split.annotations is not None]
     given = [] if settings.answers is None else [folder / settings.answers]
     answers = read_answer_list(given[0]) if given else answer_list(annotations, min_count=settings.min_answer_count)
-    readings = [_read_vqa(split, source) for split in splits]
-    training = [question for reading in readings[:-1] for question in reading.examples]
-    validation = readings[-1].examples
+    readings = [_read_vqa(split, source) for split in settings.train]
+    held_out = [_read_vqa(split, source, is_held_out=True) for split in (settings.validation, settings.test) if split]
+    learnt, validation = [question for reading in readings for question in reading.examples], held_out[0].examples
     if settings.minival_size:
         more, validation = minival(validation, size=settings.minival_size)
-        training += more
+        learnt += apart(more, source.store)[0]
 
     def make(questions: Sequence[Question]) -> VqaDataset:
         return VqaDataset(questions, source.store, source.processor, answers=answers, max_tokens=settings.max_tokens)
 
-    test = [] if settings.test is None else [_read_vqa(settings.test, source)]
+    training = make(learnt)
+    fixed = commonest_answer(training)
+
+    def hold_out(questions: Sequence[Question]) -> HeldOut[VqaDataset]:
+        seen, unseen = apart(questions, source.store)
+        rows = [{"question_id": int(question.annotation), "answer": fixed} for question in unseen]
+        return HeldOut(make(seen), num_examples=len(seen), unseen=rows)
+
     return TaskData(
-        training=make(training),
-        evaluation={"validation": make(validation)},
-        dropped=[row for reading in readings + test for row in reading.dropped],
-        unlabelled={"test": make(test[0].examples)} if test else {},
+        training=training,
+        evaluation={"validation": hold_out(validation)},
+        count_baselines=partial(VqaBaselines, training),
+        dropped=[row for reading in readings + held_out for row in reading.dropped],
+        unlabelled={"test": hold_out(held_out[1].examples)} if settings.test else {},
         answers=answers,
         files=[*annotations, *(folder / split.questions for split in splits), *given],
     )
 
 
-def _read_vqa(split: VqaSplitSettings, source: TaskSource) -> Reading[Question]:
+def _read_vqa(split: VqaSplitSettings, source: TaskSource, *, is_held_out: bool = False) -> Reading[Question]:
     annotations = None if split.annotations is None else source.annotations / split.annotations
     reading = read_questions(source.annotations / split.questions, annotations, image_key=split.image_key)
-    return with_features(reading, source.store)
+    return with_features(reading, source.store, is_held_out=is_held_out)
 
 
 def vcr_data(source: TaskSource) -> TaskData:
@@ -117,18 +138,26 @@ def vcr_data(source: TaskSource) -> TaskData:
     names = [settings.train, settings.validation, *([settings.test] if settings.test is not None else [])]
     files = [source.annotations / name for name in names]
     readings = [
-        with_features(read_vcr(path, seed=source.settings.seed, has_labels=path not in files[2:]), source.store)
-        for path in files
+        with_features(
+            read_vcr(path, seed=source.settings.seed, has_labels=number < 2), source.store, is_held_out=number > 0
+        )
+        for number, path in enumerate(files)
     ]
-    training, validation, *test = (
-        VcrDataset(reading.examples, source.store, source.processor, given=source.given, max_tokens=settings.max_tokens)
-        for reading in readings
-    )
-    dropped = [row for reading in readings for row in reading.dropped]
+
+    def make(questions: Sequence[VcrQuestion]) -> VcrDataset:
+        return VcrDataset(questions, source.store, source.processor, given=source.given, max_tokens=settings.max_tokens)
+
+    def hold_out(questions: Sequence[VcrQuestion]) -> HeldOut[VcrDataset]:
+        seen, unseen = apart(questions, source.store)
+        return HeldOut(make(seen), num_examples=len(seen), unseen=[undecided(question) for question in unseen])
+
+    training = make(readings[0].examples)
+    validation, *test = (hold_out(reading.examples) for reading in readings[1:])
     return TaskData(
         training=training,
         evaluation={"validation": validation},
-        dropped=dropped,
+        count_baselines=partial(VcrBaselines, training),
+        dropped=[row for reading in readings for row in reading.dropped],
         unlabelled={"test": test[0]} if test else {},
         files=files,
     )
@@ -139,18 +168,22 @@ def refcoco_data(source: TaskSource) -> TaskData:
     settings = source.settings.refcoco
     assert settings is not None
     files = [source.annotations / settings.refs, source.annotations / settings.instances]
-    reading = with_features(read_expressions(*files), source.store)
+    splits = ["train", *settings.validation_splits]
+    expressions, dropped = by_split(read_expressions(*files), splits, source.store, path=files[0])
 
-    def make(split: str, *, truth: RegionStore | None) -> RefCocoDataset:
-        expressions = [one for one in reading.examples if one.split == split]
-        if not expressions:
-            raise ValueError(f"{files[0]} holds no expression of the split '{split}' whose image has features")
+    def make(expressions: Sequence[Expression], *, truth: RegionStore | None) -> RefCocoDataset:
         return RefCocoDataset(expressions, source.store, source.processor, truth=truth, max_tokens=settings.max_tokens)
 
+    def hold_out(split: str) -> HeldOut[RefCocoDataset]:
+        seen, unseen = apart(expressions[split], source.store)
+        return HeldOut(make(seen, truth=None), num_examples=len(seen), unseen=[unknown(one) for one in unseen])
+
+    training = make(expressions["train"], truth=source.given)
     return TaskData(
-        training=make("train", truth=source.given),
-        evaluation={split: make(split, truth=None) for split in settings.validation_splits},
-        dropped=reading.dropped,
+        training=training,
+        evaluation={split: hold_out(split) for split in settings.validation_splits},
+        count_baselines=partial(RefCocoBaselines, training),
+        dropped=dropped,
         has_unused_parameters=True,
         files=files,
     )
@@ -164,6 +197,7 @@ def retrieval_data(source: TaskSource) -> TaskData:
     return TaskData(
         training=training,
         evaluation={"validation": validation},
+        count_baselines=RetrievalBaselines,
         dropped=dropped,
         files=[source.annotations / settings.captions],
     )
@@ -177,23 +211,35 @@ def retrieval_splits(source: TaskSource, *splits: str) -> tuple[list[RetrievalDa
     settings = source.settings.retrieval
     assert settings is not None
     path = source.annotations / settings.captions
-    captions, dropped = read_captions(path)
-    reading = with_features(Reading([one for one in captions if one.split in splits], dropped), source.store)
-
-    def make(split: str) -> RetrievalDataset:
-        of_split = [one for one in reading.examples if one.split == split]
-        if not of_split:
-            raise ValueError(f"{path} holds no caption of the split '{split}' whose image has features")
-        return RetrievalDataset(
-            of_split,
+    captions, dropped = by_split(read_captions(path), splits, source.store, path=path)
+    datasets = [
+        RetrievalDataset(
+            captions[split],
             source.store,
             source.processor,
             max_tokens=settings.max_tokens,
             seed=source.settings.seed,
             neighbours=source.cache / "nearest_images.npz" if split == "train" else None,
         )
+        for split in splits
+    ]
+    return datasets, dropped
 
-    return [make(split) for split in splits], reading.dropped
+
+def by_split(
+    reading: Reading[OfSplitT], splits: Sequence[str], store: RegionStore, *, path: Path
+) -> tuple[dict[str, list[OfSplitT]], list[Dropped]]:
+    """The examples of some splits of a file that holds them all; only training loses what has no features.
+
+    Raises: ValueError if no image of a split has features.
+    """
+    examples, dropped = {}, reading.dropped
+    for split in splits:
+        of_split = [one for one in reading.examples if one.split == split]
+        if not apart(of_split, store)[0]:
+            raise ValueError(f"{path} holds nothing of the split '{split}' whose image has features")
+        examples[split], dropped = with_features(Reading(of_split, dropped), store, is_held_out=split != "train")
+    return examples, dropped
 
 
 TASKS: dict[TaskName, Callable[[TaskSource], TaskData]] = {

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from extract.regions.store import RegionStore
+from extract.regions.store import Regions, RegionStore
 from vilbert.batches.padding import Tokens, pad_images, pad_texts, together
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
@@ -197,12 +197,15 @@ class VcrDataset(Dataset):
             [text for four in choices for text in four], pad_token_id=self.processor.tokenizer.pad_token_id
         )
         texts = {name: value.unflatten(0, (len(choices), -1)) for name, value in texts.items()}
-        images = []
-        for question in questions:
-            found = self.store[question.image_key]
-            has_given = self.given is not None and question.image_key in self.given
-            images.append(together(found, self.given[question.image_key]) if has_given else found)  # type: ignore[index]
+        images = [self.regions_of(question) for question in questions]
         return texts | pad_images(images, has_whole_image=self.processor.has_whole_image)
+
+    def regions_of(self, question: VcrQuestion) -> Regions:
+        """The detected regions of a question's image, and its objects where they are given."""
+        found = self.store[question.image_key]
+        if self.given is None or question.image_key not in self.given:
+            return found
+        return together(found, self.given[question.image_key])
 
     def _for_reasons(self, questions: Sequence[VcrQuestion], answers: Sequence[int | None]) -> list[list[Tokens]]:
         """The reasons for an answer to each question."""
@@ -263,6 +266,13 @@ class VcrDataset(Dataset):
         is_rationale = chosen == [one.rationale_label for one in self.questions]
         right = {"answer": is_answer, "rationale": is_rationale, "both": is_answer & is_rationale}
         return {name: float(values.mean()) for name, values in right.items()}
+
+
+def undecided(question: VcrQuestion) -> dict:
+    """A row of the leaderboard's table that says nothing: all choices alike."""
+    parts = ["answer", *(f"rationale_conditioned_on_a{answer}" for answer in range(NUM_CHOICES))]
+    columns = [column for part in parts for column in of_choices(part)]
+    return {"annot_id": question.annotation} | dict.fromkeys(columns, 1 / NUM_CHOICES)
 
 
 def of_choices(name: str) -> list[str]:

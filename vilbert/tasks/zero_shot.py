@@ -1,6 +1,6 @@
 """Retrieval by the pretrained alignment head, without training.
 
-python -m vilbert.tasks.zero_shot MODEL STORE ANNOTATIONS OUT_METRICS OUT_DROPPED
+python -m vilbert.tasks.zero_shot MODEL STORE ANNOTATIONS OUT_METRICS OUT_DROPPED OUT_BASELINES
 """
 
 import json
@@ -13,9 +13,11 @@ from transformers import AutoModelForPreTraining, PreTrainedModel
 
 from extract.command import run
 from extract.regions.store import RegionStore
+from vilbert.baselines.rows import write_rows
 from vilbert.model.directory import read_processor
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.reading import write_dropped
+from vilbert.tasks.retrieval_baselines import RetrievalBaselines
 from vilbert.tasks.table import TaskSource, retrieval_splits
 
 
@@ -25,6 +27,7 @@ def main(
     annotations: Path,
     metrics_output: Path,
     dropped_output: Path,
+    baselines_output: Path,
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
 ) -> None:
     """Rank all images of the validation split for each of its captions, and all captions for each image."""
@@ -42,6 +45,7 @@ def main(
     metrics = dataset.measure(dataset.predict(load(model)))
     metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
     write_dropped(dropped_output, dropped)
+    write_rows(baselines_output, RetrievalBaselines().of(dataset).rows("validation", metrics))
 
 
 def load(path: Path) -> PreTrainedModel:

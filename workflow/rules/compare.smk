@@ -7,6 +7,7 @@ use rule pretrain as pretrain_variant with:
         model=directory("<results>/compare/pretraining/{architecture}-{seed}/model"),
         metrics="<results>/compare/pretraining/{architecture}-{seed}/metrics.jsonl",
         curves="<results>/compare/pretraining/{architecture}-{seed}/learning_curves.svg",
+        baselines="<results>/compare/pretraining/{architecture}-{seed}/baselines.json",
     log:
         "<logs>/pretrain_variant/{architecture}-{seed}.log",
     benchmark:
@@ -49,6 +50,7 @@ use rule finetune_task as finetune_variant with:
         metrics="<results>/compare/{task}/{start}-{seed}/metrics.jsonl",
         dropped="<results>/compare/{task}/{start}-{seed}/dropped.csv",
         predictions=directory("<results>/compare/{task}/{start}-{seed}/predictions"),
+        baselines="<results>/compare/{task}/{start}-{seed}/baselines.json",
     log:
         "<logs>/finetune_variant/{task}/{start}-{seed}.log",
     benchmark:

@@ -111,6 +111,7 @@ rule finetune_task:
         metrics="<results>/finetune/{task}/metrics.jsonl",
         dropped="<results>/finetune/{task}/dropped.csv",
         predictions=directory("<results>/finetune/{task}/predictions"),
+        baselines="<results>/finetune/{task}/baselines.json",
     log:
         "<logs>/finetune/{task}.log",
     benchmark:
@@ -145,6 +146,7 @@ rule zero_shot_retrieval:
     output:
         metrics="<results>/zero_shot_retrieval/metrics.json",
         dropped="<results>/zero_shot_retrieval/dropped.csv",
+        baselines="<results>/zero_shot_retrieval/baselines.json",
     log:
         "<logs>/zero_shot_retrieval.log",
     benchmark:
@@ -192,9 +194,13 @@ if SETTINGS.finetuning.probes is not None:
 
 
 rule describe_finetuning:
-    """What each fine-tune comes to on held-out images."""
+    """What each fine-tune comes to on held-out images, and what that is read against."""
     input:
-        [f"<results>/finetune/{task}/metrics.jsonl" for task in TASKS if getattr(SETTINGS.finetuning, task) is not None],
+        [
+            f"<results>/finetune/{task}/baselines.json"
+            for task in TASKS
+            if getattr(SETTINGS.finetuning, task) is not None
+        ],
     output:
         report("<results>/report/finetuning.csv", caption="../report/finetuning.rst", category="Fine-tuning"),
     log:

@@ -36,6 +36,7 @@ rule pretrain:
         curves=report(
             "<results>/pretrain/learning_curves.svg", caption="../report/pretraining.rst", category="Pretraining"
         ),
+        baselines=report("<results>/pretrain/baselines.json", caption="../report/baselines.rst", category="Pretraining"),
     log:
         "<logs>/pretrain.log",
     benchmark:

@@ -1,6 +1,7 @@
 # What the run did: a page of its own, and for `snakemake --report`.
 PAGE = [  # heading, file, caption
     ("What the model learnt", "<results>/report/retrieved.png", "retrieved"),
+    ("What the model learnt", "<results>/pretrain/baselines.json", "baselines"),
     ("What the model learnt", "<results>/pretrain/learning_curves.svg", "pretraining"),
     ("What the model learnt", "<results>/pretrain/metrics.jsonl", "last_evaluation"),
     ("Regions", "<results>/report/regions.png", "regions"),

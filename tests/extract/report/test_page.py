@@ -14,10 +14,13 @@ def parts(tmp_path):
     files = {"a.png": PNG, "b.svg": b"<svg/>", "c.csv": b"x & y,share\nred,0.5\n<b>,1\n"}
     log = [{"step": 7, "eval/loss": 0.123456, "loss": 3}, {"step": 11, "eval/loss": 0.25}, {"step": 13, "loss": 2}]
     files["d.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in log).encode()
+    files["f.json"] = (
+        b'[{"measure": "a < b", "rule": null, "value": 0.123456}, {"measure": "c", "rule": 1.0, "value": 7}]'
+    )
     files["text.rst"] = b"Set ``x.y`` to 1 < 2.\n"
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    sections = {"a.png": "Second", "b.svg": "First one", "c.csv": "Second", "d.jsonl": "First one"}
+    sections = {"a.png": "Second", "b.svg": "First one", "c.csv": "Second", "d.jsonl": "First one", "f.json": "Second"}
     caption = str(tmp_path / "text.rst")
     return [{"section": sections[name], "file": str(tmp_path / name), "caption": caption} for name in sections]
 
@@ -35,6 +38,8 @@ def test_the_page_holds_every_part_below_its_heading(tmp_path, parts):
     assert "<td>red</td><td>0.5</td>" in second
     assert "data:image/svg+xml;base64," in first
     assert "<td>loss</td><td>0.25</td>" in first
+    assert "<th>measure</th><th>rule</th><th>value</th>" in second
+    assert "<td>a &lt; b</td><td></td><td>0.1235</td>" in second
 
 
 def test_text_is_text_and_backquotes_are_code(tmp_path, parts):
@@ -55,7 +60,11 @@ def test_the_last_evaluation_is_not_the_last_line(tmp_path, parts):
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("e.txt", "", "cannot be shown, expected .csv"), ("e.jsonl", '{"step": 7, "loss": 1}\n', "holds no evaluation")],
+    [
+        ("e.txt", "", "cannot be shown, expected .csv"),
+        ("e.jsonl", '{"step": 7, "loss": 1}\n', "holds no evaluation"),
+        ("e.json", '{"step": 7}', "holds no list of rows"),
+    ],
 )
 def test_what_cannot_be_shown_is_named_and_leaves_no_page(tmp_path, parts, name, content, message):
     (tmp_path / name).write_text(content)

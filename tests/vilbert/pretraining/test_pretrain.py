@@ -20,6 +20,7 @@ from pretraining_world import CLASSES, FEATURE_SIZE, pretraining_settings
 from safetensors.torch import load_file
 from transformers import AutoProcessor
 
+from vilbert.baselines.rows import read_rows
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.training.checkpoints import checkpoints_in
 from vilbert.training.metrics import read_metrics
@@ -77,6 +78,17 @@ def test_the_model_directory_says_what_it_is_made_of(finished, world):
     assert provenance["pretraining"] == pretraining_settings().model_dump(mode="json")
     assert set(provenance["inputs"]) == {"tokens", *map(str, world.stores)}
     assert (finished / "curves.svg").read_text().startswith("<?xml")
+
+
+def test_what_the_last_evaluation_is_read_against_stands_beside_it_and_on_the_card(finished):
+    last = read_metrics(finished / "metrics.jsonl")[-1]
+    rows = read_rows(finished / "baselines.json")
+    measured = [name.removeprefix("eval/") for name in last if "alignment" in name or "retrieval" in name]
+    assert {row["measure"] for row in rows} == {name for name in measured if not name.startswith("loss")}
+    card = (finished / "model/README.md").read_text()
+    for row in rows:
+        assert row["value"] == last[f"eval/{row['measure']}"]
+        assert f"| val | {row['measure']} | {row['value']:.4g} | {row['chance']:.4g} |" in card
 
 
 def test_every_step_is_logged_with_its_losses_and_rates(finished):

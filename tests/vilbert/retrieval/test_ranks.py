@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vilbert.retrieval.ranks import best_first, best_ranks, recalls
+from vilbert.retrieval.ranks import best_first, best_ranks, chance_summary, recalls
 
 NAN = float("nan")
 
@@ -43,3 +43,22 @@ def test_the_order_is_that_of_the_ranks(num_wrong_scores):
 
 def test_recalls_count_ranks_up_to_their_limit():
     assert recalls(np.array([1, 5, 6, 11])) == {"recall_at_1": 0.25, "recall_at_5": 0.5, "recall_at_10": 0.75}
+
+
+def test_chance_by_hand():
+    """Of 4, one right one is first in 1 of 4, and one of two in 2 of 4; who has none never finds it."""
+    found = chance_summary(np.array([1, 2, 0]), 4)
+    assert found["recall_at_1"] == pytest.approx((1 / 4 + 2 / 4) / 3)
+    assert found["recall_at_5"] == found["recall_at_10"] == pytest.approx(2 / 3)
+    assert found["median_rank"] == 3  # (2/4 + 5/6) / 3 are found at 2, (3/4 + 1) / 3 at 3
+
+
+def test_chance_is_the_mean_of_many_orders():
+    generator = np.random.default_rng(5)
+    is_right = np.zeros((7, 13), bool)
+    for row, number in enumerate((1, 1, 2, 2, 3, 5, 7)):
+        is_right[row, :number] = True
+    drawn = [recalls(best_ranks(generator.random((7, 13)), is_right)) for _ in range(2000)]
+    found = chance_summary(is_right.sum(axis=1), 13)
+    for name in ("recall_at_1", "recall_at_5"):
+        assert found[name] == pytest.approx(np.mean([one[name] for one in drawn]), abs=0.02)

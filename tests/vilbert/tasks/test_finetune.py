@@ -13,6 +13,7 @@ import yaml
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
+from vilbert.baselines.rows import read_rows
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
@@ -30,6 +31,7 @@ MEASURES = {
     "refcoco": {f"{split}/{name}" for split in ("val", "testA", "testB") for name in ("accuracy", "upper_bound")},
     "retrieval": {"validation/image_recall_at_1", "validation/text_median_rank"},
 }
+UPPER_BOUNDS = {f"{split}/upper_bound" for split in ("val", "testA", "testB")}
 
 
 def settings(**changed) -> dict:
@@ -66,7 +68,7 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
 def finetune(task: str, model: Path, drawn, out: Path, *options: object, **changed) -> subprocess.CompletedProcess:
     out.mkdir(exist_ok=True)
     detected, given = (store._paths[0] for store in (drawn.detected, drawn.given))
-    outputs = [out / name for name in ("model", "metrics.jsonl", "dropped.csv", "predictions")]
+    outputs = [out / name for name in ("model", "metrics.jsonl", "dropped.csv", "predictions", "baselines.json")]
     if task in ("vcr", "refcoco"):
         options = (*options, "--given", given)
     sections = ["--settings", json.dumps(settings(**changed)), "--runtime", json.dumps(runtime())]
@@ -85,6 +87,13 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
         assert next(csv.reader(file)) == ["annotation", "reason", "detail"]
     assert {path.stem for path in (tmp_path / "predictions").iterdir()} >= (
         {"test", "validation"} if task in ("vqa", "vcr") else {"val"} if task == "refcoco" else {"validation"}
+    )
+    rows = read_rows(tmp_path / "baselines.json")
+    assert {f"{row['split']}/{row['measure']}" for row in rows} >= MEASURES[task] - UPPER_BOUNDS
+    assert all(row["value"] == evaluation[f"eval/{row['split']}/{row['measure']}"] for row in rows)
+    assert (
+        f"| {rows[0]['split']} | {rows[0]['measure']} | {rows[0]['value']:.4g} |"
+        in (tmp_path / "model/README.md").read_text()
     )
     provenance = json.loads((tmp_path / "model/provenance.json").read_text())
     assert provenance["task"] == task
@@ -148,7 +157,7 @@ def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
 
 @pytest.mark.slow
 def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
-    outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv"]
+    outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv", tmp_path / "baselines.json"]
     store = drawn.detected._paths[0]
     done = run(
         "vilbert.tasks.zero_shot", pretrained, store, drawn.annotations, *outputs, "--settings", json.dumps(settings())
@@ -157,6 +166,9 @@ def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     metrics = json.loads(outputs[0].read_text())
     assert metrics["num_images"] == 5
     assert metrics["image_recall_at_5"] == 1
+    assert {row["measure"]: row["value"] for row in read_rows(outputs[2])} == {
+        name: value for name, value in metrics.items() if name != "num_images"
+    }
 
 
 @pytest.mark.slow
@@ -220,7 +232,13 @@ class Counting:
 
 
 def test_what_was_measured_is_written_without_asking_again(tmp_path):
-    data = TaskData(training=None, evaluation={"val": Counting()}, dropped=[], unlabelled={"test": Counting()})
+    data = TaskData(
+        training=None,
+        evaluation={"val": Counting()},
+        count_baselines=None,
+        dropped=[],
+        unlabelled={"test": Counting()},
+    )
     evaluator = TaskEvaluator(data)
     assert evaluator(None) == {"val/asked": 1}
     evaluator.complete(torch.nn.Identity())
@@ -242,7 +260,7 @@ def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
     with pytest.raises(ValueError, match="fsdp is true, but retrieval is scored by layers"):
         main(
             TaskName.RETRIEVAL,
-            *[tmp_path] * 7,
+            *[tmp_path] * 8,
             checkpoints=tmp_path,
             settings=FinetuningSettings.model_validate(settings()),
             runtime=RuntimeSettings.model_validate(runtime() | {"fsdp": True}),

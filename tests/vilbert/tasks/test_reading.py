@@ -3,6 +3,7 @@ import pytest
 from vilbert.tasks.reading import (
     Dropped,
     Reading,
+    apart,
     by_id,
     demand_fields,
     read_json,
@@ -40,6 +41,17 @@ def test_what_cannot_be_used_is_a_row_with_its_reason(drawn, tmp_path):
     ]
     write_dropped(tmp_path / "dropped.csv", dropped)
     assert (tmp_path / "dropped.csv").read_text().splitlines()[:2] == ["annotation,reason,detail", "0,empty_caption,''"]
+
+
+def test_what_is_held_out_keeps_its_rows_without_features_and_tells_them(drawn):
+    """An annotation that stands twice is asked once, with features or without."""
+    reading = Reading([caption("1", "000000000001"), caption("2", "nowhere"), caption("2", "nowhere")], [])
+    kept, dropped = with_features(reading, drawn.detected, is_held_out=True)
+    assert [one.annotation for one in kept] == ["1", "2"]
+    assert dropped == [("2", "no_features", "nowhere"), ("2", "duplicate_id", "2")]
+    assert apart(kept, drawn.detected) == ([kept[0]], [kept[1]])
+    with pytest.raises(ValueError, match="none of 1 annotations can be used"):
+        with_features(Reading([caption("2", "nowhere")], []), drawn.detected, is_held_out=True)
 
 
 def test_nothing_left_is_an_error_with_the_first_reason(drawn):

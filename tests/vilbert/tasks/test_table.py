@@ -5,10 +5,21 @@ import pytest
 import yaml
 from places import ROOT
 
+from vilbert.baselines.rows import COLUMNS, KINDS
 from vilbert.settings import FinetuningSettings
-from vilbert.tasks.table import TaskData, TaskSource, refcoco_data, retrieval_data, vcr_data, vqa_data
+from vilbert.tasks.finetune import baseline_rows
+from vilbert.tasks.table import TASKS, TaskData, TaskSource, refcoco_data, retrieval_data, vcr_data, vqa_data
 from vilbert.tasks.vcr import read_vcr
 from vilbert.tasks.vqa import answer_list
+from vilbert.tasks.vqa_baselines import commonest_answer
+
+RANKS = ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank")
+MEASURES = {
+    "vqa": {"accuracy"},
+    "vcr": {"answer", "rationale", "both"},
+    "refcoco": {"accuracy"},
+    "retrieval": {f"{what}_{name}" for what in ("image", "text") for name in RANKS},
+}
 
 
 @pytest.fixture
@@ -32,7 +43,8 @@ def source(drawn, tmp_path):
 
 def ids(data: TaskData) -> tuple[set[str], set[str]]:
     """Questions to learn from, and to measure on."""
-    return tuple({one.annotation for one in part.questions} for part in (data.training, data.evaluation["validation"]))
+    parts = (data.training, data.evaluation["validation"].data)
+    return tuple({one.annotation for one in part.questions} for part in parts)
 
 
 def test_what_is_not_kept_back_of_vqas_validation_is_trained_on(source):
@@ -61,9 +73,9 @@ def test_a_given_list_of_answers_is_taken_as_it_is(source, drawn, tmp_path):
 
 def test_a_test_set_is_there_to_be_answered_alone(source):
     data = vqa_data(source("vqa", min_answer_count=1))
-    assert len(data.unlabelled["test"]) == 15
+    assert data.unlabelled["test"].num_examples == 15
     assert not vqa_data(source("vqa", min_answer_count=1, test=None)).unlabelled
-    assert len(vcr_data(source("vcr")).unlabelled["test"].answers) == 9
+    assert len(vcr_data(source("vcr")).unlabelled["test"].data.answers) == 9
     assert not vcr_data(source("vcr", test=None)).unlabelled
 
 
@@ -75,16 +87,92 @@ def test_what_every_split_of_vqa_lacks_is_told(source, drawn, tmp_path):
     train = [{"questions": str(tmp_path / "cut.json"), "annotations": None, "image_key": "{image_id:012d}"}]
     data = vqa_data(source("vqa", min_answer_count=1, test=split))
     assert data.dropped == [("5", "no_features", "000000000999")]
+    test = data.unlabelled["test"]
+    assert test.unseen == [{"question_id": 5, "answer": commonest_answer(data.training)}]
+    assert (len(test.data), test.num_examples) == (15, 16)
     (tmp_path / "cut.json").write_text((tmp_path / "test.json").read_text()[:99])
     with pytest.raises(ValueError, match=r"cut\.json is no whole JSON file"):
         vqa_data(source("vqa", min_answer_count=1, train=train))
 
 
+def test_what_is_kept_back_does_not_depend_on_which_images_have_features(source, drawn, tmp_path):
+    """A question of the training half whose image has none is dropped, one that is kept back counts as wrong."""
+    split = {"image_key": "{image_id:012d}"}
+    for name in ("questions", "annotations"):
+        prefix = "v2_OpenEnded_drawn" if name == "questions" else "v2_drawn"
+        content = json.loads((drawn.annotations / f"vqa/{prefix}_val_{name}.json").read_text())
+        rows = sorted(content[name], key=lambda row: row["question_id"])
+        rows[0]["image_id"] = rows[-1]["image_id"] = 999
+        (tmp_path / f"{name}.json").write_text(json.dumps(content | {name: rows}))
+        split[name] = str(tmp_path / f"{name}.json")
+    data = vqa_data(source("vqa", min_answer_count=1, minival_size=7, validation=split))
+    first, last = (str(rows[place]["question_id"]) for place in (0, -1))
+    held_out = data.evaluation["validation"]
+    assert [row["question_id"] for row in held_out.unseen] == [int(last)]
+    assert held_out.num_examples == 7
+    assert first not in {one.annotation for one in data.training.questions}
+    assert {row.annotation for row in data.dropped} == {first, last}
+
+
+def test_vcrs_rows_without_features_have_their_line_in_what_is_held_out_alone(source, drawn, tmp_path):
+    changed = {}
+    for name, split in (("train", "train"), ("validation", "val"), ("test", "test")):
+        rows = [json.loads(line) for line in (drawn.annotations / f"vcr/{split}.jsonl").read_text().splitlines()]
+        rows[0]["img_fn"] = "gone.jpg"
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        changed[name] = str(tmp_path / f"{split}.jsonl")
+    data = vcr_data(source("vcr", **changed))
+    assert {row.annotation for row in data.dropped} == {"train-0", "val-0", "test-0"}
+    for split, held_out in (("val", data.evaluation["validation"]), ("test", data.unlabelled["test"])):
+        (row,) = held_out.unseen
+        assert row.pop("annot_id") == f"{split}-0"
+        assert set(row.values()) == {0.25}
+        assert len(row) == 4 + 4 * 4
+        assert held_out.num_examples == len(held_out.data.questions) + 1
+    assert "train-0" not in {one.annotation for one in data.training.questions}
+
+
+def test_refcocos_rows_without_features_point_at_nothing(source, drawn, tmp_path):
+    instances = json.loads((drawn.annotations / "refcoco+/instances.json").read_text())
+    before = refcoco_data(source("refcoco")).evaluation["val"]
+    gone = before.data.expressions[0].image_key
+    for image in instances["images"]:
+        if Path(image["file_name"]).stem == gone:
+            image["file_name"] = "gone.jpg"
+    (tmp_path / "instances.json").write_text(json.dumps(instances))
+    data = refcoco_data(source("refcoco", instances=str(tmp_path / "instances.json")))
+    after = data.evaluation["val"]
+    lost = [one.annotation for one in before.data.expressions if one.image_key == gone]
+    assert [row["annotation"] for row in after.unseen] == lost
+    assert all(row["overlap"] == 0 for row in after.unseen)
+    assert after.num_examples == before.num_examples
+    assert set(lost) <= {row.annotation for row in data.dropped}
+
+
+@pytest.mark.parametrize("task", ["vqa", "vcr", "refcoco", "retrieval"])
+def test_every_measure_of_every_task_has_all_columns(source, task):
+    """RefCOCO+'s upper_bound is no measure of its own but the ceiling of one."""
+    changed = {"min_answer_count": 1} if task == "vqa" else {}
+    data = TASKS[task](source(task, **changed))
+    measured = {f"{split}/{name}": 0.5 for split in data.evaluation for name in MEASURES[task]}
+    rows = baseline_rows(data, measured)
+    assert {(row["split"], row["measure"]) for row in rows} == {
+        (split, name) for split in data.evaluation for name in MEASURES[task]
+    }
+    for row in rows:
+        assert list(row) == COLUMNS
+        empty = {kind for kind in COLUMNS if row[kind] is None}
+        assert empty == ({"blind"} if task == "refcoco" else set())
+        if "median_rank" not in row["measure"]:
+            assert row["ceiling"] >= max(row[kind] or 0 for kind in KINDS)
+        assert (row["num_examples"] > 0, row["num_dropped"]) == (True, 0)
+
+
 def test_vcrs_objects_are_regions(source, drawn):
     data = vcr_data(source("vcr"))
     assert data.training.questions == read_vcr(drawn.annotations / "vcr/train.jsonl", seed=1).examples
-    assert data.training.given is data.evaluation["validation"].given is drawn.given
-    assert {one.answer_label for one in data.unlabelled["test"].questions} == {None}
+    assert data.training.given is data.evaluation["validation"].data.given is drawn.given
+    assert {one.answer_label for one in data.unlabelled["test"].data.questions} == {None}
 
 
 def test_vcrs_names_follow_the_seed(source, tmp_path):
@@ -100,13 +188,13 @@ def test_vcrs_names_follow_the_seed(source, tmp_path):
 def test_annotated_boxes_are_refcocos_candidates_in_training_alone(source, drawn):
     data = refcoco_data(source("refcoco"))
     assert data.training.truth is drawn.given
-    assert {name: dataset.truth for name, dataset in data.evaluation.items()} == {
+    assert {name: dataset.data.truth for name, dataset in data.evaluation.items()} == {
         "val": None,
         "testA": None,
         "testB": None,
     }
-    assert {one.split for one in data.evaluation["testA"].expressions} == {"testA"}
-    with pytest.raises(ValueError, match="holds no expression of the split 'test'"):
+    assert {one.split for one in data.evaluation["testA"].data.expressions} == {"testA"}
+    with pytest.raises(ValueError, match="holds nothing of the split 'test' whose image has features"):
         refcoco_data(source("refcoco", validation_splits=["test"]))
 
 
@@ -130,7 +218,8 @@ def test_captions_that_cannot_be_used_are_counted_once(source, tmp_path):
     (tmp_path / "captions.json").write_text(json.dumps({"images": images}))
     data = retrieval_data(source("retrieval", annotations=tmp_path, captions="captions.json"))
     assert sorted(data.dropped) == [("3", "empty_caption", "' '"), ("900", "no_features", "000000000900")]
-    assert (len(data.training), len(data.evaluation["validation"])) == (2, 1)
+    assert (len(data.training), len(data.evaluation["validation"])) == (2, 2)
+    assert data.evaluation["validation"].columns_seen == [0]
     assert data.evaluation["validation"].nearest is None
-    with pytest.raises(ValueError, match="no caption of the split 'minival' whose image has features"):
+    with pytest.raises(ValueError, match="nothing of the split 'minival' whose image has features"):
         retrieval_data(source("retrieval", annotations=tmp_path, captions="captions.json", validation_split="minival"))
