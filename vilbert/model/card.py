@@ -20,7 +20,8 @@ Measured on what was held out:
 
 {table}
 
-chance: an even draw. blind: from the text alone; no_text: from the image alone, both counted on the training split.
+chance: an even draw; of alignment, always the commoner label. blind: from the text alone; no_text: from the
+image alone, both counted on the training split.
 rule: the detector's classes against the words, nothing learnt. ceiling: the best that can be reached. num_examples were
 measured; num_dropped of them have no features and count as wrong.
 """
