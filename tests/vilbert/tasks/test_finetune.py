@@ -187,7 +187,7 @@ def test_annotations_without_any_features_end_in_one_sentence(pretrained, drawn,
     done = finetune("vqa", pretrained, drawn, tmp_path, vqa=vqa)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1] == (
-        "error: none of 35 annotations can be used, the first because of 'no_features', COCO_1"
+        "error: none of 34 annotations can be used, the first because of 'no_features', COCO_1"
     )
 
 
