@@ -218,7 +218,7 @@ def test_every_task_is_fine_tuned_and_measured(finished):
     assert pointed.returncode == 0, pointed.stderr
     rows = json.loads(pointed.stdout)
     assert rows.pop() == {"image": "broken", "reason": "truncated_image"}
-    assert len(rows) == 3
+    assert len(rows) == 4
     assert {f"{row['image']}.png" for row in rows} == {path.name for path in (finished / "pictures").iterdir()}
     changed = "finetuning: {vcr: {max_tokens: 50}}"
     (finished / "vcr.yaml").write_text(changed)
