@@ -8,7 +8,7 @@ from extract.drawn.addresses import make_url, site_path
 from extract.drawn.noise import bad_file, bad_response, near_copy, spoil_caption
 from extract.drawn.noise_plan import COPIES, NoisePlan
 from extract.drawn.picture import draw, jpeg_bytes
-from extract.drawn.scene import Scene, make_scenes
+from extract.drawn.scene import Scene, scene_and_twin
 from extract.drawn.sentences import make_captions
 from extract.settings import WorldSettings
 
@@ -84,20 +84,6 @@ def make_image(split: str, number: int, settings: WorldSettings, *, plan: NoiseP
             captions[offset] = bad[0]
             image.bad_rows.append(BadRow(key, caption_kind, bad[1]))
     return image
-
-
-def scene_and_twin(split: str, number: int, settings: WorldSettings) -> tuple[Scene, Scene]:
-    """The scene of an image that is no copy, and that of its neighbour, of the same shapes: 0 and 1 are twins, 2 and 3.
-
-    Every image has a near miss of its own, so that to find a caption's image takes more than a list of what it shows.
-    """
-    scenes = make_scenes(
-        f"{settings.seed}/{split}/{number // 2}",
-        image_size=settings.image_size,
-        min_objects=settings.min_objects,
-        max_objects=settings.max_objects,
-    )
-    return scenes if number % 2 == 0 else scenes[::-1]
 
 
 def file_name_of(split: str, number: int) -> str:

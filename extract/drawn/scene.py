@@ -11,6 +11,8 @@ from functools import cached_property
 from itertools import combinations, permutations
 from typing import NamedTuple
 
+from extract.settings import WorldSettings
+
 SHAPES = ("circle", "square", "triangle")
 COLOURS = {
     "red": (214, 48, 49),
@@ -133,10 +135,19 @@ def make_scene(seed: str, *, image_size: int, min_objects: int, max_objects: int
     return _compose(seed, rng, drawn, image_size=image_size, texture=rng.choice(TEXTURES))
 
 
-def make_scenes(seed: str, *, image_size: int, min_objects: int, max_objects: int) -> tuple[Scene, Scene]:
-    """The scene of a seed and its twin."""
-    scene = make_scene(seed, image_size=image_size, min_objects=min_objects, max_objects=max_objects)
-    return scene, make_twin(scene, f"{seed}/twin")
+def scene_and_twin(family: str, number: int, settings: WorldSettings) -> tuple[Scene, Scene]:
+    """The scene of an image of a family, and that of its neighbour, of the same shapes: 0 and 1 are twins, 2 and 3.
+
+    Every image has a near miss of its own, so that to find a caption's image takes more than a list of what it shows.
+    """
+    scene = make_scene(
+        f"{settings.seed}/{family}/{number // 2}",
+        image_size=settings.image_size,
+        min_objects=settings.min_objects,
+        max_objects=settings.max_objects,
+    )
+    twin = make_twin(scene, f"{scene.seed}/twin")
+    return (scene, twin) if number % 2 == 0 else (twin, scene)
 
 
 def make_twin(scene: Scene, seed: str) -> Scene:
@@ -243,7 +254,7 @@ def _compose(seed: str, rng: random.Random, shapes: Sequence[Shape], *, image_si
         placed = _place(rng, by_size, image_size=image_size)
         if len(placed) == len(shapes):
             return Scene(seed, image_size, background, texture, tuple(placed))
-    raise ValueError(f"{len(shapes)} shapes do not fit into a scene; set world.max_objects to 18 or less")
+    raise ValueError(f"{len(shapes)} shapes do not fit into a scene; set world.max_objects to 30 or less")
 
 
 def _place(rng: random.Random, shapes: Sequence[Shape], *, image_size: int) -> list[Shape]:

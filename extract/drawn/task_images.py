@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from extract.drawn.instances import NamedScene
-from extract.drawn.scene import Scene, make_scenes
+from extract.drawn.scene import Scene, scene_and_twin
 from extract.settings import WorldSettings
 
 SPLITS: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
@@ -31,17 +31,7 @@ def make_task_images(settings: WorldSettings) -> list[TaskImage]:
     images: list[TaskImage] = []
     for split in SPLITS:
         for number in range(settings.num_task_images.get(split, 0)):
-            scene, twin = _scene_and_twin(split, number, settings)
+            scene, twin = scene_and_twin(f"tasks/{split}", number, settings)
             image_id = len(images) + 1
             images.append(TaskImage(image_id, f"{image_id:012d}.jpg", scene, split, twin))
     return images
-
-
-def _scene_and_twin(split: str, number: int, settings: WorldSettings) -> tuple[Scene, Scene]:
-    scenes = make_scenes(
-        f"{settings.seed}/tasks/{split}/{number // 2}",
-        image_size=settings.image_size,
-        min_objects=settings.min_objects,
-        max_objects=settings.max_objects,
-    )
-    return scenes if number % 2 == 0 else scenes[::-1]

@@ -23,10 +23,11 @@ WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
     ("configfiles", "counts"),
     [
         ((ROOT / "config.yaml",), {"download": 5, "extract_regions": 5, "train_detector": 1, "pretrain": 1}),
+        ((ROOT / "workflow/configs/drawn_large.yaml",), {"download": 41, "train_detector": 1, "pretrain": 1}),
         (REAL, {"fetch_detector": 1, "fetch_caption_list": 2, "download": 334, "extract_regions": 334, "pretrain": 1}),
         (WEBDATASET, {"fetch_tar": 592, "import_webdataset": 592, "extract_regions": 592, "count_captions": 2}),
     ],
-    ids=["drawn", "conceptual_captions", "cc3m_webdataset"],
+    ids=["drawn", "drawn_large", "conceptual_captions", "cc3m_webdataset"],
 )
 def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]

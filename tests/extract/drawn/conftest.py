@@ -15,5 +15,5 @@ def world_settings() -> WorldSettings:
         max_objects=9,
         captions_per_image=3,
         noise=NoiseSettings(**shares),
-        num_task_images={"train": 31, "val": 11, "test": 13},
+        num_task_images={"train": 31, "val": 41, "test": 43},
     )

@@ -7,6 +7,8 @@ from itertools import pairwise
 from statistics import mean
 
 import pytest
+import yaml
+from places import ROOT
 
 from extract.drawn.balance import Candidate, choose_balanced
 from extract.drawn.probes import make_probes
@@ -42,8 +44,10 @@ class NaiveBayes:
 
 @pytest.fixture(scope="module")
 def images(world_settings) -> dict[str, list[TaskImage]]:
-    """By split; nothing is drawn."""
-    changed = {"image_size": 144, "min_objects": 4, "max_objects": 18, "num_task_images": {"train": 300, "val": 150}}
+    """By split, of the default run's scenes; nothing is drawn."""
+    world = yaml.safe_load((ROOT / "config.yaml").read_text())["world"]
+    changed = {name: world[name] for name in ("image_size", "min_objects", "max_objects")}
+    changed["num_task_images"] = {"train": 300, "val": 150}
     made = make_task_images(world_settings.model_copy(update=changed))
     return {split: [image for image in made if image.split == split] for split in ("train", "val")}
 

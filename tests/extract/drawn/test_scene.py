@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from extract.drawn.picture import draw
-from extract.drawn.scene import CLASSES, FILLS, SIZES, TEXTURES, Scene, Shape, make_scene, make_scenes, relation
+from extract.drawn.scene import CLASSES, CROWDING, FILLS, SIZES, TEXTURES, Scene, Shape, make_scene, make_twin, relation
 
 
 def scenes(count: int) -> list[Scene]:
@@ -33,15 +33,16 @@ def test_the_number_of_shapes_spreads_over_all_that_are_allowed():
         len(make_scene(f"7/{number}", image_size=144, min_objects=4, max_objects=18).shapes) for number in range(307)
     )
     assert set(numbers) == set(range(4, 19))
-    assert numbers[4] < 0.5 * 307
-    assert sum(count for number, count in numbers.items() if number > 9) > 0.2 * 307
+    for limit in (4, 6, 9, 13):  # of 15 numbers, the first few have this share to the power of 1 / CROWDING
+        expected = ((limit - 3) / 15) ** (1 / CROWDING)
+        assert sum(numbers[number] for number in range(4, limit + 1)) / 307 == pytest.approx(expected, abs=0.06)
 
 
 def test_twins_show_the_same_values_at_other_places():
     num_exchanged = 0
     for number in range(101):
-        scene, twin = make_scenes(f"9/{number}", image_size=144, min_objects=4, max_objects=18)
-        assert scene == make_scene(f"9/{number}", image_size=144, min_objects=4, max_objects=18)
+        scene = make_scene(f"9/{number}", image_size=144, min_objects=4, max_objects=18)
+        twin = make_twin(scene, f"9/{number}/twin")
         for what in ("colour", "shape", "size", "fill", "side"):
             one, other = (Counter(getattr(shape, what) for shape in each.shapes) for each in (scene, twin))
             assert one == other

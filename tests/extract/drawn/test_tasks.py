@@ -96,7 +96,7 @@ def test_vcr_has_the_fields_of_the_real_rows(tasks):
 def test_vcr_has_four_choices_of_which_the_one_labelled_is_true(tasks, split, world_settings):
     scenes = {image.image_id: image.scene for image in make_task_images(world_settings)}
     lines = [json.loads(line) for line in (tasks / "vcr" / f"{split}.jsonl").read_text().splitlines()]
-    assert len({line["annot_id"] for line in lines}) == len(lines) > 4
+    assert len({line["annot_id"] for line in lines}) == len(lines) > 11
     for line in lines:
         scene = scenes[int(Path(line["img_fn"]).stem)]
         metadata = read(tasks, f"images/{line['metadata_fn']}")
@@ -180,7 +180,7 @@ def test_probes_are_a_true_and_a_false_sentence_that_differ_in_one_respect(tasks
     scenes = {image.file_name: image.scene for image in make_task_images(world_settings) if image.split == split}
     with (tasks / f"probes/{split}.csv").open(newline="") as file:
         probes = list(csv.DictReader(file))
-    assert len(probes) > 20
+    assert len(probes) > 30
     for probe in probes:
         scene = scenes[f"{probe['image']}.jpg"]
         assert is_true(probe["caption"], scene)

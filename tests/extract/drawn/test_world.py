@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.drawn.image_list import scene_and_twin
 from extract.drawn.noise import BOILERPLATE, MARKUP
 from extract.drawn.noise_plan import COPIES, plan_noise
 from extract.drawn.phrases import named_classes
+from extract.drawn.scene import scene_and_twin
 from extract.drawn.world import draw_world, read_splits
 
 from .truth import is_true
