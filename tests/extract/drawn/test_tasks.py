@@ -48,9 +48,9 @@ def test_the_same_settings_give_the_same_bytes_in_another_process(tasks, tmp_pat
 
 
 def test_splits_share_no_image_and_no_scene(tasks, world_settings):
-    assert [len(image_ids(tasks, split)) for split in SPLITS] == [31, 11, 13]
+    assert [len(image_ids(tasks, split)) for split in SPLITS] == [31, 41, 43]
     assert not set.intersection(*(image_ids(tasks, split) for split in SPLITS))
-    assert len({image.scene.shapes for image in make_task_images(world_settings)}) == 55
+    assert len({image.scene.shapes for image in make_task_images(world_settings)}) == 115
     for split in SPLITS:
         annotations = read(tasks, f"vqa/v2_drawn_{split}_annotations.json")["annotations"]
         assert {annotation["image_id"] for annotation in annotations} <= image_ids(tasks, split)
@@ -63,7 +63,7 @@ def test_neighbours_of_a_split_are_twins(world_settings):
         for (one, its_twin), (other, others_twin) in zip(scenes[::2], scenes[1::2], strict=False):
             assert (one, its_twin) == (others_twin, other)
     seeds = Counter(frozenset((image.scene.seed, image.twin.seed)) for image in images)
-    assert sorted(seeds.values()) == [1, 1, 1] + [2] * 26  # 31, 11 and 13 images
+    assert sorted(seeds.values()) == [1, 1, 1] + [2] * 56  # 31, 41 and 43 images
 
 
 def test_vqa_has_the_fields_of_the_real_questions(tasks):
@@ -200,7 +200,7 @@ def test_probes_are_a_true_and_a_false_sentence_that_differ_in_one_respect(tasks
 def test_karpathy_has_five_true_captions_an_image(tasks, world_settings):
     images = {image.image_id: image for image in make_task_images(world_settings)}
     entries = read(tasks, "karpathy/dataset_drawn.json")["images"]
-    assert Counter(entry["split"] for entry in entries) == {"train": 31, "val": 11, "test": 13}
+    assert Counter(entry["split"] for entry in entries) == {"train": 31, "val": 41, "test": 43}
     for entry in entries:
         assert (tasks / "images" / entry["filepath"] / entry["filename"]).exists()
         assert len(entry["sentences"]) == 5
