@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from seen_classes import BOTTOM_RIGHT, TOP_LEFT, store_of
 from small_configs import make_two_stream
 
-from extract.regions.store import Regions, RegionStore, RegionStoreWriter
+from extract.regions.store import RegionStore
 from vilbert.batches.padding import pad_images
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.tasks.probes import (
@@ -23,7 +24,6 @@ from vilbert.tasks.probes import (
     word_margins,
 )
 
-CLASSES = ("background", "red circle", "blue square")
 PROBES = [
     Probe("a", "a red circle", "a blue square", "shape"),
     Probe("b", "a red circle", "a blue square", "shape"),
@@ -36,32 +36,7 @@ PROBES = [
 @pytest.fixture
 def store(tmp_path) -> RegionStore:
     """Image a shows a red circle, image b a blue square."""
-    writer = RegionStoreWriter(
-        tmp_path / "store.lmdb",
-        classes=CLASSES,
-        feature_size=11,
-        num_classes_kept=None,
-        box_source="given",
-        detector={"sha256": "0"},
-        selection={},
-    )
-    with writer:
-        for number, key in enumerate("ab"):
-            class_probs = np.full((2, 3), 0.1, np.float16)
-            class_probs[:, 1 + number] = 0.8
-            writer.put(
-                key,
-                Regions(
-                    boxes=np.array([[1, 2, 30, 40], [5, 6, 17, 19]], np.float32),
-                    scores=np.full(2, 0.9, np.float32),
-                    features=np.eye(2, 11, k=number, dtype=np.float16),
-                    class_probs=class_probs,
-                    image_size=(64, 64),
-                    num_confident=2,
-                    is_short=False,
-                ),
-            )
-    return RegionStore([tmp_path / "store.lmdb"])
+    return store_of(tmp_path / "store.lmdb", {"a": [(TOP_LEFT, 1)], "b": [(BOTTOM_RIGHT, 2)]})
 
 
 def write(path, probes):
@@ -106,7 +81,7 @@ def test_the_margin_is_how_much_likelier_aligned_the_caption_is_than_the_foil(st
 
 def test_the_detectors_classes_know_what_is_there_but_not_where(store):
     margins = class_margins(PROBES, store)
-    assert margins[:2] == pytest.approx([0.7, -0.7], abs=1e-3)
+    assert margins[:2] == pytest.approx([0.85, -0.85], abs=1e-3)
     assert np.isnan(margins[2])
     assert margins[3:] == pytest.approx([0, 0], abs=1e-12)
 
