@@ -35,6 +35,15 @@ def test_the_single_stream_takes_the_text_streams_sizes(tokenizer):
 
 
 @pytest.mark.parametrize("architecture", ["two_stream", "single_stream"])
+@pytest.mark.parametrize("norm", ["joint", "apart"])
+def test_the_norm_of_places_and_the_spread_of_new_weights_are_the_settings(tokenizer, architecture, norm):
+    settings = model_settings(architecture=architecture, visual_embedding_norm=norm, initializer_range=0.7)
+    model = build_pretraining_model(settings, tokenizer, num_classes=len(CLASSES))
+    assert (model.vilbert.visual_embeddings.box_norm is not None) == (norm == "apart")
+    assert model.vilbert.text_embeddings.word.weight.std().item() == pytest.approx(0.7, rel=0.1)
+
+
+@pytest.mark.parametrize("architecture", ["two_stream", "single_stream"])
 @pytest.mark.parametrize("num_pairs", [4, 32])
 def test_a_contrastive_loss_starts_at_the_log_of_the_candidates(world, tokenizer, architecture, num_pairs):
     settings = model_settings(architecture=architecture, visual_target="contrastive")
