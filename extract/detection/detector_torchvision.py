@@ -39,7 +39,7 @@ class Architecture(BaseModel):
     channels: tuple[PositiveInt, ...] = (24, 32, 48, 64, 128, 128)  # of the backbone's convolutions
     strides: tuple[PositiveInt, ...] = (2, 1, 2, 1, 2, 1)
     pool_size: PositiveInt = 7  # cells a side that a box is pooled to
-    head_channels: PositiveInt = 192
+    head_channels: PositiveInt = 64
     feature_size: PositiveInt = 256
     num_proposals: PositiveInt = 80
     num_training_regions: PositiveInt = 32  # of an image, to learn from
@@ -142,16 +142,24 @@ class TorchvisionDetector:
 
 
 class BoxHead(nn.Module):
-    """Pooled boxes [P, c, s, s] -> features [P, D]: two convolutions the second 1x1, and the mean over the cells."""
+    """Pooled boxes [P, c, s, s] -> features [P, D]: a convolution, and a linear layer over all of its cells.
 
-    def __init__(self, in_channels: int, *, hidden: int, out_channels: int) -> None:
+    Not over their mean, which forgets where in the box something is: that a square fills its corners.
+    """
+
+    def __init__(self, in_channels: int, *, pool_size: int, hidden: int, out_channels: int) -> None:
         super().__init__()
+        num_cells = ((pool_size + 1) // 2) ** 2
         self.layers = nn.Sequential(
-            *_convolution(in_channels, hidden, stride=2), *_convolution(hidden, out_channels, size=1)
+            *_convolution(in_channels, hidden, stride=2),
+            nn.Flatten(),
+            nn.Linear(hidden * num_cells, out_channels, bias=False),
+            nn.BatchNorm1d(out_channels),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, pooled: Tensor) -> Tensor:
-        return self.layers(pooled).mean(dim=(2, 3))
+        return self.layers(pooled)
 
 
 def build_model(architecture: Architecture) -> FasterRCNN:
@@ -170,7 +178,12 @@ def build_model(architecture: Architecture) -> FasterRCNN:
         max_size=architecture.longer_side,
         rpn_anchor_generator=AnchorGenerator(sizes=(architecture.anchor_sizes,), aspect_ratios=((1.0,),)),
         box_roi_pool=MultiScaleRoIAlign(["0"], output_size=architecture.pool_size, sampling_ratio=1),
-        box_head=BoxHead(channels[-1], hidden=architecture.head_channels, out_channels=architecture.feature_size),
+        box_head=BoxHead(
+            channels[-1],
+            pool_size=architecture.pool_size,
+            hidden=architecture.head_channels,
+            out_channels=architecture.feature_size,
+        ),
         box_predictor=FastRCNNPredictor(architecture.feature_size, len(architecture.classes)),
         rpn_pre_nms_top_n_train=300,
         rpn_pre_nms_top_n_test=300,
@@ -203,13 +216,17 @@ def _convolution(in_channels: int, out_channels: int, *, size: int = 3, stride: 
 
 
 def _folded(layers: nn.Sequential) -> nn.Sequential:
-    """The same function in fewer passes over the memory: batch norms become part of the convolutions before them."""
+    """The same function in fewer passes over the memory: batch norms become part of the layers before them."""
     folded: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.BatchNorm2d):
             convolution = folded.pop()
             assert isinstance(convolution, nn.Conv2d)
             folded.append(nn.utils.fuse_conv_bn_eval(convolution, layer))
+        elif isinstance(layer, nn.BatchNorm1d):
+            linear = folded.pop()
+            assert isinstance(linear, nn.Linear)
+            folded.append(nn.utils.fuse_linear_bn_eval(linear, layer))
         else:
             folded.append(layer)
     return nn.Sequential(*folded)
