@@ -27,11 +27,6 @@ pathvars:
     times=f"{RESULTS}/times",
 
 
-def num_processes(wildcards, resources):
-    """Of a training: one a GPU, or as many as the settings say."""
-    return resources.gpu or SETTINGS.processes_per_training
-
-
 wildcard_constraints:
     split="[A-Za-z0-9]+",
     shard=r"\d{5}",

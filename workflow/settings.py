@@ -95,6 +95,10 @@ class Settings(ExtractSettings, VilbertSettings):
         num_shards = math.ceil(self.source.splits[split].num_rows / self.source.rows_per_shard)
         return [f"{shard:05d}" for shard in range(num_shards)]
 
+    def num_processes(self, wildcards: Any, resources: Any) -> int:
+        """Of a training, for a rule's params: one a GPU, or as many as the settings say."""
+        return resources.gpu or self.processes_per_training
+
     def splits_by_priority(self) -> list[str]:
         """The splits, evaluation first: of two equal pictures the training split loses its own."""
         return sorted(self.source.splits, key=lambda split: (split == self.pretraining.train_split, split))

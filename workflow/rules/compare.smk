@@ -16,7 +16,7 @@ use rule pretrain as pretrain_variant with:
         architecture="|".join(ARCHITECTURES),
         seed=r"\d+",
     params:
-        processes=num_processes,
+        processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/compare/pretraining/{{architecture}}-{{seed}}/checkpoints",
         model=lambda wildcards: SETTINGS.json("model", architecture=wildcards.architecture),
         settings=lambda wildcards: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
@@ -59,7 +59,7 @@ use rule finetune_task as finetune_variant with:
         start="pretrained|new",
         seed=r"\d+",
     params:
-        processes=num_processes,
+        processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/compare/{{task}}/{{start}}-{{seed}}/checkpoints",
         given=lambda wildcards, input: (f"--given {input.given} " if input.given else "")
         + ("--new-weights" if wildcards.start == "new" else ""),

@@ -126,7 +126,7 @@ rule finetune_task:
         runtime=scaled(1440),
         gpu=SETTINGS.gpus_per_training,
     params:
-        processes=num_processes,
+        processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/finetune/{{task}}/checkpoints",
         given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
         settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),

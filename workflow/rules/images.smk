@@ -40,7 +40,7 @@ rule find_duplicates:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        run=RESULTS,
+        run=lambda wildcards, input: Path(input[0]).parents[2],
         shards=SHARDS_BY_PRIORITY,
         settings=SETTINGS.json("duplicates"),
     shell:

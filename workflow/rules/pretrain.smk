@@ -49,7 +49,7 @@ rule pretrain:
         runtime=scaled(1440),
         gpu=SETTINGS.gpus_per_training,
     params:
-        processes=num_processes,
+        processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         model=SETTINGS.json("model"),
         settings=SETTINGS.json("pretraining"),
