@@ -29,11 +29,11 @@ DATA_BATCH, STEP_BATCH, NUM_STEPS = 256, 8, 3
 SHALLOW = VilbertConfig(text_num_layers=2, visual_num_layers=1, text_co_layers=(1,), visual_co_layers=(0,))
 OBJECTIVE = ObjectiveSettings(
     token_mask_probability=0.15,
-    token_mask_rarity=0,
     region_mask_probability=0.15,
     mask_overlap_iou=0.4,
     mismatch_probability=0.5,
     contrast_words=(),
+    contrast_mask_probability=None,
     changed_share=0,
     changed_from_epoch=0,
     masked_losses_on="aligned",

@@ -46,6 +46,10 @@ class ModelSettings(Section):
     co_num_heads: PositiveInt
     text_co_layers: tuple[Count, ...] = Field(description="text layers that a co-attention layer comes before")
     visual_co_layers: tuple[Count, ...] = Field(description="visual layers that a co-attention layer comes before")
+    fusion: Literal["mul", "sum"] = Field(
+        description="mul: the alignment head reads the product of the two pooled streams, as in the paper; sum: their "
+        "sum; of two streams alone"
+    )
     dropout: Fraction
     initializer_range: PositiveFloat = Field(
         description="standard deviation of new weights; BERT's 0.02 is for a width of 768, narrow layers need more"
@@ -55,11 +59,7 @@ class ModelSettings(Section):
 class ObjectiveSettings(Section):
     """What pretraining asks of the model."""
 
-    token_mask_probability: Fraction = Field(description="of a token, on average over the captions")
-    token_mask_rarity: Fraction = Field(
-        description="how much more often rare words are masked: the probability falls with a word's frequency to this "
-        "power; 0: all alike, as in the paper"
-    )
+    token_mask_probability: Fraction
     region_mask_probability: Fraction
     mask_overlap_iou: Fraction | None = Field(
         description="regions that overlap a masked one by more are hidden as well; null: none is, as in the paper"
@@ -67,6 +67,9 @@ class ObjectiveSettings(Section):
     mismatch_probability: Fraction = Field(description="share of the images that get the caption of another one")
     contrast_words: tuple[tuple[str, ...], ...] = Field(
         description="groups of words that exclude each other, such as [left, right]; none of several tokens"
+    )
+    contrast_mask_probability: Fraction | None = Field(
+        description="of a token that is a contrast word; null: as any other, as in the paper"
     )
     changed_share: Fraction = Field(
         description="of the mismatched captions, those that are the image's own with a contrast word changed; 0: none, "

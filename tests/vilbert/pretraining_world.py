@@ -38,16 +38,17 @@ MODEL = {
     "text_co_layers": (1,),
     "visual_co_layers": (0,),
     "visual_embedding_norm": "apart",
+    "fusion": "mul",
     "dropout": 0.1,
     "initializer_range": 0.02,
 }
 OBJECTIVE = {
     "token_mask_probability": 0.3,
-    "token_mask_rarity": 0,
     "region_mask_probability": 0.3,
     "mask_overlap_iou": 0.4,
     "mismatch_probability": 0.5,
     "contrast_words": [COLOURS, CLASSES[1:]],
+    "contrast_mask_probability": None,
     "changed_share": 0,
     "changed_from_epoch": 0,
     "masked_losses_on": "aligned",

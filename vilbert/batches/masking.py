@@ -12,8 +12,6 @@ import numpy as np
 from extract.overlap import overlaps
 
 IGNORED = -100  # label of what costs nothing, as in HF
-LARGEST_MASK_PROBABILITY = 0.5  # of a rare word: where it is always hidden, nothing learns from it
-CAPPING_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -62,20 +60,23 @@ def mask_tokens(
     return MaskedText(input_ids=ids, labels=labels)
 
 
-def mask_probabilities(counts: np.ndarray, *, mean: float, rarity: float, special_ids: Collection[int]) -> np.ndarray:
-    """How often each token of the vocabulary is masked: float64 [V], 0 for special tokens, `mean` over all others.
+def mask_probabilities(
+    vocab_size: int,
+    *,
+    probability: float,
+    special_ids: Collection[int],
+    contrast_ids: Collection[int] = (),
+    contrast_probability: float | None = None,
+) -> np.ndarray:
+    """How often each token of the vocabulary is masked: float64 [V], 0 for special tokens.
 
     Args:
-        counts: [V], how often each token stands in the captions.
-        rarity: 0: all tokens alike; 1: all words of the vocabulary equally often, whatever their frequency.
+        contrast_ids: tokens that have a probability of their own, unless that is None.
     """
-    is_special = np.isin(np.arange(len(counts)), list(special_ids))
-    counted = np.where(is_special, 0, counts)
-    weights = np.where(is_special, 0, np.maximum(counted, 1.0) ** -rarity)
-    probabilities = weights * mean
-    for _ in range(CAPPING_ROUNDS):  # what the cap takes from rare words goes to the others
-        probabilities *= mean * max(1, counted.sum()) / max(1e-12, counted @ probabilities)
-        probabilities = np.minimum(probabilities, max(mean, LARGEST_MASK_PROBABILITY))
+    probabilities = np.full(vocab_size, probability)
+    if contrast_probability is not None:
+        probabilities[list(contrast_ids)] = contrast_probability
+    probabilities[list(special_ids)] = 0
     return probabilities
 
 

@@ -28,6 +28,7 @@ OF_TWO_STREAMS = (
     "co_num_heads",
     "text_co_layers",
     "visual_co_layers",
+    "fusion",
 )
 
 

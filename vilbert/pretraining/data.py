@@ -70,13 +70,14 @@ class PretrainingDataset(Dataset):
         self.visual_target = visual_target
         self.mask_token_id, self.pad_token_id = tokenizer.mask_token_id, tokenizer.pad_token_id
         self.vocab_size = len(tokenizer)
-        self.mask_probabilities = mask_probabilities(
-            tokens.counts(self.vocab_size),
-            mean=objective.token_mask_probability,
-            rarity=objective.token_mask_rarity,
-            special_ids=tokenizer.all_special_ids,
-        )
         self.others, self.contrasts = OtherCaptions(tokens), ContrastWords(objective.contrast_words, tokenizer)
+        self.mask_probabilities = mask_probabilities(
+            self.vocab_size,
+            probability=objective.token_mask_probability,
+            special_ids=tokenizer.all_special_ids,
+            contrast_ids=np.flatnonzero(self.contrasts.group_of >= 0),
+            contrast_probability=objective.contrast_mask_probability,
+        )
         demand_features(tokens, store)
         if len(tokens.images()) < 2 and objective.mismatch_probability > 0:
             raise ValueError("all pairs have the same image, so no caption can be mismatched")

@@ -16,7 +16,7 @@ SPECIAL = frozenset({0, 1, CLS, SEP, MASK})
 
 
 def masked(ids: np.ndarray, example: int = 0, probability: float = 0.15, epoch: int = 0):
-    probabilities = mask_probabilities(np.ones(101), mean=probability, rarity=0, special_ids=SPECIAL)
+    probabilities = mask_probabilities(101, probability=probability, special_ids=SPECIAL)
     generator = example_generator(7, epoch, example)
     return mask_tokens(ids, generator, probabilities=probabilities, mask_token_id=MASK, vocab_size=101)
 
@@ -47,23 +47,15 @@ def test_a_mask_depends_on_seed_epoch_and_example_alone():
 
 
 def test_all_tokens_but_the_special_ones_are_masked_alike_as_in_the_paper():
-    counts = np.array([0, 0, 50, 50, 0, 900, 30, 1, 0])
-    probabilities = mask_probabilities(counts, mean=0.15, rarity=0, special_ids=SPECIAL)
+    probabilities = mask_probabilities(9, probability=0.15, special_ids=SPECIAL, contrast_ids=[6, 8])
     np.testing.assert_allclose(probabilities, [0] * 5 + [0.15] * 4)
 
 
-def test_rare_words_are_masked_more_often_and_as_many_tokens_in_all():
-    counts = np.array([0, 0, 50, 50, 0, 900, 100, 25])
-    probabilities = mask_probabilities(counts, mean=0.1, rarity=0.5, special_ids=SPECIAL)
-    assert probabilities[6] / probabilities[5] == pytest.approx(3)  # the root of nine times as frequent
-    assert counts @ probabilities == pytest.approx(0.1 * 1025)
-
-
-def test_no_word_is_masked_more_than_half_of_the_time():
-    counts = np.array([0, 0, 9, 9, 0, 10_000, 1, 1])
-    probabilities = mask_probabilities(counts, mean=0.15, rarity=1, special_ids=SPECIAL)
-    assert probabilities.max() == 0.5
-    assert counts @ probabilities == pytest.approx(0.15 * 10_002, rel=1e-3)
+def test_contrast_words_have_a_probability_of_their_own():
+    probabilities = mask_probabilities(
+        9, probability=0.1, special_ids=SPECIAL, contrast_ids=[6, 8], contrast_probability=0.4
+    )
+    np.testing.assert_allclose(probabilities, [0] * 5 + [0.1, 0.4, 0.1, 0.4])
 
 
 def shown(features: np.ndarray, mask: RegionMask) -> np.ndarray:

@@ -26,6 +26,12 @@ def test_vocabulary_classes_and_features_are_those_of_the_data(tokenizer):
     assert len(model.vilbert.co_layers) == 1
 
 
+@pytest.mark.parametrize("fusion", ["mul", "sum"])
+def test_the_streams_are_fused_as_the_settings_say(tokenizer, fusion):
+    model = build_pretraining_model(model_settings(fusion=fusion), tokenizer, num_classes=len(CLASSES))
+    assert model.config.fusion == fusion
+
+
 def test_the_single_stream_takes_the_text_streams_sizes(tokenizer):
     settings = model_settings(architecture="single_stream", visual_target="features")
     model = build_pretraining_model(settings, tokenizer, num_classes=len(CLASSES))

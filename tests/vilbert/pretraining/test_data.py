@@ -137,8 +137,10 @@ def test_distributions_that_the_store_rounded_are_float32_and_sum_to_1(world):
 
 
 @pytest.mark.parametrize("masked_losses_on", ["aligned", "all"])
-def test_as_many_items_are_expected_as_there_are_over_many_epochs(world, masked_losses_on):
-    dataset = make_dataset(world, masked_losses_on=masked_losses_on, token_mask_probability=0.2)
+@pytest.mark.parametrize("of_contrasts", [None, 0.5])
+def test_as_many_items_are_expected_as_there_are_over_many_epochs(world, masked_losses_on, of_contrasts):
+    objective = {"masked_losses_on": masked_losses_on, "contrast_mask_probability": of_contrasts}
+    dataset = make_dataset(world, token_mask_probability=0.2, **objective)
     batches = [dataset.__getitems__([Draw(epoch, example) for example in range(93)]) for epoch in range(120)]
     for name, expected in dataset.expected_items().items():
         assert expected == pytest.approx(np.mean([float(count_items(batch)[name]) / 93 for batch in batches]), rel=0.03)
