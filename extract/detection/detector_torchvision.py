@@ -191,6 +191,7 @@ def build_model(architecture: Architecture) -> FasterRCNN:
         rpn_post_nms_top_n_test=architecture.num_proposals,
         rpn_batch_size_per_image=64,
         box_batch_size_per_image=architecture.num_training_regions,
+        box_positive_fraction=0.5,
     )
 
 

@@ -16,16 +16,13 @@ PLACES = (
     ("on the left", "in the middle", "on the right"),
     ("in the bottom left corner", "at the bottom", "in the bottom right corner"),
 )
-RELATION_WORDS = {
-    "left of": ("left of", "to the left of"),
-    "right of": ("right of", "to the right of"),
-    "above": ("above", "over"),
-    "below": ("below", "under"),
-}
+OPPOSITE_SIDES = {"on the left": "on the right", "at the top": "at the bottom"}
+OPPOSITE_SIDES |= {"on the right": "on the left", "at the bottom": "at the top"}
+SYNONYMS = {"left of": "to the left of", "right of": "to the right of"}
 NAMED_CLASS = re.compile(rf"\b(?:{'|'.join(CLASSES)})(?=s?\b)")
 SIZE_SHARE = 0.65  # of the mentions of a shape that tell its size
 FILL_SHARE = 0.25
-SYNONYM_SHARE = 0.2  # of the relations, those that are said in the second of their words
+SYNONYM_SHARE = 0.2  # of the relations that have one, those that are said by it
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,7 @@ def with_article(noun: str | Noun) -> str:
 
 def in_words(relation: str, rng: random.Random) -> str:
     """'left of', or, less often, 'to the left of'."""
-    first, second = RELATION_WORDS[relation]
-    return second if rng.random() < SYNONYM_SHARE else first
+    return SYNONYMS.get(relation, relation) if rng.random() < SYNONYM_SHARE else relation
 
 
 def number_word(number: int) -> str:
@@ -79,10 +75,23 @@ def listing(parts: Sequence[str]) -> str:
 
 def place(shape: Shape, scene: Scene) -> str:
     """In which ninth of the image the centre of a shape lies."""
-    column, row = (min(int(3 * centre / scene.image_size), 2) for centre in (shape.x, shape.y))
+    column, row = _thirds(shape, scene)
     return PLACES[row][column]
+
+
+def sides(shape: Shape, scene: Scene) -> list[str]:
+    """On which sides of the image a shape is, by the thirds in which its centre lies: 'on the left', 'at the top'."""
+    column, row = _thirds(shape, scene)
+    across, down = (PLACES[1][column], PLACES[row][1])
+    return [side for side in (across, down) if side in OPPOSITE_SIDES]
 
 
 def named_classes(sentence: str) -> set[str]:
     """The classes that a sentence names."""
     return set(NAMED_CLASS.findall(sentence))
+
+
+def _thirds(shape: Shape, scene: Scene) -> tuple[int, int]:
+    """The column and the row of thirds of the image in which the centre of a shape lies, each 0 to 2."""
+    column, row = (min(int(3 * centre / scene.image_size), 2) for centre in (shape.x, shape.y))
+    return column, row

@@ -13,8 +13,9 @@ from itertools import permutations, product
 from typing import NamedTuple
 
 from extract.drawn.balance import Candidate, choose_balanced
+from extract.drawn.phrases import OPPOSITE_SIDES, sides
 from extract.drawn.questions import known_by_name, stands_clearly
-from extract.drawn.scene import FILLS, OPPOSITES, SIZES, Scene, relation
+from extract.drawn.scene import OPPOSITES, SIZES, Scene, relation
 from extract.drawn.task_images import TaskImage
 
 Tokens = list[str | list[int]]
@@ -129,31 +130,29 @@ def _ask_where(scene: Scene, rng: random.Random) -> Iterator[Choices]:
 
 
 def _ask_looks(scene: Scene, rng: random.Random) -> Iterator[Choices]:
-    """What size and fill an object has; because another one has one of them, too."""
+    """What size an object has and on which side of the image it is; because another one is as big, and beside it."""
     known = _known(scene)
     triples = list(permutations(known, 3))
     for one, like, unlike in rng.sample(triples, len(triples)):
-        shape, *others = (scene.shapes[index] for index in (one, like, unlike))
-        same_size, same_fill = (
-            [getattr(other, part) == getattr(shape, part) for other in others] for part in ("size", "fill")
-        )
-        if same_size[1] or same_fill[1] or same_size[0] == same_fill[0]:
+        shape, same, other = (scene.shapes[index] for index in (one, like, unlike))
+        words = relation(same, shape)
+        if same.size != shape.size or other.size == shape.size or words is None:
             continue
-        reasons = ("as big as", "filled like") if same_size[0] else ("filled like", "as big as")
-        for size, fill in product(SIZES, FILLS):
-            if shape.size != size and shape.fill != fill:
-                yield Choices(
-                    kind=" ".join(sorted((shape.size, size)) + sorted((shape.fill, fill))),
-                    true=f"{shape.size} {shape.fill} {reasons[0]}",
-                    question=["What", "does", [one], "look", "like", "?"],
-                    answers=[
-                        [[one], "is", said_size, "and", said_fill, "."]
-                        for said_size, said_fill in product((shape.size, size), (shape.fill, fill))
-                    ],
-                    reasons=[
-                        [[one], "is", *words.split(), [index], "."] for words, index in product(reasons, (like, unlike))
-                    ],
-                )
+        for size, side in product([size for size in SIZES if size != shape.size], sides(shape, scene)):
+            all_sides = side, OPPOSITE_SIDES[side]
+            yield Choices(
+                kind=" ".join([*sorted((shape.size, size)), *sorted(all_sides), *sorted((words, OPPOSITES[words]))]),
+                true=f"{shape.size} {side} {words}",
+                question=["What", "does", [one], "look", "like", "?"],
+                answers=[
+                    [[one], "is", said_size, "and", *said_side.split(), "."]
+                    for said_size, said_side in product((shape.size, size), all_sides)
+                ],
+                reasons=[
+                    [[one], "is", "as", "big", "as", [index], ",", "which", "is", *said.split(), "it", "."]
+                    for said, index in product((words, OPPOSITES[words]), (like, unlike))
+                ],
+            )
 
 
 def _between(one: int, words: str, third: int, other_words: str, other: int) -> Tokens:

@@ -15,7 +15,7 @@ from extract.drawn.task_images import make_task_images
 from extract.drawn.tasks import draw_tasks
 
 from .test_world import hashes, size_of
-from .truth import is_true
+from .truth import is_true, on_side
 
 SPLITS = ("train", "val", "test")
 
@@ -126,14 +126,16 @@ def vcr_holds(tokens: list, scene: Scene) -> bool:
     """Whether one answer or reason is true in the widest sense of its words."""
     text = " ".join(token if isinstance(token, str) else f"<{token[0]}>" for token in tokens).removesuffix(" .")
     one, *others = (scene.shapes[token[0]] for token in tokens if isinstance(token, list))
-    if " as big as " in text:
-        return one.size == others[0].size
-    if " filled like " in text:
-        return one.fill == others[0].fill
     if not others:
-        return text.split(" is ")[1] == f"{one.size} and {one.fill}"
+        size, where = text.split(" is ")[1].split(" and ")
+        return size == one.size and on_side(one, where, scene.image_size)
     first, *rest = text.split(" , which is ")
-    pairs = [(first, one, others[0])] + [(part, *others) for said in rest for part in said.split(" and ")]
+    if " as big as " in text:
+        if one.size != others[0].size:
+            return False
+        pairs = [(rest[0], others[0], one)]
+    else:
+        pairs = [(first, one, others[0])] + [(part, *others) for said in rest for part in said.split(" and ")]
     gaps = {"left": "x", "right": "x", "above": "y", "below": "y"}
     truths = []
     for said, shape, other in pairs:

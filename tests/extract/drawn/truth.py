@@ -7,7 +7,7 @@ from extract.drawn.scene import Scene
 
 NOUN = r"an? (?:(small|medium|large) )?(?:(solid|striped|spotted|hollow) )?(\w+) (circle|square|triangle)"
 SAME = r"an? (?:\w+ ){0,3}(?:circle|square|triangle)"
-BESIDE = r"(left of|to the left of|right of|to the right of|above|over|below|under)"
+BESIDE = r"(left of|to the left of|right of|to the right of|above|below)"
 OPENING = r"^(?:a picture of|a drawing of|this shows|we see|one sees|an image with) "
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 COUNT = {word: number for number, word in enumerate(WORDS)} | {str(number): number for number in range(11, 19)}
@@ -26,9 +26,7 @@ def stands(one, words: str, other) -> bool:
         "left": horizontal and right < 0,
         "right": horizontal and right > 0,
         "above": not horizontal and down < 0,
-        "over": not horizontal and down < 0,
         "below": not horizontal and down > 0,
-        "under": not horizontal and down > 0,
     }[side]
 
 
@@ -36,6 +34,11 @@ def in_place(shape, words: str, size: int) -> bool:
     column = 0 if "left" in words else 2 if "right" in words else 1
     row = 0 if "top" in words else 2 if "bottom" in words else 1
     return column * size / 3 <= shape.x <= (column + 1) * size / 3 and row * size / 3 <= shape.y <= (row + 1) * size / 3
+
+
+def on_side(shape, words: str, size: int) -> bool:
+    centre = shape.y if words in ("at the top", "at the bottom") else shape.x
+    return centre <= size / 3 if words in ("at the top", "on the left") else centre >= 2 * size / 3
 
 
 def holds(part: str, scene: Scene) -> bool:
