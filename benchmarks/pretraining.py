@@ -68,7 +68,7 @@ def dataset(tmp_path_factory, quick) -> PretrainingDataset:
     return PretrainingDataset(
         TokenTable(folder / "tokens.parquet", split="train"),
         RegionStore([folder / "00000.lmdb"]),
-        train_tokenizer(["a"], vocab_size=VOCABULARY),
+        train_tokenizer([f"word{number}" for number in range(VOCABULARY)], vocab_size=VOCABULARY),
         objective=OBJECTIVE,
         visual_target="classes",
         seed=0,
