@@ -16,8 +16,12 @@ PLACES = (
     ("on the left", "in the middle", "on the right"),
     ("in the bottom left corner", "at the bottom", "in the bottom right corner"),
 )
-OPPOSITE_SIDES = {"on the left": "on the right", "at the top": "at the bottom"}
-OPPOSITE_SIDES |= {"on the right": "on the left", "at the bottom": "at the top"}
+OPPOSITE_SIDES = {
+    "on the left": "on the right",
+    "on the right": "on the left",
+    "at the top": "at the bottom",
+    "at the bottom": "at the top",
+}
 SYNONYMS = {"left of": "to the left of", "right of": "to the right of"}
 NAMED_CLASS = re.compile(rf"\b(?:{'|'.join(CLASSES)})(?=s?\b)")
 SIZE_SHARE = 0.65  # of the mentions of a shape that tell its size
