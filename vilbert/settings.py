@@ -56,6 +56,17 @@ class ModelSettings(Section):
     )
 
 
+class LateSettings(Section):
+    """What pretraining asks from some epoch on in place of what it asked before."""
+
+    from_epoch: Count = Field(description="the first of them; epochs count from 0")
+    mismatch_probability: Fraction
+    contrast_words: tuple[tuple[str, ...], ...]
+    changed_share: Fraction = Field(
+        description="of the mismatched captions, those that are the image's own with a contrast word changed"
+    )
+
+
 class ObjectiveSettings(Section):
     """What pretraining asks of the model."""
 
@@ -71,11 +82,10 @@ class ObjectiveSettings(Section):
     contrast_mask_probability: Fraction | None = Field(
         description="of a token that is a contrast word; null: as any other, as in the paper"
     )
-    changed_share: Fraction = Field(
-        description="of the mismatched captions, those that are the image's own with a contrast word changed; 0: none, "
-        "as in the paper"
+    late: LateSettings | None = Field(
+        description="from some epoch on: other contrast words, and captions with one of them changed; null: all epochs "
+        "ask for the same, as in the paper"
     )
-    changed_from_epoch: Count = Field(description="before it, no mismatched caption is a changed one")
     masked_losses_on: Literal["aligned", "all"] = Field(
         description="pairs that the masked losses are taken of; all: as in the paper"
     )

@@ -22,7 +22,6 @@ from vilbert.batches.masking import (
     MaskedText,
     RegionMask,
     example_generator,
-    mask_probabilities,
     mask_regions,
     mask_tokens,
 )
@@ -30,7 +29,8 @@ from vilbert.batches.padding import Tokens, nothing_hidden, pad_images, pad_text
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.inputs import Batch
-from vilbert.pretraining.mismatches import ContrastWords, OtherCaptions
+from vilbert.pretraining.mismatches import OtherCaptions
+from vilbert.pretraining.stages import Stage, early_stage, late_stage
 from vilbert.settings import ObjectiveSettings
 
 NEIGHBOURS = 2_000  # pairs before and behind one on the disk, whose images are near at hand
@@ -70,14 +70,9 @@ class PretrainingDataset(Dataset):
         self.visual_target = visual_target
         self.mask_token_id, self.pad_token_id = tokenizer.mask_token_id, tokenizer.pad_token_id
         self.vocab_size = len(tokenizer)
-        self.others, self.contrasts = OtherCaptions(tokens), ContrastWords(objective.contrast_words, tokenizer)
-        self.mask_probabilities = mask_probabilities(
-            self.vocab_size,
-            probability=objective.token_mask_probability,
-            special_ids=tokenizer.all_special_ids,
-            contrast_ids=np.flatnonzero(self.contrasts.group_of >= 0),
-            contrast_probability=objective.contrast_mask_probability,
-        )
+        self.others = OtherCaptions(tokens)
+        self.early = early_stage(objective, tokenizer)
+        self.late = None if objective.late is None else late_stage(objective, objective.late, tokenizer)
         demand_features(tokens, store)
         if len(tokens.images()) < 2 and objective.mismatch_probability > 0:
             raise ValueError("all pairs have the same image, so no caption can be mismatched")
@@ -88,22 +83,21 @@ class PretrainingDataset(Dataset):
     def __getitems__(self, draws: Sequence[Draw]) -> Batch:
         return self.collate([self.example(draw) for draw in draws])
 
-    def example(self, draw: Draw, *, changed_share: float | None = None) -> PretrainingExample:
+    def example(self, draw: Draw, *, stage: Stage | None = None) -> PretrainingExample:
         """One pair in one epoch, with another caption in `mismatch_probability` of the cases.
 
         Args:
-            changed_share: of the other captions, those that are its own with a word changed; None: the objective's in
-                this epoch.
+            stage: what is asked; None: what this epoch asks.
         """
         generator, objective = example_generator(self.seed, draw.epoch, draw.example), self.objective
+        stage = self.stage(draw.epoch) if stage is None else stage
         other = None
-        if generator.random() < objective.mismatch_probability:
-            changed_share = self.changed_share(draw.epoch) if changed_share is None else changed_share
-            other = self._mismatched(draw.example, generator, is_changed=generator.random() < changed_share)
+        if generator.random() < stage.mismatch_probability:
+            other = self._mismatched(draw.example, generator, stage)
         text = mask_tokens(
             self.tokens[draw.example] if other is None else other,
             generator,
-            probabilities=self.mask_probabilities,
+            probabilities=stage.mask_probabilities,
             mask_token_id=self.mask_token_id,
             vocab_size=self.vocab_size,
         )
@@ -120,13 +114,15 @@ class PretrainingDataset(Dataset):
             candidates = draw_candidates(regions, others, is_masked=mask.is_masked, generator=generator)
         return PretrainingExample(text, regions, mask, is_aligned=other is None, candidates=candidates)
 
-    def changed_share(self, epoch: int) -> float:
-        """Of the mismatched captions of an epoch, those that are the right one with a word changed."""
-        return self.objective.changed_share if epoch >= self.objective.changed_from_epoch else 0
+    def stage(self, epoch: int) -> Stage:
+        """What an epoch asks."""
+        late = self.objective.late
+        return self.early if self.late is None or late is None or epoch < late.from_epoch else self.late
 
-    def _mismatched(self, example: int, generator: np.random.Generator, *, is_changed: bool) -> np.ndarray | None:
+    def _mismatched(self, example: int, generator: np.random.Generator, stage: Stage) -> np.ndarray | None:
         """Ids [T] of a caption that is not the image's; None where there is none, and the pair stays aligned."""
-        changed = self.contrasts.change(self.tokens[example], generator) if is_changed else None
+        is_changed = generator.random() < stage.changed_share
+        changed = stage.contrasts.change(self.tokens[example], generator) if is_changed else None
         return self.others.draw(example, generator) if changed is None else changed
 
     def whole_pair(self, example: int) -> PretrainingExample:
@@ -137,11 +133,12 @@ class PretrainingDataset(Dataset):
         return PretrainingExample(text, regions, nothing_hidden(regions), is_aligned=True, candidates=of_none(regions))
 
     def expected_items(self) -> dict[str, float]:
-        """Over how many items of an example each loss is taken on average, by the names of the losses."""
+        """Over how many items of an example each loss is taken on average before the late stage, by the names of the
+        losses."""
         objective, counts = self.objective, self.tokens.counts(self.vocab_size)
         share = 1 - objective.mismatch_probability if objective.masked_losses_on == "aligned" else 1
         return {
-            "masked_token": share * float(counts @ self.mask_probabilities) / len(self),
+            "masked_token": share * float(counts @ self.early.mask_probabilities) / len(self),
             "masked_region": share * objective.region_mask_probability * float(self.tokens.sizes()[:, 1].mean()),
             "alignment": 1,
         }

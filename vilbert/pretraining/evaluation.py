@@ -5,6 +5,7 @@ Dimension key:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -55,10 +56,12 @@ class PretrainingEvaluator:
     def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
         self.dataset = dataset
         draws = [Draw(epoch=0, example=example) for example in spread(len(dataset), num_pairs)]
-        self.pairs = [dataset.example(draw, changed_share=0) for draw in draws]
+        stage = replace(dataset.early, mismatch_probability=0.5, changed_share=0)  # whatever the training asks
+        self.pairs = [dataset.example(draw, stage=stage) for draw in draws]
         self.alignment = {"alignment": [unmasked(pair) for pair in self.pairs]}
-        if dataset.objective.changed_share > 0:
-            changed = [unmasked(dataset.example(draw, changed_share=1)) for draw in draws]
+        if dataset.late is not None and dataset.late.changed_share > 0:
+            stage = replace(stage, changed_share=1)
+            changed = [unmasked(dataset.example(draw, stage=stage)) for draw in draws]
             self.alignment["changed_alignment"] = changed
         self.retrieval = [dataset.whole_pair(index) for index in one_pair_an_image(dataset, num_retrieval_images)]
 

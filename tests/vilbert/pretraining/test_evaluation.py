@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from pretraining_world import CLASSES, make_dataset, model_settings
+from pretraining_world import CLASSES, COLOURS, make_dataset, model_settings
 from transformers import AutoTokenizer
 
 from vilbert.batches.masking import IGNORED
@@ -55,7 +55,8 @@ def test_accuracies_by_hand(world, model):
 
 @pytest.mark.parametrize("changed_share", [0, 0.5])
 def test_alignment_is_judged_of_whole_pairs_with_and_without_changed_captions(world, model, changed_share):
-    dataset = make_dataset(world, split="val", changed_share=changed_share)
+    late = {"from_epoch": 1, "mismatch_probability": 0.4, "contrast_words": [COLOURS], "changed_share": changed_share}
+    dataset = make_dataset(world, split="val", late=late)
     evaluator = PretrainingEvaluator(dataset, num_pairs=13, num_retrieval_images=3)
     with torch.no_grad():
         metrics = evaluator(model)

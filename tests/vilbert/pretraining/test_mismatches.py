@@ -61,7 +61,8 @@ def test_words_that_the_tokenizer_does_not_know_are_left_out(tokenizer):
 
 
 def test_a_changed_caption_is_the_images_own_but_for_a_word_or_two(world):
-    dataset = make_dataset(world, changed_share=1, changed_from_epoch=1, token_mask_probability=0)
+    late = {"from_epoch": 1, "mismatch_probability": 0.5, "contrast_words": [COLOURS], "changed_share": 1}
+    dataset = make_dataset(world, late=late, token_mask_probability=0)
     for epoch, is_own in ((0, False), (1, True)):
         examples = [(number, dataset.example(Draw(epoch, number))) for number in range(93)]
         mismatched = [(dataset.tokens[number], one.text.input_ids) for number, one in examples if not one.is_aligned]
