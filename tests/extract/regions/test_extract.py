@@ -28,7 +28,14 @@ class BrightPixels:
     def __init__(self) -> None:
         self.batch_shapes: list[tuple[int, ...]] = []
 
-    def detect(self, images: torch.Tensor) -> list[Proposals]:
+    def resized_size(self, size):
+        return size
+
+    def resize(self, pixels):
+        return pixels
+
+    def detect(self, images: torch.Tensor, sizes) -> list[Proposals]:
+        assert [(images.shape[2], images.shape[3])] * len(images) == sizes
         self.batch_shapes.append(tuple(images.shape))
         return [self._in_one(image.float() / 255) for image in images]
 
