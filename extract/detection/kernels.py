@@ -117,6 +117,6 @@ def _pool(
             values = tl.load(maps + cell * num_channels + channels, mask=is_inside, other=0.0).to(tl.float32)
             greatest = tl.where(values > greatest, values, greatest)
     if (bottom <= top) | (right <= left):
-        greatest = tl.zeros((block,), tl.float32)
+        greatest = tl.full((block,), 0.0, tl.float32)
     place = tl.program_id(0).to(tl.int64) * num_channels + channels
     tl.store(pooled + place, greatest.to(pooled.dtype.element_ty), mask=is_inside)
