@@ -19,13 +19,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from extract.detection.bottom_up import BOXES_AT_ONCE, POOL_SIZE, BottomUp
 from extract.detection.detector import best_device
 from extract.detection.detector_bottom_up import BottomUpDetector
+from extract.detection.folded import FoldedBlock
 from extract.regions.extract import extract_regions
 from extract.settings import BottomUpSettings, DetectorSettings, SelectionSettings
 
 sys.path.append(str(Path(__file__).parent.parent / "tests/extract"))
-import bottom_up_weights
+import bottom_up_weights  # type: ignore[import-not-found]  # it lies among the tests
 
 SELECTION = SelectionSettings(threshold=0.2, min_regions=10, max_regions=36, nms_iou=0.3)
 DTYPES = ("float16", "bfloat16", "float32")
@@ -215,12 +217,11 @@ def measure_res5(say: Say, detector: BottomUpDetector) -> None:
     """A part of boxes through res5 as the product does it, and its first block by cuDNN's fused convolutions."""
     if detector.device.type != "cuda":
         return
-    from extract.detection.bottom_up import BOXES_AT_ONCE, POOL_SIZE, BottomUp
-
     network = detector.network
     assert isinstance(network, BottomUp)
     first = next(network.res5.children())
-    channels = first.conv1.convolution.in_channels  # type: ignore[union-attr]
+    assert isinstance(first, FoldedBlock)
+    channels = first.conv1.convolution.in_channels
     shape = (BOXES_AT_ONCE, channels, POOL_SIZE, POOL_SIZE)
     maps = torch.rand(shape, dtype=detector.dtype, device=detector.device).to(memory_format=torch.channels_last)
     with torch.inference_mode():
@@ -234,18 +235,23 @@ def measure_res5(say: Say, detector: BottomUpDetector) -> None:
     )
 
 
-def fused_block(block: nn.Module, maps: Tensor) -> Tensor:
+def fused_block(block: FoldedBlock, maps: Tensor) -> Tensor:
     """A residual block by the convolutions in which cuDNN adds bias and sum and takes the ReLU itself."""
     hidden = maps
-    *first, last = (layer.convolution for layer in (block.conv1, block.conv2, block.conv3))  # type: ignore[union-attr]
+    *first, last = (layer.convolution for layer in (block.conv1, block.conv2, block.conv3))
     for layer in first:
         hidden = torch.cudnn_convolution_relu(
-            hidden, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation, 1
+            hidden, layer.weight, layer.bias, layer.stride, paddings(layer), layer.dilation, 1
         )
-    added = maps if block.shortcut is None else block.shortcut(maps)  # type: ignore[operator]
+    added = maps if block.shortcut is None else block.shortcut(maps)
     return torch.cudnn_convolution_add_relu(
-        hidden, last.weight, added, 1.0, last.bias, last.stride, last.padding, last.dilation, 1
+        hidden, last.weight, added, 1.0, last.bias, last.stride, paddings(last), last.dilation, 1
     )
+
+
+def paddings(layer: nn.Conv2d) -> tuple[int, ...]:
+    assert not isinstance(layer.padding, str)
+    return layer.padding
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, *, num_turns: int) -> float:
