@@ -175,7 +175,10 @@ class DetectorSettings(Section):
     backend: Literal["torchvision", "detectron2"] = Field(description="both give the same numbers")
     weights: str | None = Field(description="path of trained weights; null: train on the boxes of the drawn world")
     batch_size: PositiveInt = Field(description="images of one size that go through the model together")
-    dtype: Literal["float32", "bfloat16"] = Field(description="of the convolutions; bfloat16 pays on GPUs")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        description="of the convolutions; the halves pay on GPUs, where float16 is as fast as bfloat16 and eight times "
+        "finer. What stays float32 beside them is TF32 there; with float32 nothing is"
+    )
     bottom_up: BottomUpSettings | None = Field(
         description="for weights with detectron2's names (.pkl, .pth); null: weights that this workflow trained"
     )

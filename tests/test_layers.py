@@ -16,6 +16,7 @@ from places import ROOT
 ORDER = {
     "extract": [
         "section command tables reasons objection overlap",
+        "devices",
         "settings",
         "captions images detection drawn",
         "download regions",

@@ -5,14 +5,15 @@ Source: Anderson et al. 2018 (Caffe), in the form that detectron2 gives it; docs
 """
 
 import re
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d, RoIPool, clip_boxes_to_image, nms
+from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image, nms, roi_pool
+
+from extract.detection.folded import FoldedConvolution, folded_stage
 
 STRIDE = 16  # pixels a cell of the feature map
 ANCHOR_SIZES = (64, 128, 256, 512)  # pixels, square roots of the areas
@@ -20,7 +21,9 @@ ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height by width
 MAX_RANKED = 6000  # anchors of an image, the likeliest, among which proposals are sought
 PROPOSAL_IOU = 0.7  # overlap above which the less likely of two proposals goes
 NUM_ANCHORS = len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)  # a cell
-BOXES_AT_ONCE = 256  # that are pooled and go through res5; bounds the memory: 0.8 MB a box goes in
+POOL_SIZE = 14  # cells a side that a box is pooled to
+BOXES_AT_ONCE = 300  # that are pooled and go through res5; bounds the memory: 0.8 MB a box goes in
+BOXES_A_STEP = 50  # on a GPU parts are filled to a multiple of it: for every other size cuDNN chooses anew how to work
 _HEADS = "roi_heads.box_predictor"
 _RENAMES = (  # of detectron2's names, in this order
     (r"\.conv([123])\.norm\.", r".bn\1."),
@@ -56,7 +59,6 @@ class BottomUp(nn.Module):
         self.res5 = _stage(shapes, "roi_heads.res5", channels, stride=1, dilation=2)
         self.feature_size = 4 * _sizes(shapes, "roi_heads.res5.0.conv1", 4)[0]
         self.rpn = ProposalNetwork(shapes, channels, num_proposals=num_proposals)
-        self.roi_pool = RoIPool(14, 1 / STRIDE)
         num_classes, _ = _sizes(shapes, f"{_HEADS}.cls_score", 2)
         self.cls_score = nn.Linear(self.feature_size, num_classes)
         self.bbox_pred = nn.Linear(self.feature_size, 4 * (num_classes - 1))
@@ -78,22 +80,20 @@ class BottomUp(nn.Module):
             raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {error}") from error
         return model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs
 
-    def fold_norms(self) -> None:
-        """Make the norms part of the convolutions: they would turn bfloat16 back to float32."""
-        for parent in list(self.modules()):
-            for (_, convolution), (name, norm) in pairwise(list(parent.named_children())):
-                if isinstance(norm, FrozenBatchNorm2d):
-                    assert isinstance(convolution, nn.Conv2d)
-                    fold(convolution, norm)
-                    setattr(parent, name, nn.Identity())
+    def fold(self, dtype: torch.dtype) -> None:
+        """Make the norms part of the convolutions of the backbone and of res5, and these of type `dtype`."""
+        convolution, norm, _, max_pool, *stages = self.backbone.children()
+        stem = [FoldedConvolution(convolution, norm), max_pool]
+        self.backbone = nn.Sequential(*stem, *(folded_stage(stage) for stage in stages)).to(dtype)
+        self.res5 = folded_stage(self.res5).to(dtype)
 
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
         """Boxes of each image, [P, 4] in its pixels, the likeliest first. `image_size` is height, width."""
         return self.rpn(maps, image_size)
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
-        """Features [all P, D] of the boxes of all images."""
-        return pool_in_parts(maps, boxes, roi_pool=self.roi_pool, res5=self.res5)
+        """Features [all P, D] float32 of the boxes of all images."""
+        return pool_in_parts(maps, boxes, roi_pool=pool_boxes, res5=self.res5)
 
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor:
         """[P, C - 1, 4]: where each class would have the box, not clipped."""
@@ -136,53 +136,61 @@ class ProposalNetwork(nn.Module):
         self.anchor_deltas = nn.Conv2d(hidden, 4 * NUM_ANCHORS, 1)
         self.box_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
         self.num_proposals = num_proposals
+        widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+        heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
+        self.half_anchors: Tensor
+        self.register_buffer("half_anchors", torch.tensor([widths, heights]).T / 2, persistent=False)
 
     def forward(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
-        hidden = self.conv(maps).relu()
+        hidden = self.conv(maps).relu_()
         logits = self.objectness_logits(hidden).permute(0, 2, 3, 1).flatten(1)
         deltas = self.anchor_deltas(hidden).unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
-        anchors = anchors_of(maps)
-        return [self._chosen(*of_image, anchors, image_size) for of_image in zip(logits, deltas, strict=True)]
+        logits, likeliest = logits.topk(min(MAX_RANKED, logits.shape[1]))
+        deltas = deltas.gather(1, likeliest[:, :, None].expand(-1, -1, 4))
+        anchors = anchors_of(maps, self.half_anchors)[likeliest]
+        boxes = self.box_coder.decode_single(deltas.flatten(0, 1), anchors.flatten(0, 1)).view_as(deltas)
+        boxes = clip_boxes_to_image(boxes, image_size)
+        return [self._chosen(*of_image) for of_image in zip(logits, boxes, strict=True)]
 
-    def _chosen(self, logits: Tensor, deltas: Tensor, anchors: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """The likeliest boxes with an area that do not overlap much, of one image."""
-        logits, likeliest = logits.topk(min(MAX_RANKED, len(logits)))
-        boxes = clip_boxes_to_image(self.box_coder.decode_single(deltas[likeliest], anchors[likeliest]), image_size)
+    def _chosen(self, logits: Tensor, boxes: Tensor) -> Tensor:
+        """The likeliest boxes with an area that do not overlap much, of one image.
+
+        Those without one overlap with none and come last, so that a GPU is waited for after the NMS alone.
+        """
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        boxes = boxes[has_area]
-        return boxes[nms(boxes, logits[has_area], PROPOSAL_IOU)[: self.num_proposals]]
+        kept = nms(boxes, logits.where(has_area, -torch.inf), PROPOSAL_IOU)[: self.num_proposals]
+        return boxes[kept[has_area[kept]]]
 
 
-def anchors_of(maps: Tensor) -> Tensor:
+def anchors_of(maps: Tensor, half: Tensor) -> Tensor:
     """Boxes [all cells' anchors, 4] about the corner of each cell, not rounded, the sizes before the ratios: as
-    detectron2 has them with offset 0.
+    detectron2 has them with offset 0. `half` their widths and heights, [12, 2] pixels.
     """
-    widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
-    heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
-    half = torch.tensor([widths, heights], device=maps.device).T / 2
     rows, columns = (STRIDE * torch.arange(count, device=maps.device) for count in maps.shape[2:])
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     centres = torch.stack([x, y], dim=2).reshape(-1, 1, 2)
     return torch.cat([centres - half, centres + half], dim=2).reshape(-1, 4)
 
 
-def pool_in_parts(maps: Tensor, boxes: list[Tensor], *, roi_pool: nn.Module, res5: nn.Module) -> Tensor:
+def pool_in_parts(
+    maps: Tensor, boxes: list[Tensor], *, roi_pool: Callable[[Tensor, Tensor], Tensor], res5: nn.Module
+) -> Tensor:
     """Features [all P, D] of the boxes [P, 4] of each image, so many boxes at once that they fit the memory."""
     numbered = torch.cat([nn.functional.pad(of_image, (1, 0), value=index) for index, of_image in enumerate(boxes)])
-    return torch.cat(
-        [res5(roi_pool(maps, part)).mean(dim=(2, 3), dtype=torch.float32) for part in numbered.split(BOXES_AT_ONCE)]
-    )
+    num_filled = -len(numbered) % BOXES_A_STEP if maps.is_cuda else 0
+    parts = nn.functional.pad(numbered, (0, 0, 0, num_filled)).split(BOXES_AT_ONCE)
+    features = [res5(roi_pool(maps, part)).mean(dim=(2, 3), dtype=torch.float32) for part in parts]
+    return torch.cat(features)[: len(numbered)]
 
 
-def fold(convolution: nn.Conv2d, norm: nn.Module) -> None:
-    """Make a frozen norm part of the convolution before it, in float64, rounded once."""
-    mean, variance, scale, shift = (
-        getattr(norm, name).double() for name in ("running_mean", "running_var", "weight", "bias")
-    )
-    scale = scale / (variance + norm.eps).sqrt()
-    weight = convolution.weight * scale[:, None, None, None]
-    convolution.weight = nn.Parameter(weight.float(), requires_grad=False)
-    convolution.bias = nn.Parameter((shift - mean * scale).float(), requires_grad=False)
+def pool_boxes(maps: Tensor, boxes: Tensor) -> Tensor:
+    """[P, c, 14, 14] of boxes [P, 5], the number of the map and x1 y1 x2 y2 in pixels; in the maps' type."""
+    if maps.is_cuda:
+        from extract.detection import kernels  # Triton, which comes with PyTorch's builds for GPUs
+
+        return kernels.roi_pool(maps, boxes, size=POOL_SIZE, scale=1 / STRIDE)
+    # Rounding does not change which value is the greatest, and torchvision knows no bfloat16.
+    return roi_pool(maps.float(), boxes, POOL_SIZE, 1 / STRIDE).to(maps.dtype)
 
 
 def _stage(

@@ -12,10 +12,10 @@ from extract.detection.bottom_up import (
     MAX_RANKED,
     PROPOSAL_IOU,
     BottomUp,
-    fold,
     left_out,
     pool_in_parts,
 )
+from extract.detection.folded import fold
 
 try:
     from detectron2.config import CfgNode, get_cfg
@@ -57,11 +57,13 @@ class Detectron2Network:
             self.attribute_head.to(device)
         return self
 
-    def fold_norms(self) -> None:
+    def fold(self, dtype: torch.dtype) -> None:
         for layer in self.model.modules():
             if isinstance(layer, Conv2d) and isinstance(layer.norm, FrozenBatchNorm2d):
                 fold(layer, layer.norm)
                 layer.norm = None
+        self.backbone.to(dtype)
+        self.model.roi_heads.res5.to(dtype)
 
     def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
         images = ImageList(maps, [image_size] * len(maps))
@@ -69,8 +71,13 @@ class Detectron2Network:
         return [of_image.proposal_boxes.tensor for of_image in proposals]
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
-        (roi_pool,) = self.model.roi_heads.pooler.level_poolers
-        return pool_in_parts(maps, boxes, roi_pool=roi_pool, res5=self.model.roi_heads.res5)
+        (pooler,) = self.model.roi_heads.pooler.level_poolers
+        return pool_in_parts(
+            maps,
+            boxes,
+            roi_pool=lambda maps, boxes: pooler(maps.float(), boxes).to(maps.dtype),
+            res5=self.model.roi_heads.res5,
+        )
 
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor:
         predictor = self.model.roi_heads.box_predictor

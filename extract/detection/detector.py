@@ -3,13 +3,17 @@
 B images of one size, P proposals of an image, C classes (background first), A attributes, D feature size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from pydantic import JsonValue
 from torch import Tensor
+
+Size = tuple[int, int]  # height, width in pixels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,10 +36,20 @@ class Detector(Protocol):
     identity: dict[str, JsonValue]  # what tells it from other detectors, sha256 of the weights included
     device: torch.device
 
-    def detect(self, images: Tensor) -> list[Proposals]:
-        """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device."""
+    def resized_size(self, size: Size) -> Size:
+        """That at which the model looks at an image of this size; of one such size, images share a batch."""
 
-    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+    def resize(self, pixels: np.ndarray) -> np.ndarray:
+        """An image [H, W, 3] uint8 RGB at that size, [h, w, 3]; runs in threads, before `detect` and `pool`."""
+
+    def detect(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Proposals]:
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device.
+
+        Args:
+            sizes: of the images before they were resized. Null: they come as they are.
+        """
+
+    def pool(self, images: Tensor, boxes: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Proposals]:
         """The same for boxes that are given, [P, 4] x1 y1 x2 y2 in pixels of each image, in their order.
 
         Raises: ValueError if there are not as many sets of boxes as images.
@@ -51,3 +65,25 @@ def check_given(images: Tensor, boxes: Sequence[Tensor]) -> None:
 def best_device() -> torch.device:
     """The GPU that the job was given, or else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def tf32_of(dtype: torch.dtype) -> bool:
+    """Whether what stays float32 in a detector of this type may be multiplied as TF32, which is finer than both halves.
+
+    Float32 itself means float32.
+    """
+    return dtype != torch.float32
+
+
+@contextmanager
+def multiplying(*, tf32: bool) -> Iterator[None]:
+    """Within it, products and convolutions of float32 on a GPU are TF32, or are not, whatever PyTorch's default is."""
+    backends = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)  # type: ignore[attr-defined]  # torch's stubs
+    before = [backend.fp32_precision for backend in backends]
+    for backend in backends:
+        backend.fp32_precision = "tf32" if tf32 else "ieee"
+    try:
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

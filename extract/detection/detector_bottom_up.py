@@ -5,7 +5,6 @@ B images of one size, P boxes of an image, C classes (background first), D featu
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -14,32 +13,30 @@ import torch
 from PIL import Image
 from pydantic import JsonValue
 from torch import Tensor, nn
-from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import clip_boxes_to_image
 
 from extract.detection.bottom_up import AttributeHead, BottomUp
-from extract.detection.detector import Proposals, check_given
+from extract.detection.detector import Proposals, Size, check_given, multiplying, tf32_of
 from extract.detection.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
 
 PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
-NUM_RESIZERS = 8  # threads, one an image of a batch, so that a GPU waits for the slowest alone
 MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
 
 
 class Network(Protocol):
     """The parts of the Faster R-CNN, convolutions channels last; boxes are in pixels of the resized images."""
 
-    backbone: nn.Sequential
+    backbone: nn.Sequential  # its maps are of the type that `fold` was given
     cls_score: nn.Linear  # background last
     attribute_head: AttributeHead | None
     feature_size: int
 
     def to(self, device: torch.device) -> Self: ...
 
-    def fold_norms(self) -> None: ...
+    def fold(self, dtype: torch.dtype) -> None: ...
 
-    def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]: ...
+    def propose(self, maps: Tensor, image_size: Size) -> list[Tensor]: ...  # of float32
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...  # float32
 
@@ -57,6 +54,7 @@ class BottomUpDetector:
         classes: tuple[str, ...],
         attributes: tuple[str, ...],
         identity: dict[str, JsonValue],
+        dtype: torch.dtype,
         device: torch.device,
     ) -> None:
         self.network = network.to(device)
@@ -67,8 +65,8 @@ class BottomUpDetector:
         self.attributes = attributes
         self.device = device
         self.identity = identity
-        self.autocasts = identity["dtype"] == "bfloat16"
-        self.resizers = ThreadPoolExecutor(NUM_RESIZERS)
+        self.dtype = dtype
+        self.pixel_mean = torch.tensor(PIXEL_MEAN, device=device)
 
     @classmethod
     def load(cls, path: Path, *, settings: DetectorSettings, device: torch.device) -> Self:
@@ -81,12 +79,13 @@ class BottomUpDetector:
             network = _network(settings.backend, weights, num_proposals=settings.bottom_up.num_proposals)
         except ValueError as error:
             raise ValueError(f"{path} holds {error}") from error
-        if settings.dtype == "bfloat16":
-            network.fold_norms()
+        dtype = getattr(torch, settings.dtype)
+        network.fold(dtype)
         identity: dict[str, JsonValue] = {
             "backend": settings.backend,
             "sha256": sha256,
             "dtype": settings.dtype,
+            "tf32": tf32_of(dtype),
             **settings.bottom_up.model_dump(mode="json", exclude={"url", "sha256", "class_names", "attribute_names"}),
         }
         names = settings.bottom_up
@@ -94,14 +93,50 @@ class BottomUpDetector:
         head = network.attribute_head
         attributes = () if head is None else read_names(names.attribute_names, count=head.num_attributes)
         return cls(
-            network, settings.bottom_up, classes=classes, attributes=attributes, identity=identity, device=device
+            network,
+            settings.bottom_up,
+            classes=classes,
+            attributes=attributes,
+            identity=identity,
+            dtype=dtype,
+            device=device,
         )
 
+    def resized_size(self, size: Size) -> Size:
+        """That at which the model looks at an image of this size."""
+        return resized_size(*size, settings=self.settings)
+
+    def resize(self, pixels: np.ndarray) -> np.ndarray:
+        """An image [H, W, 3] uint8 RGB at that size."""
+        height, width = self.resized_size((pixels.shape[0], pixels.shape[1]))
+        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+
     @torch.inference_mode()
-    def detect(self, images: Tensor) -> list[Proposals]:
-        """What is in each of `images`, [B, 3, H, W] uint8 RGB."""
-        maps, resized = self._maps(images)
-        boxes = self.network.propose(maps, resized)
+    def detect(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Proposals]:
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB; `sizes` are those before they were resized."""
+        with multiplying(tf32=tf32_of(self.dtype)):
+            return self._detect(*self._resized(images, sizes))
+
+    @torch.inference_mode()
+    def pool(self, images: Tensor, boxes: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Proposals]:
+        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+
+        Raises: ValueError if there are not as many sets of boxes as images.
+        """
+        check_given(images, boxes)
+        with multiplying(tf32=tf32_of(self.dtype)):
+            return self._pool(*self._resized(images, sizes), boxes)
+
+    def _resized(self, images: Tensor, sizes: Sequence[Size] | None) -> tuple[Tensor, Sequence[Size]]:
+        """Images at the size at which the model looks at them, and the sizes that they had."""
+        if sizes is not None:
+            return images, sizes
+        arrays = [self.resize(array) for array in images.permute(0, 2, 3, 1).cpu().numpy()]
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2), [_size(images)] * len(images)
+
+    def _detect(self, images: Tensor, sizes: Sequence[Size]) -> list[Proposals]:
+        maps, resized = self._maps(images), _size(images)
+        boxes = self.network.propose(maps.float(), resized)
         features, logits = self._read(maps, boxes)
         if self.box_source != "proposal":
             boxes = [
@@ -110,37 +145,26 @@ class BottomUpDetector:
             ]
         if self.box_source == "repooled":
             features, logits = self._read(maps, boxes)
-        return self._proposals([resize_boxes(one, resized, _size(images)) for one in boxes], features, logits)
+        in_pixels = [rescaled(one, resized, size) for one, size in zip(boxes, sizes, strict=True)]
+        return self._proposals(in_pixels, features, logits)
 
-    @torch.inference_mode()
-    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
-        """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
+    def _pool(self, images: Tensor, sizes: Sequence[Size], boxes: Sequence[Tensor]) -> list[Proposals]:
+        given = [one.to(self.device, torch.float32, non_blocking=True) for one in boxes]
+        resized = [rescaled(one, size, _size(images)) for one, size in zip(given, sizes, strict=True)]
+        return self._proposals(given, *self._read(self._maps(images), resized))
 
-        Raises: ValueError if there are not as many sets of boxes as images.
-        """
-        check_given(images, boxes)
-        maps, resized = self._maps(images)
-        given = [one.to(self.device, torch.float32) for one in boxes]
-        return self._proposals(given, *self._read(maps, [resize_boxes(one, _size(images), resized) for one in given]))
-
-    def _maps(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The feature maps [B, c, h, w] and the height and width to which the images were resized."""
-        height, width = resized_size(*_size(images), settings=self.settings)
-        arrays = images.permute(0, 2, 3, 1).cpu().numpy()
-        resized = self.resizers.map(lambda array: _resized(array, (width, height)), arrays)
-        pixels = torch.from_numpy(np.stack(list(resized))).to(self.device)
-        inputs = (pixels.float() - torch.tensor(PIXEL_MEAN, device=self.device)).permute(0, 3, 1, 2)
-        with self._autocast():
-            maps = self.network.backbone(inputs.contiguous(memory_format=torch.channels_last))
-        return maps.float(), (height, width)
+    def _maps(self, images: Tensor) -> Tensor:
+        """The feature maps [B, c, h, w] of resized images."""
+        pixels = images.to(self.device, non_blocking=True).flip(1).permute(0, 2, 3, 1)  # blue first
+        inputs = (pixels.float() - self.pixel_mean).permute(0, 3, 1, 2)
+        return self.network.backbone(inputs.to(self.dtype, memory_format=torch.channels_last))
 
     def _read(self, maps: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Features [all P, D] and logits [all P, C], background last."""
-        with self._autocast():
-            features = self.network.pool(maps, boxes)
+        features = self.network.pool(maps, boxes)
         return features, self.network.cls_score(features)
 
-    def _regressed(self, boxes: Tensor, features: Tensor, logits: Tensor, size: tuple[int, int]) -> Tensor:
+    def _regressed(self, boxes: Tensor, features: Tensor, logits: Tensor, size: Size) -> Tensor:
         """The boxes where the likeliest class would have them, within the image."""
         likeliest = logits[:, :-1].argmax(dim=1)
         per_class = self.network.regress(boxes, features)
@@ -157,16 +181,14 @@ class BottomUpDetector:
             for of_image, probs, pooled, attributes in parts
         ]
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocasts)
+
+def rescaled(boxes: Tensor, before: Size, after: Size) -> Tensor:
+    """Boxes [P, 4] of an image that was resized. Torchvision's `resize_boxes` gives the same and waits for the GPU."""
+    y, x = (float(np.float32(new) / np.float32(old)) for old, new in zip(before, after, strict=True))
+    return torch.stack([side * ratio for side, ratio in zip(boxes.unbind(1), (x, y, x, y), strict=True)], dim=1)
 
 
-def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels [H, W, 3] RGB at another width and height, blue first."""
-    return np.asarray(Image.fromarray(array).resize(size, Image.Resampling.BILINEAR))[:, :, ::-1]
-
-
-def resized_size(height: int, width: int, *, settings: BottomUpSettings) -> tuple[int, int]:
+def resized_size(height: int, width: int, *, settings: BottomUpSettings) -> Size:
     """Height and width with the shorter side as asked for, unless the longer one would be too long."""
     scale = settings.shorter_side / min(height, width)
     scale = min(scale, settings.longer_side / max(height, width))
@@ -234,5 +256,5 @@ def _parts(rows: Tensor, boxes: list[Tensor]) -> tuple[Tensor, ...]:
     return rows.split([len(of_image) for of_image in boxes])
 
 
-def _size(images: Tensor) -> tuple[int, int]:
+def _size(images: Tensor) -> Size:
     return images.shape[2], images.shape[3]

@@ -6,9 +6,11 @@ B images, P proposals of an image, C classes (background first), D feature size.
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, JsonValue, PositiveInt, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -21,7 +23,7 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
 
-from extract.detection.detector import Proposals, check_given
+from extract.detection.detector import Proposals, Size, check_given, multiplying, tf32_of
 from extract.tables import whole_file
 
 _METADATA_KEY = "architecture"
@@ -65,6 +67,7 @@ class TorchvisionDetector:
             "backend": "torchvision",
             "sha256": sha256,
             "dtype": str(dtype).removeprefix("torch."),
+            "tf32": tf32_of(dtype),
             **architecture.model_dump(mode="json", exclude={"classes", "feature_size"}),
         }
 
@@ -88,27 +91,37 @@ class TorchvisionDetector:
             model, architecture, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), dtype=dtype, device=device
         )
 
-    @torch.inference_mode()
-    def detect(self, images: Tensor) -> list[Proposals]:
-        """What is in each of `images`, [B, 3, H, W] uint8 RGB."""
-        batch, maps = self._maps(images)
-        boxes, _ = self.model.rpn(batch, maps)
-        sizes = [(resized, (images.shape[2], images.shape[3])) for resized in batch.image_sizes]
-        in_pixels = [resize_boxes(of_image, *both) for of_image, both in zip(boxes, sizes, strict=True)]
-        return self._proposals(maps, boxes, in_pixels, batch.image_sizes)
+    def resized_size(self, size: Size) -> Size:
+        """The same: the model resizes on the device."""
+        return size
+
+    def resize(self, pixels: np.ndarray) -> np.ndarray:
+        """The same pixels: the model resizes on the device."""
+        return pixels
 
     @torch.inference_mode()
-    def pool(self, images: Tensor, boxes: Sequence[Tensor]) -> list[Proposals]:
+    def detect(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Proposals]:
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB; `sizes` are their own."""
+        with multiplying(tf32=tf32_of(self.dtype)):
+            batch, maps = self._maps(images)
+            boxes, _ = self.model.rpn(batch, maps)
+            both = [(resized, (images.shape[2], images.shape[3])) for resized in batch.image_sizes]
+            in_pixels = [resize_boxes(of_image, *sizes) for of_image, sizes in zip(boxes, both, strict=True)]
+            return self._proposals(maps, boxes, in_pixels, batch.image_sizes)
+
+    @torch.inference_mode()
+    def pool(self, images: Tensor, boxes: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Proposals]:
         """What is in the given boxes, [P, 4] in pixels, of each of `images`, [B, 3, H, W] uint8 RGB.
 
         Raises: ValueError if there are not as many sets of boxes as images.
         """
         check_given(images, boxes)
-        batch, maps = self._maps(images)
-        size = (images.shape[2], images.shape[3])
-        given = [of_image.to(self.device, torch.float32) for of_image in boxes]
-        resized = [resize_boxes(one, size, other) for one, other in zip(given, batch.image_sizes, strict=True)]
-        return self._proposals(maps, resized, given, batch.image_sizes)
+        with multiplying(tf32=tf32_of(self.dtype)):
+            batch, maps = self._maps(images)
+            size = (images.shape[2], images.shape[3])
+            given = [of_image.to(self.device, torch.float32) for of_image in boxes]
+            resized = [resize_boxes(one, size, other) for one, other in zip(given, batch.image_sizes, strict=True)]
+            return self._proposals(maps, resized, given, batch.image_sizes)
 
     def _maps(self, images: Tensor) -> tuple[ImageList, dict[str, Tensor]]:
         """The images as the model sees them, and their feature maps."""
@@ -122,7 +135,7 @@ class TorchvisionDetector:
         maps: dict[str, Tensor],
         boxes: list[Tensor],
         in_pixels: list[Tensor],
-        image_sizes: list[tuple[int, int]],
+        image_sizes: list[Size],
     ) -> list[Proposals]:
         """Features and classes of boxes, which are given in the model's pixels and in the image's."""
         pooled = self.model.roi_heads.box_roi_pool(maps, boxes, image_sizes)
@@ -137,8 +150,8 @@ class TorchvisionDetector:
             )
         ]
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+    def _autocast(self) -> AbstractContextManager:
+        return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype)
 
 
 class BoxHead(nn.Module):

@@ -13,8 +13,15 @@ from extract.settings import DetectorSettings
 def load_detector(path: Path, *, settings: DetectorSettings, device: torch.device) -> Detector:
     """The detector whose weights stand at `path`.
 
-    Raises: FileNotFoundError; ValueError if they are not of `settings.backend`; ImportError if that is not there.
+    Raises: FileNotFoundError; ValueError if they are not of `settings.backend`, or the GPU has no bfloat16;
+        ImportError if the backend is not there.
     """
+    if (
+        settings.dtype == "bfloat16"
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise ValueError(f"{torch.cuda.get_device_name(device)} has no bfloat16; set detector.dtype to 'float16'")
     if not path.is_file():
         raise FileNotFoundError(f"no detector at {path}; train one with `snakemake {path}` or set detector.weights")
     if settings.bottom_up is not None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.detection.average_precision import Boxes, average_precision
-from extract.detection.detector import best_device
+from extract.detection.detector import best_device, multiplying, tf32_of
 from extract.detection.detector_torchvision import Architecture, build_model, save_model
 from extract.settings import DetectorSettings, DetectorTrainingSettings
 from extract.tables import whole_file
@@ -59,9 +59,11 @@ def main(
     torch.manual_seed(training.seed)
     architecture = architecture_for(train)
     model = build_model(architecture).to(best_device(), memory_format=torch.channels_last)
-    losses = fit(model, train, settings=training, dtype=getattr(torch, detector.dtype))
-    seconds = time.perf_counter() - started
-    by_class = evaluate(model, val)
+    dtype = getattr(torch, detector.dtype)
+    with multiplying(tf32=tf32_of(dtype)):
+        losses = fit(model, train, settings=training, dtype=dtype)
+        seconds = time.perf_counter() - started
+        by_class = evaluate(model, val)
     known = [value for value in by_class.values() if value is not None]
     metrics = {
         "ap50": float(np.mean(known)) if known else None,
@@ -118,7 +120,10 @@ def architecture_for(images: LabelledImages) -> Architecture:
 def fit(
     model: FasterRCNN, images: LabelledImages, *, settings: DetectorTrainingSettings, dtype: torch.dtype
 ) -> list[float]:
-    """Train `model` in place: AdamW, a linear warm-up, then a cosine to zero at the last step. Returns each loss."""
+    """Train `model` in place: AdamW, a linear warm-up, then a cosine to zero at the last step. Returns each loss.
+
+    A detector that runs in float16 learns in bfloat16: gradients are too small for the former.
+    """
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_share(step, settings=settings))
@@ -128,7 +133,7 @@ def fit(
     with tqdm(total=settings.steps, desc="train the detector", unit="step") as progress:
         for batch in _batches(len(images), settings=settings, generator=generator):
             pixels, targets = _load(images, batch, generator=generator, device=device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=dtype != torch.float32):
                 loss = sum(model(pixels, targets).values(), torch.zeros((), device=device))
             optimizer.zero_grad()
             loss.backward()

@@ -1,47 +1,33 @@
 """The regions of one shard's images.
 
 python -m extract.regions.extract TAR TABLE MODEL OUT_STORE OUT_MANIFEST OUT_COUNTS
-
-Decoding and writing go on in threads while the detector works.
 """
 
-import io
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from extract.command import run
-from extract.detection.detector import Detector, Proposals, best_device
+from extract.detection.detector import Detector, Proposals, Size, best_device
 from extract.detection.loading import load_detector
-from extract.images.checks import decoding_detail, tar_images
-from extract.images.decoding import FORMATS, as_seen
-from extract.regions.selection import select_regions
+from extract.regions.batches import SeenImage
+from extract.regions.in_order import regions_in_order
+from extract.regions.selection import Selection, select_regions
 from extract.regions.store import Regions, RegionStoreWriter, manifest_path
 from extract.settings import DetectorSettings, SelectionSettings, StoreSettings
 from extract.tables import IMAGES, REGION_COUNTS, read_rows, write_table
 
-Item = TypeVar("Item")
-BATCHES_A_WINDOW = 4  # images of one size are sought among so many batches
-NUM_DECODERS = 2  # threads
-
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """The pixels of an image, or why there are none."""
-
-    key: str
-    pixels: np.ndarray | None  # [H, W, 3] uint8
-    error: str | None = None
+Map = Callable[..., Iterator[Any]]
 
 
 def main(
@@ -54,6 +40,7 @@ def main(
     detector: Annotated[DetectorSettings, typer.Option(parser=DetectorSettings.model_validate_json)],
     selection: Annotated[SelectionSettings, typer.Option(parser=SelectionSettings.model_validate_json)],
     store_settings: Annotated[StoreSettings, typer.Option("--store", parser=StoreSettings.model_validate_json)],
+    threads: Annotated[int, typer.Option(min=1, help="that decode; half as many processes choose the regions")] = 1,
 ) -> None:
     """Detect, select and store the regions of every image in TAR that decodes; every image is a row of COUNTS."""
     if manifest != manifest_path(store):
@@ -68,6 +55,7 @@ def main(
         selection=selection,
         num_classes_kept=store_settings.num_classes_kept,
         num_images=num_images,
+        num_threads=threads,
     )
     write_table(counts, rows, REGION_COUNTS)
 
@@ -81,12 +69,9 @@ def extract_regions(
     selection: SelectionSettings,
     num_classes_kept: int | None,
     num_images: int,
+    num_threads: int = 1,
 ) -> list[dict]:
-    """Write the store of a tar; give one row of tables.REGION_COUNTS an image.
-
-    Images are decoded before the detector and regions are chosen and written behind it, so that it waits for neither.
-    """
-    rows: list[dict] = []
+    """Write the store of a tar; give one row of tables.REGION_COUNTS an image. Neither depends on `num_threads`."""
     writer = RegionStoreWriter(
         store,
         classes=detector.classes,
@@ -97,59 +82,48 @@ def extract_regions(
         selection=selection.model_dump(mode="json"),
         attributes=detector.attributes,
     )
-    with writer, ThreadPoolExecutor(1) as writing, tqdm(total=num_images, desc="regions", unit="image") as bar:
-        pending: Future | None = None
-        for window in decoded_windows(tar, window_size=batch_size * BATCHES_A_WINDOW):
-            found = detect_window(window, detector=detector, batch_size=batch_size)
-            if pending is not None:
-                pending.result()
-            pending = writing.submit(_choose_and_put, writer, window, found, selection=selection, rows=rows)
-            bar.update(len(window))
-        if pending is not None:
-            pending.result()
+    rows: list[dict] = []
+    with writer, mapping(num_threads) as over, tqdm(total=num_images, desc="regions", unit="image") as bar:
+        for image, regions in regions_in_order(
+            tar,
+            detector=detector,
+            batch_size=batch_size,
+            num_threads=num_threads,
+            look=lambda batch: detector.detect(batch.pixels, batch.sizes),
+            read=lambda proposals, sizes: to_regions(proposals, sizes, selection=selection, over=over),
+        ):
+            rows.append(put(writer, image, regions))
+            bar.update()
     return rows
 
 
-def decoded_windows(tar: Path, *, window_size: int) -> Iterator[list[DecodedImage]]:
-    """The images of a tar, so many at a time, the next ones being decoded while the caller works."""
-    with ThreadPoolExecutor(NUM_DECODERS) as decoders:
-        ahead: list[Future[DecodedImage]] = []
-        for images in in_parts(tar_images(tar), window_size):
-            coming = [decoders.submit(decode, key, data) for key, data in images]
-            if ahead:
-                yield [future.result() for future in ahead]
-            ahead = coming
-        if ahead:
-            yield [future.result() for future in ahead]
+@contextmanager
+def mapping(num_threads: int) -> Iterator[Map]:
+    """`map`, by processes where the job has threads for them: choosing regions would keep Python from the detector."""
+    if num_threads == 1:
+        yield map
+    else:
+        with ProcessPoolExecutor(num_threads // 2, mp_context=get_context("spawn")) as processes:
+            yield processes.map
 
 
-def decode(key: str, data: bytes) -> DecodedImage:
-    """RGB pixels of an image's bytes, as one sees them."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return DecodedImage(key, np.asarray(as_seen(image).convert("RGB")))
-    except Exception as error:  # a decoder raises whatever a stranger's bytes make it trip over
-        return DecodedImage(key, None, decoding_detail(error))
+def to_regions(
+    proposals: list[Proposals], sizes: list[Size], *, selection: SelectionSettings, over: Map = map
+) -> list[Regions]:
+    """The chosen proposals of each image of a batch, on the CPU; of the features, these alone are copied there."""
+    boxes = [of_image.boxes.cpu().numpy() for of_image in proposals]
+    class_probs = [of_image.class_probs.cpu().numpy() for of_image in proposals]
+    selections = list(over(partial(select_regions, settings=selection), boxes, class_probs))
+    return [
+        chosen_regions(*of_image) for of_image in zip(proposals, sizes, boxes, class_probs, selections, strict=True)
+    ]
 
 
-def detect_window(window: list[DecodedImage], *, detector: Detector, batch_size: int) -> dict[str, Proposals]:
-    """Proposals of the images by key. Only images of equal size share a batch: padding would change their features."""
-    by_size: dict[tuple[int, ...], list[tuple[str, np.ndarray]]] = {}
-    for image in window:
-        if image.pixels is not None:
-            by_size.setdefault(image.pixels.shape, []).append((image.key, image.pixels))
-    found: dict[str, Proposals] = {}
-    for images in by_size.values():
-        for batch in in_parts(images, batch_size):
-            batch_pixels = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
-            found |= zip((key for key, _ in batch), detector.detect(batch_pixels), strict=True)
-    return found
-
-
-def to_regions(proposals: Proposals, *, image_size: tuple[int, int], selection: SelectionSettings) -> Regions:
-    """The chosen proposals, on the CPU; of the features, these alone are copied there."""
-    boxes, class_probs = proposals.boxes.cpu().numpy(), proposals.class_probs.cpu().numpy()
-    chosen = select_regions(boxes, class_probs, settings=selection)
+def chosen_regions(
+    proposals: Proposals, size: Size, boxes: np.ndarray, class_probs: np.ndarray, chosen: Selection
+) -> Regions:
+    """Those of one image of `size`; boxes and class probabilities are those of the proposals, on the CPU."""
+    height, width = size
     indices = torch.from_numpy(chosen.indices).to(proposals.features.device)
     attribute_ids, attribute_probs = likeliest_attributes(proposals, indices)
     return Regions(
@@ -157,7 +131,7 @@ def to_regions(proposals: Proposals, *, image_size: tuple[int, int], selection: 
         scores=chosen.scores,
         features=proposals.features[indices].half().cpu().numpy(),
         class_probs=class_probs[chosen.indices].astype(np.float16),
-        image_size=image_size,
+        image_size=(width, height),
         num_confident=chosen.num_confident,
         is_short=chosen.is_short,
         attribute_ids=attribute_ids,
@@ -173,34 +147,15 @@ def likeliest_attributes(proposals: Proposals, indices: Tensor | slice) -> tuple
     return likeliest.indices.cpu().numpy().astype(np.uint16), likeliest.values.half().cpu().numpy()
 
 
-def in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items, the last one shorter."""
-    remaining = iter(items)
-    while part := list(islice(remaining, size)):
-        yield part
-
-
-def _choose_and_put(
-    writer: RegionStoreWriter,
-    window: list[DecodedImage],
-    found: dict[str, Proposals],
-    *,
-    selection: SelectionSettings,
-    rows: list[dict],
-) -> None:
-    for image in window:
-        row: dict = {"key": image.key, "num_regions": 0, "num_confident": 0}
-        if image.pixels is None:
-            row |= {"reason": "undecodable", "detail": image.error}
-        else:
-            height, width, _ = image.pixels.shape
-            regions = to_regions(found.pop(image.key), image_size=(width, height), selection=selection)
-            if len(regions) == 0:
-                row |= {"reason": "no_proposals", "detail": f"{width} x {height}"}
-            else:
-                writer.put(image.key, regions)
-                row |= {"num_regions": len(regions), "num_confident": regions.num_confident}
-        rows.append(row)
+def put(writer: RegionStoreWriter, image: SeenImage, regions: Regions | None) -> dict:
+    """Store the regions of an image, if it has any, and give its row."""
+    row: dict = {"key": image.key, "num_regions": 0, "num_confident": 0}
+    if regions is None:
+        return row | {"reason": "undecodable", "detail": image.error}
+    if len(regions) == 0:
+        return row | {"reason": "no_proposals", "detail": "{} x {}".format(*regions.image_size)}
+    writer.put(image.key, regions)
+    return row | {"num_regions": len(regions), "num_confident": regions.num_confident}
 
 
 if __name__ == "__main__":

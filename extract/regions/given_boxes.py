@@ -7,7 +7,6 @@ A record holds an image's boxes in the order of the file, so that annotations fi
 
 import json
 import math
-from collections.abc import Iterator
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
@@ -17,19 +16,21 @@ import numpy as np
 import pandas as pd
 import torch
 import typer
+from torch import Tensor
 from tqdm import tqdm
 
 from extract.command import run
 from extract.detection.boxes import box_objection, cut_off
-from extract.detection.detector import Detector, Proposals, best_device
+from extract.detection.detector import Detector, Proposals, Size, best_device
 from extract.detection.loading import load_detector
-from extract.regions.extract import DecodedImage, decoded_windows, in_parts, likeliest_attributes
+from extract.regions.batches import Batch, SeenImage
+from extract.regions.extract import likeliest_attributes
+from extract.regions.in_order import regions_in_order
 from extract.regions.store import Regions, RegionStoreWriter, manifest_path
 from extract.settings import DetectorSettings
 from extract.tables import whole_file
 
 Boxes = dict[str, np.ndarray]  # image key -> [N, 4] float32, x1 y1 x2 y2 in pixels
-WINDOW = 64  # images that are decoded together
 
 
 class BoxFormat(StrEnum):
@@ -50,13 +51,14 @@ def main(
     dropped: Path,
     detector: Annotated[DetectorSettings, typer.Option(parser=DetectorSettings.model_validate_json)],
     instances: Annotated[Path | None, typer.Option(help="instances.json with the names of detections' images")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="that decode")] = 1,
 ) -> None:
     """Pool features for the boxes that BOXES names; images without a record are rows of OUT_DROPPED."""
     if manifest != manifest_path(store):
         raise ValueError(f"the manifest of {store} is {manifest_path(store)}, got {manifest}")
     trained = load_detector(model, settings=detector, device=best_device())
     given = read_boxes(box_format, boxes, instances)
-    rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size)
+    rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size, num_threads=threads)
     with whole_file(dropped) as partial:
         pd.DataFrame(rows, columns=["image_key", "reason", "detail"]).to_csv(partial, index=False)
 
@@ -134,7 +136,9 @@ def _array(boxes: list) -> np.ndarray:
     return np.asarray(boxes, np.float32).reshape(-1, 4)
 
 
-def extract_given(tar: Path, store: Path, boxes: Boxes, *, detector: Detector, batch_size: int) -> list[dict]:
+def extract_given(
+    tar: Path, store: Path, boxes: Boxes, *, detector: Detector, batch_size: int, num_threads: int = 1
+) -> list[dict]:
     """Write the store; give a row for each image of the tar or of the boxes that has no record."""
     rows: list[dict] = []
     left = set(boxes)
@@ -148,57 +152,53 @@ def extract_given(tar: Path, store: Path, boxes: Boxes, *, detector: Detector, b
         selection={},
         attributes=detector.attributes,
     )
+    images = regions_in_order(
+        tar,
+        detector=detector,
+        batch_size=batch_size,
+        num_threads=num_threads,
+        look=lambda batch: detector.pool(batch.pixels, boxes_of(batch, boxes), batch.sizes),
+        read=to_given,
+        is_wanted=lambda image: objection(image, boxes) is None,
+    )
     with writer:
-        for window in tqdm(decoded_windows(tar, window_size=WINDOW), desc="given boxes", unit_scale=WINDOW):
-            usable: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-            for image in window:
-                left.discard(image.key)
-                reason, detail = objection(image, boxes)
-                if reason is not None:
-                    rows.append({"image_key": image.key, "reason": reason, "detail": detail})
-                else:
-                    assert image.pixels is not None
-                    usable[image.key] = (image.pixels, cut_off(boxes[image.key], size_of(image.pixels)))
-            found = dict(pooled(usable, detector=detector, batch_size=batch_size))
-            for key in sorted(found, key=str.encode):
-                writer.put(key, found[key])
+        for image, regions in tqdm(images, desc="given boxes", unit="image"):
+            left.discard(image.key)
+            if regions is not None:
+                writer.put(image.key, regions)
+            elif (why := objection(image, boxes)) is not None:
+                rows.append({"image_key": image.key, "reason": why[0], "detail": why[1]})
     return rows + [{"image_key": key, "reason": "no_image", "detail": tar.name} for key in sorted(left)]
 
 
-def objection(image: DecodedImage, boxes: Boxes) -> tuple[str | None, str | None]:
-    """Why an image gets no record: all of its boxes are there, or none, or their numbers would be wrong."""
-    if image.pixels is None:
+def objection(image: SeenImage, boxes: Boxes) -> tuple[str, str | None] | None:
+    """Why an image gets no record, and the detail: all of its boxes are there, or none, or numbers would be wrong."""
+    if image.size is None:
         return "undecodable", image.error
     given = boxes.get(image.key)
     if given is None or not len(given):
         return "no_boxes", None
-    detail = box_objection(given, size_of(image.pixels))
-    return (None, None) if detail is None else ("bad_box", detail)
+    height, width = image.size
+    detail = box_objection(given, (width, height))
+    return None if detail is None else ("bad_box", detail)
 
 
-def size_of(pixels: np.ndarray) -> tuple[int, int]:
-    """Width and height of [H, W, 3]."""
-    height, width = pixels.shape[:2]
-    return width, height
+def boxes_of(batch: Batch, boxes: Boxes) -> list[Tensor]:
+    """Those of each image, [P, 4], which end where the image does."""
+    return [
+        torch.from_numpy(cut_off(boxes[image.key], (width, height)))
+        for image, (height, width) in zip(batch.images, batch.sizes, strict=True)
+    ]
 
 
-def pooled(
-    images: dict[str, tuple[np.ndarray, np.ndarray]], *, detector: Detector, batch_size: int
-) -> Iterator[tuple[str, Regions]]:
-    """Regions of the given boxes by key; images of one size go through the model together."""
-    by_size: dict[tuple[int, ...], list[str]] = {}
-    for key, (pixels, _) in images.items():
-        by_size.setdefault(pixels.shape, []).append(key)
-    for (height, width, _), keys in by_size.items():
-        for part in in_parts(keys, batch_size):
-            batch = torch.from_numpy(np.stack([images[key][0] for key in part])).permute(0, 3, 1, 2)
-            boxes = [torch.from_numpy(images[key][1]) for key in part]
-            for key, proposals in zip(part, detector.pool(batch, boxes), strict=True):
-                yield key, to_given(proposals, image_size=(width, height))
+def to_given(proposals: list[Proposals], sizes: list[Size]) -> list[Regions]:
+    """All proposals of each image as regions, in their order."""
+    return [all_regions(*of_image) for of_image in zip(proposals, sizes, strict=True)]
 
 
-def to_given(proposals: Proposals, *, image_size: tuple[int, int]) -> Regions:
-    """All proposals as regions, in their order."""
+def all_regions(proposals: Proposals, size: Size) -> Regions:
+    """Those of one image of `size`."""
+    height, width = size
     class_probs = proposals.class_probs.cpu().numpy()
     attribute_ids, attribute_probs = likeliest_attributes(proposals, slice(None))
     return Regions(
@@ -206,7 +206,7 @@ def to_given(proposals: Proposals, *, image_size: tuple[int, int]) -> Regions:
         scores=class_probs[:, 1:].max(axis=1),
         features=proposals.features.half().cpu().numpy(),
         class_probs=class_probs.astype(np.float16),
-        image_size=image_size,
+        image_size=(width, height),
         num_confident=len(class_probs),
         is_short=False,
         attribute_ids=attribute_ids,

@@ -28,7 +28,7 @@ if SETTINGS.detector.weights is None:
             detector=SETTINGS.json("detector"),
             training=SETTINGS.json("detector_training"),
         shell:
-            "python -m extract.detection.train {input} {output} --detector {params.detector:q}"
+            "python -m extract.devices {resources.gpu} extract.detection.train {input} {output} --detector {params.detector:q}"
             " --training {params.training:q} > {log} 2>&1"
 
 

@@ -81,8 +81,9 @@ rule extract_given_boxes:
         boxes="|".join(GIVEN),
     conda:
         "../../envs/vilbert.yaml"
+    threads: max(1, 8 * SETTINGS.gpus_per_job)
     resources:
-        mem_mb=scaled(3000),
+        mem_mb=scaled(3000 + 5000 * SETTINGS.gpus_per_job),
         runtime=scaled(240),
         gpu=SETTINGS.gpus_per_job,
     params:
@@ -91,8 +92,8 @@ rule extract_given_boxes:
         names=lambda wildcards, input: SETTINGS.box_names(wildcards.boxes, input.annotations),
         detector=SETTINGS.json("detector"),
     shell:
-        "python -m extract.regions.given_boxes {input.tar} {params.kind} {input.annotations}/{params.file:q} {input.model}"
-        " {output} {params.names} --detector {params.detector:q} > {log} 2>&1"
+        "python -m extract.devices {resources.gpu} extract.regions.given_boxes {input.tar} {params.kind}"
+        " {input.annotations}/{params.file:q} {input.model} {output} {params.names} --threads {threads} --detector {params.detector:q} > {log} 2>&1"
 
 
 rule finetune_task:
@@ -132,7 +133,7 @@ rule finetune_task:
         settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "python -m vilbert.training.launch {params.processes} vilbert.tasks.finetune"
+        "python -m extract.devices {resources.gpu} vilbert.training.launch {params.processes} vilbert.tasks.finetune"
         " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
         " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
 
@@ -160,7 +161,8 @@ rule zero_shot_retrieval:
     params:
         settings=lambda wildcards: SETTINGS.finetuning_json("retrieval"),
     shell:
-        "python -m vilbert.tasks.zero_shot {input} {output} --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.devices {resources.gpu} vilbert.tasks.zero_shot {input} {output} --settings {params.settings:q}"
+        " > {log} 2>&1"
 
 
 if SETTINGS.finetuning.probes is not None:
@@ -189,7 +191,7 @@ if SETTINGS.finetuning.probes is not None:
             captions=lambda wildcards, input: f"--captions {input.captions}" if input.captions else "",
             split=SETTINGS.pretraining.train_split,
         shell:
-            "python -m vilbert.tasks.probes {input.model} {input.store} {input.annotations}/{params.probes:q} {output}"
+            "python -m extract.devices {resources.gpu} vilbert.tasks.probes {input.model} {input.store} {input.annotations}/{params.probes:q} {output}"
             " {params.captions} --split {params.split} > {log} 2>&1"
 
 

@@ -55,7 +55,7 @@ rule pretrain:
         settings=SETTINGS.json("pretraining"),
         runtime=SETTINGS.json("runtime"),
     shell:
-        "python -m vilbert.training.launch {params.processes} vilbert.pretraining.pretrain"
+        "python -m extract.devices {resources.gpu} vilbert.training.launch {params.processes} vilbert.pretraining.pretrain"
         " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 

@@ -13,9 +13,11 @@ from places import DETECTOR
 from extract.cleaning.relatedness import ClassNames
 from extract.detection.bottom_up import BOXES_AT_ONCE
 from extract.detection.detector_bottom_up import resized_size
+from extract.detection.folded import FoldedBlock
 from extract.detection.loading import load_detector
 
 needs_golden = pytest.mark.skipif(not DETECTOR.is_dir(), reason=f"no numbers of the reference at {DETECTOR}")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 HAS_DETECTRON2 = importlib.util.find_spec("detectron2") is not None
 needs_detectron2 = pytest.mark.skipif(not HAS_DETECTRON2, reason="detectron2 cannot be imported")
 DETECTRON2 = pytest.param(
@@ -47,10 +49,10 @@ def random_weights(tmp_path):
     return save_weights(tmp_path / "random.pkl", tiny_weights())
 
 
-def load(path, *, backend="torchvision", dtype="float32", **changes):
+def load(path, *, backend="torchvision", dtype="float32", device="cpu", **changes):
     bottom_up = SETTINGS.bottom_up.model_copy(update=changes)
     settings = SETTINGS.model_copy(update={"backend": backend, "dtype": dtype, "bottom_up": bottom_up})
-    return load_detector(path, settings=settings, device=torch.device("cpu"))
+    return load_detector(path, settings=settings, device=torch.device(device))
 
 
 def images(count, height, width):
@@ -158,22 +160,67 @@ def test_both_backends_find_the_same(random_weights, box_source):
         close(one.attribute_probs, other.attribute_probs)
 
 
+@pytest.mark.parametrize(("dtype", "similarity"), [("bfloat16", 0.9999), ("float16", 0.999999)])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_bfloat16_stays_bfloat16_between_the_convolutions_and_finds_nearly_the_same(random_weights, backend):
+def test_a_half_stays_a_half_between_the_convolutions_and_finds_nearly_the_same(
+    random_weights, backend, dtype, similarity
+):
     boxes = [torch.tensor([[2.0, 3, 31, 43], [5, 7, 89, 67], [40, 3, 71, 43]])]
-    detectors = {dtype: load(random_weights, backend=backend, dtype=dtype) for dtype in ("float32", "bfloat16")}
+    detectors = {dtype: load(random_weights, backend=backend, dtype=dtype) for dtype in ("float32", dtype)}
     exact, rounded = (detector.pool(images(1, 67, 89), boxes)[0] for detector in detectors.values())
     assert rounded.features.dtype == rounded.class_probs.dtype == torch.float32
-    assert torch.nn.functional.cosine_similarity(exact.features, rounded.features).min() > 0.99
+    assert torch.nn.functional.cosine_similarity(exact.features, rounded.features).min() > similarity
     assert not torch.equal(exact.features, rounded.features)
     seen = set()
-    network = detectors["bfloat16"].network
+    network = detectors[dtype].network
     blocks = network.res5 if backend == "torchvision" else network.model.roi_heads.res5
     for layer in (*network.backbone.modules(), *blocks.modules()):
-        if isinstance(layer, torch.nn.Conv2d | torch.nn.ReLU | torch.nn.Identity | torch.nn.MaxPool2d):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.MaxPool2d | FoldedBlock):
             layer.register_forward_hook(lambda layer, inputs, output: seen.add((type(layer).__name__, output.dtype)))
-    detectors["bfloat16"].pool(images(1, 67, 89), boxes)
-    assert {dtype for _, dtype in seen} == {torch.bfloat16}
+    detectors[dtype].pool(images(1, 67, 89), boxes)
+    assert {of_layer for _, of_layer in seen} == {getattr(torch, dtype)}
+
+
+def test_the_manifest_says_what_is_multiplied_as_tf32_and_pytorch_s_default_is_left_as_it_was(random_weights):
+    before = (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+    seen = []
+    for dtype in ("float32", "bfloat16", "float16"):
+        detector = load(random_weights, dtype=dtype)
+        detector.network.cls_score.register_forward_hook(
+            lambda *_: seen.append(
+                (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+            )
+        )
+        detector.detect(images(1, 67, 89))
+        assert (detector.identity["dtype"], detector.identity["tf32"]) == (dtype, dtype != "float32")
+    assert seen == [("ieee", "ieee"), ("tf32", "tf32"), ("tf32", "tf32")]
+    assert before == (torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision)
+
+
+@pytest.mark.parametrize("box_source", ["proposal", "regressed", "repooled"])
+def test_images_that_were_resized_before_give_what_they_give_as_they_come(random_weights, box_source):
+    detector = load(random_weights, box_source=box_source)
+    small, large = images(1, 67, 89), images(1, 134, 178)
+    resized = [detector.resize(image[0].permute(1, 2, 0).numpy()) for image in (small, large)]
+    assert resized[0].shape[:2] == resized[1].shape[:2] == detector.resized_size((67, 89))
+    together = detector.detect(torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2), [(67, 89), (134, 178)])
+    for found, image in zip(together, (small, large), strict=True):
+        (alone,) = detector.detect(image)
+        for name in ("boxes", "class_probs", "features"):
+            close(getattr(found, name), getattr(alone, name), atol=1e-3)
+        (given,) = detector.pool(image, [alone.boxes])
+        if box_source != "regressed":
+            close(given.features, alone.features, atol=1e-3)
+
+
+@needs_cuda
+@pytest.mark.parametrize(("dtype", "similarity"), [("float32", 0.999999), ("bfloat16", 0.999), ("float16", 0.99999)])
+def test_a_gpu_gives_what_the_cpu_gives(random_weights, dtype, similarity):
+    boxes = [torch.tensor([[2.0, 3, 31, 43], [5, 7, 89, 67], [40, 3, 71, 43]])] * 2
+    exact = load(random_weights).pool(images(2, 67, 89), boxes)
+    ours = load(random_weights, dtype=dtype, device="cuda").pool(images(2, 67, 89), boxes)
+    for one, other in zip(exact, ours, strict=True):
+        assert torch.nn.functional.cosine_similarity(one.features, other.features.cpu()).min() > similarity
 
 
 @needs_golden

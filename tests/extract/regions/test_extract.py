@@ -2,6 +2,7 @@ import io
 import tarfile
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -28,7 +29,14 @@ class BrightPixels:
     def __init__(self) -> None:
         self.batch_shapes: list[tuple[int, ...]] = []
 
-    def detect(self, images: torch.Tensor) -> list[Proposals]:
+    def resized_size(self, size):
+        return size
+
+    def resize(self, pixels):
+        return pixels
+
+    def detect(self, images: torch.Tensor, sizes) -> list[Proposals]:
+        assert [(images.shape[2], images.shape[3])] * len(images) == sizes
         self.batch_shapes.append(tuple(images.shape))
         return [self._in_one(image.float() / 255) for image in images]
 
@@ -107,3 +115,13 @@ def test_what_is_stored_can_be_printed_and_drawn(tmp_path):
     assert min(drawn.size) >= 500
     plain = image.resize(drawn.size, Image.Resampling.LANCZOS)
     assert (np.asarray(drawn) != np.asarray(plain)).any()
+
+
+def test_a_gpu_that_is_too_small_for_a_batch_ends_in_what_to_halve(tmp_path):
+    class TooLarge(BrightPixels):
+        def detect(self, images, sizes):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(ValueError, match=r"too small for 3 images of 23 x 29; halve detector\.batch_size, which is 3$"):
+        extract(tmp_path, 3, TooLarge())
+    assert not (tmp_path / "3.lmdb").exists()

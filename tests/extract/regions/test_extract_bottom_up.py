@@ -33,7 +33,9 @@ def turned(kind: str) -> bytes:
     return encoded(NOISE, kind, exif=exif)
 
 
-def extract(folder, images: dict[str, bytes], *, weights=None, **changes) -> tuple[dict[str, dict], RegionStore]:
+def extract(
+    folder, images: dict[str, bytes], *, weights=None, num_threads=1, **changes
+) -> tuple[dict[str, dict], RegionStore]:
     """Rows by key, and the store."""
     with tarfile.open(folder / "0.tar", "w") as tar:
         for key, data in sorted(images.items()):
@@ -48,6 +50,7 @@ def extract(folder, images: dict[str, bytes], *, weights=None, **changes) -> tup
         selection=SELECTION,
         num_classes_kept=None,
         num_images=len(images),
+        num_threads=num_threads,
     )
     assert [row["key"] for row in rows] == sorted(images)
     return {row["key"]: row for row in rows}, RegionStore([folder / "0.lmdb"])
@@ -137,3 +140,39 @@ def test_a_detector_that_proposes_nothing_gives_a_reason_an_image(tmp_path, box_
     ]
     assert len(store) == 0
     assert len(store.classes) == NUM_CLASSES + 1
+
+
+def test_threads_processes_and_order_change_nothing_of_the_store(tmp_path):
+    """Sizes come mixed, so that the detector's order is not the tar's; two sizes are one after resizing."""
+    sizes = [(61, 97), (97, 61), (122, 194), (80, 80)]
+    images = {f"{index:02d}": encoded(NOISE.resize(sizes[index * 7 % 4]), "PNG") for index in range(14)}
+    images["05"] = b"no image"
+    stores = []
+    for num_threads in (1, 3):
+        rows, store = extract(tmp_path, images, num_threads=num_threads)
+        stores.append((rows, store.manifest.sha256))
+    assert stores[0] == stores[1]
+    assert stores[0][0]["05"]["reason"] == "undecodable"
+
+
+def test_images_share_a_batch_if_they_are_of_one_size_after_resizing(tmp_path, monkeypatch):
+    detector = load(tmp_path, tiny_weights())
+    shapes = []
+    detect = detector.detect
+    monkeypatch.setattr(detector, "detect", lambda pixels, sizes: shapes.append(pixels.shape) or detect(pixels, sizes))
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for index, size in enumerate([(61, 97), (97, 61), (122, 194), (61, 97), (244, 388)]):
+            data = turned("JPEG") if index == 1 else encoded(NOISE.resize(size), "JPEG")
+            member = tarfile.TarInfo(f"{index}.jpg")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    extract_regions(
+        tmp_path / "0.tar",
+        tmp_path / "0.lmdb",
+        detector=detector,
+        batch_size=3,
+        selection=SELECTION,
+        num_classes_kept=None,
+        num_images=5,
+    )
+    assert [tuple(shape) for shape in shapes] == [(3, 3, 240, 151), (1, 3, 240, 151), (1, 3, 151, 240)]

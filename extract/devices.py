@@ -1,0 +1,92 @@
+"""GPUs of its own for a job: `python -m extract.devices NUM_GPUS MODULE ARGUMENT...` becomes `python -m MODULE ...`.
+
+On one machine, jobs share its GPUs by a lock file each. The kernel holds a lock for the job, so that one that is killed
+loses it. Under Slurm the scheduler has chosen already.
+"""
+
+import fcntl
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from extract.command import errors_in_one_line
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+PATIENCE = 0.5  # seconds between two looks for a GPU that is free
+
+
+def main() -> None:
+    """Take the GPUs, then become the command, which holds them until it ends.
+
+    Raises: ValueError for what is no number of GPUs and a module, or for more GPUs than there are.
+    """
+    if len(sys.argv) < 3 or not sys.argv[1].isdigit():
+        raise ValueError(f"asked for {' '.join(sys.argv[1:]) or 'nothing'}, expected NUM_GPUS MODULE ARGUMENT...")
+    num_gpus, module, *arguments = sys.argv[1:]
+    if int(num_gpus) and not ("SLURM_JOB_ID" in os.environ and VISIBLE in os.environ):
+        os.environ[VISIBLE] = ",".join(take(int(num_gpus), gpus_here(), lock_folder()))
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def gpus_here() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    if VISIBLE in os.environ:
+        return [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+    import torch  # takes seconds, and a job that asks for no GPU needs none of it
+
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def lock_folder() -> Path:
+    """Where this user's jobs on this machine find each other's locks."""
+    folder = Path(tempfile.gettempdir()) / f"gpu-locks-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def take(number: int, gpus: list[str], folder: Path) -> list[str]:
+    """So many of the GPUs that no other job has, for the life of this process and of what it becomes.
+
+    Jobs take them one after the other, so that two that need several do not each wait for the other's.
+
+    Raises: ValueError if there are not as many.
+    """
+    if number > len(gpus):
+        raise ValueError(
+            f"asked for {number} GPUs, this machine has {len(gpus)}; start with `snakemake --resources gpu={len(gpus)}`"
+            " or lower gpus_per_job and gpus_per_training in the settings"
+        )
+    gate = open_lock(folder / "gate")
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    taken: list[str] = []
+    while len(taken) < number:
+        for gpu in gpus:
+            if len(taken) < number and gpu not in taken and lock(folder / f"{gpu.replace('/', '_')}.lock"):
+                taken.append(gpu)
+        if len(taken) < number:
+            time.sleep(PATIENCE)
+    os.close(gate)
+    return taken
+
+
+def lock(path: Path) -> bool:
+    """Whether this process now has the lock; what it becomes has it too."""
+    descriptor = open_lock(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    os.set_inheritable(descriptor, True)
+    return True
+
+
+def open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+if __name__ == "__main__":
+    with errors_in_one_line():
+        main()
