@@ -76,6 +76,7 @@ RUNTIME = {
     "micro_batch_size": 12,
     "dtype": "float32",
     "num_workers": 0,
+    "compile": False,
     "gradient_checkpointing": False,
     "fsdp": False,
     "peak_tflops": None,
