@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from vilbert.model.layers import CoAttentionLayer, SelfAttentionLayer
 from vilbert.settings import RuntimeSettings
 
-MOST_COMPILATIONS = 1024  # kinds of layers times widths; past them, a training would end
+MOST_COMPILATIONS = 1024  # kinds of layers times widths; past them, layers run as they are
 
 
 def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_parameters: bool) -> Accelerator:
@@ -58,7 +58,7 @@ def compile_layers(model: PreTrainedModel, *, backend: str | Callable = "inducto
     torch._dynamo.config.optimize_ddp = False  # which would cut layers where DDP's buckets end
     for module in model.modules():
         if isinstance(module, SelfAttentionLayer | CoAttentionLayer):
-            module.compile(dynamic=False, fullgraph=True, backend=backend)
+            module.compile(dynamic=False, backend=backend)
 
 
 def uncompiled() -> AbstractContextManager:
