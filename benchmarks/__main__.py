@@ -1,6 +1,7 @@
 """Runs benchmarks on one thread and prints what each way of doing a thing costs, and on which machine.
 
-`python -m benchmarks` runs all, `python -m benchmarks store selection` two, `--quick` sees only that they run.
+`python -m benchmarks` runs all that a CPU does, `python -m benchmarks store selection` two, `python -m benchmarks gpu`
+what a GPU does, `--quick` sees only that they run.
 """
 
 import json
@@ -27,17 +28,28 @@ class Name(StrEnum):
     download = auto()
     retrieval = auto()
     pretraining = auto()
+    gpu = auto()  # a folder, which has a clock of its own
+
+
+ON_CPU = [name for name in Name if name != Name.gpu]
 
 
 def main(
-    names: Annotated[list[Name] | None, typer.Argument(help="none: all")] = None,
+    names: Annotated[list[Name] | None, typer.Argument(help="none: all but gpu")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="the smallest sizes, once: sees that they run")] = False,
     wall: Annotated[bool, typer.Option("--wall", help="wall seconds in place of CPU seconds")] = False,
     save: Annotated[Path | None, typer.Option(help="folder for the report, <date>-<cpu>.md", file_okay=False)] = None,
 ) -> None:
     """Time the ways of doing a thing against each other."""
-    timings = measure(names or list(Name), quick=quick, timer="time.perf_counter" if wall else "time.process_time")
+    if names and Name.gpu in names:
+        if len(names) > 1:
+            raise ValueError(f"gpu is measured by itself, got {' '.join(names)}")
+        from benchmarks.gpu.report import main as measure_gpu  # torch is not needed for the others' names
+
+        measure_gpu(quick=quick, save=save)
+        return
+    timings = measure(names or ON_CPU, quick=quick, timer="time.perf_counter" if wall else "time.process_time")
     text = report(timings)
     print(text)
     if save is not None:

@@ -6,12 +6,15 @@ are asked for, against texts padded to 36 tokens with the logits of every positi
 Caption lengths are those of Conceptual Captions.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
+from transformers import BertTokenizer
 
 from benchmarks.clock import Clock
 from extract.regions.store import Regions, RegionStore, RegionStoreWriter
@@ -46,8 +49,29 @@ OBJECTIVE = ObjectiveSettings(
 def dataset(tmp_path_factory, quick) -> PretrainingDataset:
     """Random pairs whose captions are as long as real ones: 5 to 36 tokens, 12.8 on average."""
     folder, num_pairs = tmp_path_factory.mktemp("pretraining"), 17 if quick else 2_048
+    make_pairs(folder, [f"train-{index:08d}" for index in range(num_pairs)], num_images=num_pairs)
+    return PretrainingDataset(
+        TokenTable(folder / "tokens.parquet", split="train"),
+        RegionStore([folder / "00000.lmdb"]),
+        make_tokenizer(),
+        objective=OBJECTIVE,
+        visual_target="classes",
+        seed=0,
+    )
+
+
+def make_tokenizer() -> BertTokenizer:
+    return train_tokenizer([f"word{number}" for number in range(VOCABULARY)], vocab_size=VOCABULARY)
+
+
+def make_pairs(folder: Path, keys: list[str], *, num_images: int) -> None:
+    """tokens.parquet and 00000.lmdb in a folder.
+
+    Args:
+        num_images: that are drawn; where there are more keys, several have the same.
+    """
     generator = np.random.default_rng(0)
-    keys = [f"train-{index:08d}" for index in range(num_pairs)]
+    images = [random_regions(generator) for _ in range(num_images)]
     writer = RegionStoreWriter(
         folder / "00000.lmdb",
         classes=tuple(f"class {index}" for index in range(NUM_CLASSES)),
@@ -58,20 +82,12 @@ def dataset(tmp_path_factory, quick) -> PretrainingDataset:
         selection={},
     )
     with writer:
-        for key in keys:
-            writer.put(key, random_regions(generator))
-    lengths = np.clip(np.round(generator.gamma(5, 1.6, num_pairs) + 5), 5, MAX_TOKENS).astype(int)
+        for index, key in enumerate(keys):
+            writer.put(key, images[index % num_images])
+    lengths = np.clip(np.round(generator.gamma(5, 1.6, len(keys)) + 5), 5, MAX_TOKENS).astype(int)
     ids = [generator.integers(1000, VOCABULARY, length).astype(np.uint16) for length in lengths]
-    columns = {"key": keys, "image_key": keys, "num_regions": [NUM_REGIONS] * num_pairs}
+    columns = {"key": keys, "image_key": keys, "num_regions": [NUM_REGIONS] * len(keys)}
     pq.write_table(pa.table(columns | {"input_ids": pa.array(ids, pa.list_(pa.uint16()))}), folder / "tokens.parquet")
-    return PretrainingDataset(
-        TokenTable(folder / "tokens.parquet", split="train"),
-        RegionStore([folder / "00000.lmdb"]),
-        train_tokenizer([f"word{number}" for number in range(VOCABULARY)], vocab_size=VOCABULARY),
-        objective=OBJECTIVE,
-        visual_target="classes",
-        seed=0,
-    )
 
 
 def random_regions(generator: np.random.Generator) -> Regions:

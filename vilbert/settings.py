@@ -238,6 +238,10 @@ class RuntimeSettings(Section):
         description="of the matrix products; auto: bfloat16 on a GPU that has it"
     )
     num_workers: Count = Field(description="processes a device that read features; 0: the training's own")
+    compile: bool | Literal["auto"] = Field(
+        description="compile the transformer layers, and pad to few widths, since each is compiled anew, in some ten "
+        "seconds; auto: on a GPU"
+    )
     gradient_checkpointing: bool = Field(description="less memory for a third more work")
     fsdp: bool = Field(description="spread weights and optimizer over the devices")
     peak_tflops: PositiveFloat | None = Field(

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from places import ROOT
 
-from benchmarks.__main__ import Name
+from benchmarks.__main__ import ON_CPU, Name
 from benchmarks.report import report
 
 
@@ -53,8 +54,23 @@ def test_a_benchmark_runs_and_its_table_names_the_hardware(tmp_path):
 
 @pytest.mark.slow
 def test_all_others_run():
-    printed = quickly(*(name for name in Name if name != Name.store))
+    printed = quickly(*(name for name in ON_CPU if name != Name.store))
     assert {"images/CPU-s", "pairs/CPU-s"} <= set(printed.split())
+
+
+@pytest.mark.slow
+def test_what_a_gpu_is_measured_by_runs_on_a_cpu(tmp_path):
+    printed = quickly("gpu", "--save", str(tmp_path))
+    for what in ("matrix product", "step alone", "pretraining, the command", "retrieval scores, base model"):
+        assert f"| {what} " in printed
+    assert any(path.read_text().endswith(printed) for path in tmp_path.glob("*.md"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so():
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "gpu"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no CUDA GPU to measure")
 
 
 def quickly(*arguments: str) -> str:

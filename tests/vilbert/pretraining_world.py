@@ -75,6 +75,7 @@ RUNTIME = {
     "micro_batch_size": 12,
     "dtype": "float32",
     "num_workers": 0,
+    "compile": False,
     "gradient_checkpointing": False,
     "fsdp": False,
     "peak_tflops": None,
@@ -177,7 +178,14 @@ def regions_of(kinds: np.ndarray, generator: np.random.Generator) -> Regions:
     )
 
 
-def make_dataset(world: World, *, split: str = "train", visual_target: str = "classes", **objective):
+def make_dataset(
+    world: World,
+    *,
+    split: str = "train",
+    visual_target: str = "classes",
+    has_few_widths: bool = False,
+    **objective,
+):
     """A dataset of the world with some of the objective's settings changed."""
     from transformers import AutoTokenizer
 
@@ -188,4 +196,5 @@ def make_dataset(world: World, *, split: str = "train", visual_target: str = "cl
         objective=ObjectiveSettings.model_validate(OBJECTIVE | objective),
         visual_target=visual_target,
         seed=3,
+        has_few_widths=has_few_widths,
     )

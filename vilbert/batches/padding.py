@@ -4,7 +4,7 @@ Dimension key:
     B: batch   T: tokens   R: regions (the first is the whole image)   N: regions without it   D: feature size
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from vilbert.batches.masking import RegionMask, write_visible
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import encode_boxes
 
+TOKENS_APART, REGIONS_APART = 8, 12  # widths that layers are compiled for
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -24,9 +26,38 @@ class Tokens:
     types: np.ndarray  # [T], which of two texts a token is of
 
 
-def pad_texts(texts: Sequence[Tokens], *, pad_token_id: int) -> Batch:
+@dataclass(frozen=True)
+class Widths:
+    """Those that a batch may have, in ascending order; a batch that fits in none has its own."""
+
+    tokens: tuple[int, ...] = ()
+    regions: tuple[int, ...] = ()  # with the whole image
+
+
+ANY_WIDTH = Widths()
+
+
+def few_widths(*, max_tokens: int, max_regions: int) -> Widths:
+    """For layers that are compiled once for each width.
+
+    Args:
+        max_tokens, max_regions: of an example; the whole image is not counted.
+    """
+    return Widths(
+        tokens=(*range(TOKENS_APART, max_tokens, TOKENS_APART), max_tokens),
+        regions=(*range(1 + REGIONS_APART, 1 + max_regions, REGIONS_APART), 1 + max_regions),
+    )
+
+
+def padded_width(lengths: Iterable[int], widths: tuple[int, ...]) -> int:
+    """The least of the widths that holds the longest row."""
+    longest = max(lengths)
+    return next((width for width in widths if width >= longest), longest)
+
+
+def pad_texts(texts: Sequence[Tokens], *, pad_token_id: int, widths: Widths = ANY_WIDTH) -> Batch:
     """input_ids, token_type_ids and attention_mask, int64 [B, T]."""
-    shape = (len(texts), max(len(text.ids) for text in texts))
+    shape = (len(texts), padded_width((len(text.ids) for text in texts), widths.tokens))
     ids, types, mask = np.full(shape, pad_token_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     for row, text in enumerate(texts):
         length = len(text.ids)
@@ -39,7 +70,11 @@ def pad_texts(texts: Sequence[Tokens], *, pad_token_id: int) -> Batch:
 
 
 def pad_images(
-    images: Sequence[Regions], masks: Sequence[RegionMask] | None = None, *, has_whole_image: bool = True
+    images: Sequence[Regions],
+    masks: Sequence[RegionMask] | None = None,
+    *,
+    has_whole_image: bool = True,
+    widths: Widths = ANY_WIDTH,
 ) -> Batch:
     """visual_features float16 [B, R, D] as stored, visual_boxes float32 [B, R, 5], visual_attention_mask int64 [B, R].
 
@@ -49,7 +84,7 @@ def pad_images(
         masks: what is hidden of each image; None: nothing is.
         has_whole_image: of the model's processor; False: region 0 is the first one detected.
     """
-    num_regions = 1 + max(len(image) for image in images)
+    num_regions = padded_width((1 + len(image) for image in images), widths.regions)
     features = np.zeros((len(images), num_regions, images[0].features.shape[1]), np.float16)
     boxes = np.zeros((len(images), num_regions, 5), np.float32)
     mask = np.zeros((len(images), num_regions), np.int64)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from vilbert.model.attention import attend
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
 
 
@@ -37,7 +38,7 @@ class Attention(nn.Module):
             states: [B, Q, D].
             context: [B, K, D of the context].
             mask: bool [B or 1, 1, 1, K], True where there is something to attend to; None: everywhere.
-            maps: gets the map [B, H, Q, K], without dropout, as its last; None: attention takes PyTorch's fast path.
+            maps: gets the map [B, H, Q, K], without dropout, as its last; None: attention takes a fast path.
         Returns: [B, Q, D].
         """
         return self.attend(states, self.queries(states), *self.keys_and_values(context), mask=mask, maps=maps)
@@ -63,7 +64,7 @@ class Attention(nn.Module):
         """What `forward` does with queries, keys and values that are there already."""
         if maps is None:
             dropout_p = self.dropout.p if self.training else 0.0
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+            mixed = attend(query, key, value, mask=mask, dropout_p=dropout_p)
         else:
             scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])
             if mask is not None:

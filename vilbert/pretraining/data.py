@@ -25,7 +25,7 @@ from vilbert.batches.masking import (
     mask_regions,
     mask_tokens,
 )
-from vilbert.batches.padding import Tokens, nothing_hidden, pad_images, pad_texts
+from vilbert.batches.padding import ANY_WIDTH, Tokens, few_widths, nothing_hidden, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.inputs import Batch
@@ -64,12 +64,18 @@ class PretrainingDataset(Dataset):
         objective: ObjectiveSettings,
         visual_target: Literal["classes", "features", "contrastive"],
         seed: int,
+        has_few_widths: bool = False,
     ):
-        """Raises: ValueError if a pair has no features, or all pairs have the same image."""
+        """Args:
+            has_few_widths: for compiled layers.
+        Raises: ValueError if a pair has no features, or all pairs have the same image.
+        """
         self.tokens, self.store, self.objective, self.seed = tokens, store, objective, seed
         self.visual_target = visual_target
         self.mask_token_id, self.pad_token_id = tokenizer.mask_token_id, tokenizer.pad_token_id
         self.vocab_size = len(tokenizer)
+        max_tokens, max_regions = map(int, tokens.sizes().max(axis=0))
+        self.widths = few_widths(max_tokens=max_tokens, max_regions=max_regions) if has_few_widths else ANY_WIDTH
         self.others = OtherCaptions(tokens)
         self.early = early_stage(objective, tokenizer)
         self.late = None if objective.late is None else late_stage(objective, objective.late, tokenizer)
@@ -144,14 +150,15 @@ class PretrainingDataset(Dataset):
         }
 
     def collate(self, examples: Sequence[PretrainingExample]) -> Batch:
-        """Examples padded to the longest.
+        """Examples padded to the longest, or to the width that holds it.
 
         Returns: what VilbertForPreTraining.forward takes, with `visual_features` [B, R, D] as they are stored, float16,
             and `region_targets` [N, D] or [N, K, D] likewise, or [N, C], float32, each of which sums to 1.
         """
         texts = [Tokens(example.text.input_ids, np.zeros_like(example.text.input_ids)) for example in examples]
-        images = pad_images([example.regions for example in examples], [example.mask for example in examples])
-        batch = pad_texts(texts, pad_token_id=self.pad_token_id) | images
+        regions, masks = [example.regions for example in examples], [example.mask for example in examples]
+        batch = pad_texts(texts, pad_token_id=self.pad_token_id, widths=self.widths)
+        batch |= pad_images(regions, masks, widths=self.widths)
         labels = np.full(tuple(batch["input_ids"].shape), IGNORED, np.int64)
         is_asked = np.zeros(tuple(batch["visual_attention_mask"].shape), bool)
         targets = []

@@ -24,7 +24,7 @@ from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, count_items
 from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings
 from vilbert.training.comparison import last_evaluation
-from vilbert.training.devices import is_first_process
+from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
 
@@ -57,8 +57,12 @@ def main(
             objective=settings.objective,
             visual_target=model.visual_target,
             seed=seed,
+            has_few_widths=is_trained_on and compiles(runtime),
         )
-        for split, seed in ((settings.train_split, settings.seed), (settings.validation_split, settings.seed + 1))
+        for split, seed, is_trained_on in (
+            (settings.train_split, settings.seed, True),
+            (settings.validation_split, settings.seed + 1, False),
+        )
     }
     network = build_pretraining_model(model, words, num_classes=len(store.classes))
     identity = {

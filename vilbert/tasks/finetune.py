@@ -22,7 +22,7 @@ from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training.comparison import last_evaluation
-from vilbert.training.devices import is_first_process
+from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.loop import train
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
@@ -61,6 +61,7 @@ def main(
         processor=processor,
         settings=settings,
         cache=checkpoints,
+        has_few_widths=compiles(runtime),
     )
     data, of_task = TASKS[task](source), getattr(settings.of(task), task)
     network = build_task_model(

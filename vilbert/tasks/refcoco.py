@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from extract.overlap import overlaps
 from extract.regions.store import Regions, RegionStore
-from vilbert.batches.padding import pad_images, pad_texts, together
+from vilbert.batches.padding import ANY_WIDTH, Widths, pad_images, pad_texts, together
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -129,9 +129,10 @@ class RefCocoDataset(Dataset):
         *,
         truth: RegionStore | None,
         max_tokens: int,
+        widths: Widths = ANY_WIDTH,
     ):
         self.expressions, self.store, self.truth = expressions, store, truth
-        self.processor = processor
+        self.processor, self.widths = processor, widths
         self.num_before = int(processor.has_whole_image)  # regions before the candidates
         self.texts = encode_texts(processor.tokenizer, [one.text for one in expressions], max_tokens=max_tokens)
 
@@ -157,8 +158,8 @@ class RefCocoDataset(Dataset):
         """What VilbertForRegionGrounding.forward takes."""
         images = [self.candidates(example) for example in examples]
         texts = [self.texts[example] for example in examples]
-        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id)
-        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image)
+        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id, widths=self.widths)
+        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image, widths=self.widths)
         labels = np.zeros(tuple(batch["visual_attention_mask"].shape), np.float32)
         for row, (example, image) in enumerate(zip(examples, images, strict=True)):
             overlap = self.overlap(example, image)

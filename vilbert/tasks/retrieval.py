@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from extract.regions.store import RegionStore
 from vilbert.batches.masking import example_generator
-from vilbert.batches.padding import Tokens, pad_images, pad_texts
+from vilbert.batches.padding import ANY_WIDTH, Tokens, Widths, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -108,6 +108,7 @@ class RetrievalDataset(Dataset):
         max_tokens: int,
         seed: int,
         neighbours: Path | None,
+        widths: Widths = ANY_WIDTH,
     ):
         """Args:
             captions: in evaluation of images without features too, which then stand last for each caption.
@@ -115,7 +116,7 @@ class RetrievalDataset(Dataset):
         Raises: ValueError if there is but one image to learn from.
         """
         self.captions, self.store, self.seed = captions, store, seed
-        self.processor = processor
+        self.processor, self.widths = processor, widths
         self.texts = encode_texts(processor.tokenizer, [caption.text for caption in captions], max_tokens=max_tokens)
         self.keys = list(dict.fromkeys(caption.image_key for caption in captions))
         self.columns_seen = [column for column, key in enumerate(self.keys) if key in store]
@@ -140,8 +141,8 @@ class RetrievalDataset(Dataset):
         """What VilbertForImageTextRetrieval.forward takes: texts [B, M, T], images [B, M, R, ...], labels [B]."""
         pairs = [pair for draw in draws for pair in self.competing(draw)]
         texts, images = [self.texts[text] for text, _ in pairs], [self.store[self.keys[image]] for _, image in pairs]
-        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id)
-        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image)
+        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id, widths=self.widths)
+        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image, widths=self.widths)
         batch = {name: value.unflatten(0, (len(draws), -1)) for name, value in batch.items()}
         return batch | {"labels": torch.zeros(len(draws), dtype=torch.long)}
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from extract.regions.store import RegionStore
 from vilbert.baselines.rows import Baselines
+from vilbert.batches.padding import ANY_WIDTH, Widths, few_widths
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -25,6 +26,8 @@ from vilbert.tasks.vcr import VcrDataset, VcrQuestion, read_vcr, undecided
 from vilbert.tasks.vcr_baselines import VcrBaselines
 from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, read_answer_list, read_questions
 from vilbert.tasks.vqa_baselines import VqaBaselines, commonest_answer
+
+MOST_REGIONS = 96  # of an image, with those that its annotations name, that layers are compiled for
 
 
 class TaskName(StrEnum):
@@ -45,6 +48,11 @@ class TaskSource(NamedTuple):
     processor: VilbertProcessor
     settings: FinetuningSettings
     cache: Path  # folder for what is found once
+    has_few_widths: bool = False  # in training, for compiled layers
+
+    def widths(self, max_tokens: int) -> Widths:
+        """Of the batches that are trained on."""
+        return few_widths(max_tokens=max_tokens, max_regions=MOST_REGIONS) if self.has_few_widths else ANY_WIDTH
 
 
 class TrainingData(Protocol):
@@ -103,10 +111,17 @@ def vqa_data(source: TaskSource) -> TaskData:
         more, validation = minival(validation, size=settings.minival_size)
         learnt += apart(more, source.store)[0]
 
-    def make(questions: Sequence[Question]) -> VqaDataset:
-        return VqaDataset(questions, source.store, source.processor, answers=answers, max_tokens=settings.max_tokens)
+    def make(questions: Sequence[Question], widths: Widths = ANY_WIDTH) -> VqaDataset:
+        return VqaDataset(
+            questions,
+            source.store,
+            source.processor,
+            answers=answers,
+            max_tokens=settings.max_tokens,
+            widths=widths,
+        )
 
-    training = make(learnt)
+    training = make(learnt, source.widths(settings.max_tokens))
     fixed = commonest_answer(training)
 
     def hold_out(questions: Sequence[Question]) -> HeldOut[VqaDataset]:
@@ -144,14 +159,21 @@ def vcr_data(source: TaskSource) -> TaskData:
         for number, path in enumerate(files)
     ]
 
-    def make(questions: Sequence[VcrQuestion]) -> VcrDataset:
-        return VcrDataset(questions, source.store, source.processor, given=source.given, max_tokens=settings.max_tokens)
+    def make(questions: Sequence[VcrQuestion], widths: Widths = ANY_WIDTH) -> VcrDataset:
+        return VcrDataset(
+            questions,
+            source.store,
+            source.processor,
+            given=source.given,
+            max_tokens=settings.max_tokens,
+            widths=widths,
+        )
 
     def hold_out(questions: Sequence[VcrQuestion]) -> HeldOut[VcrDataset]:
         seen, unseen = apart(questions, source.store)
         return HeldOut(make(seen), num_examples=len(seen), unseen=[undecided(question) for question in unseen])
 
-    training = make(readings[0].examples)
+    training = make(readings[0].examples, source.widths(settings.max_tokens))
     validation, *test = (hold_out(reading.examples) for reading in readings[1:])
     return TaskData(
         training=training,
@@ -171,14 +193,23 @@ def refcoco_data(source: TaskSource) -> TaskData:
     splits = ["train", *settings.validation_splits]
     expressions, dropped = by_split(read_expressions(*files), splits, source.store, path=files[0])
 
-    def make(expressions: Sequence[Expression], *, truth: RegionStore | None) -> RefCocoDataset:
-        return RefCocoDataset(expressions, source.store, source.processor, truth=truth, max_tokens=settings.max_tokens)
+    def make(
+        expressions: Sequence[Expression], widths: Widths = ANY_WIDTH, *, truth: RegionStore | None
+    ) -> RefCocoDataset:
+        return RefCocoDataset(
+            expressions,
+            source.store,
+            source.processor,
+            truth=truth,
+            max_tokens=settings.max_tokens,
+            widths=widths,
+        )
 
     def hold_out(split: str) -> HeldOut[RefCocoDataset]:
         seen, unseen = apart(expressions[split], source.store)
         return HeldOut(make(seen, truth=None), num_examples=len(seen), unseen=[unknown(one) for one in unseen])
 
-    training = make(expressions["train"], truth=source.given)
+    training = make(expressions["train"], source.widths(settings.max_tokens), truth=source.given)
     return TaskData(
         training=training,
         evaluation={split: hold_out(split) for split in settings.validation_splits},
@@ -220,6 +251,7 @@ def retrieval_splits(source: TaskSource, *splits: str) -> tuple[list[RetrievalDa
             max_tokens=settings.max_tokens,
             seed=source.settings.seed,
             neighbours=source.cache / "nearest_images.npz" if split == "train" else None,
+            widths=source.widths(settings.max_tokens) if split == "train" else ANY_WIDTH,
         )
         for split in splits
     ]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from extract.regions.store import Regions, RegionStore
-from vilbert.batches.padding import Tokens, pad_images, pad_texts, together
+from vilbert.batches.padding import ANY_WIDTH, Tokens, Widths, pad_images, pad_texts, together
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -164,9 +164,10 @@ class VcrDataset(Dataset):
         *,
         given: RegionStore | None,
         max_tokens: int,
+        widths: Widths = ANY_WIDTH,
     ):
         self.questions, self.store, self.given, self.processor = questions, store, given, processor
-        self.max_tokens = max_tokens
+        self.max_tokens, self.widths = max_tokens, widths
         self.answers = self._encode([(one.question, one.answers) for one in questions])
         labelled = [one for one in questions if one.answer_label is not None]
         assert len(labelled) in (0, len(questions))
@@ -194,11 +195,13 @@ class VcrDataset(Dataset):
     def batch(self, choices: Sequence[Sequence[Tokens]], questions: Sequence[VcrQuestion]) -> Batch:
         """What VilbertForMultipleChoice.forward takes: texts [B, M, T], images [B, R, ...]."""
         texts = pad_texts(
-            [text for four in choices for text in four], pad_token_id=self.processor.tokenizer.pad_token_id
+            [text for four in choices for text in four],
+            pad_token_id=self.processor.tokenizer.pad_token_id,
+            widths=self.widths,
         )
         texts = {name: value.unflatten(0, (len(choices), -1)) for name, value in texts.items()}
         images = [self.regions_of(question) for question in questions]
-        return texts | pad_images(images, has_whole_image=self.processor.has_whole_image)
+        return texts | pad_images(images, has_whole_image=self.processor.has_whole_image, widths=self.widths)
 
     def regions_of(self, question: VcrQuestion) -> Regions:
         """The detected regions of a question's image, and its objects where they are given."""

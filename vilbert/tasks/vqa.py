@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from extract.regions.store import RegionStore
-from vilbert.batches.padding import pad_images, pad_texts
+from vilbert.batches.padding import ANY_WIDTH, Widths, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -180,9 +180,10 @@ class VqaDataset(Dataset):
         *,
         answers: Sequence[str],
         max_tokens: int,
+        widths: Widths = ANY_WIDTH,
     ):
         self.questions, self.store, self.answers = questions, store, answers
-        self.processor = processor
+        self.processor, self.widths = processor, widths
         self.texts = encode_texts(processor.tokenizer, [one.text for one in questions], max_tokens=max_tokens)
         index = {answer: number for number, answer in enumerate(answers)}
         self.scores = [soft_scores(question.answers, index) for question in questions]
@@ -204,11 +205,11 @@ class VqaDataset(Dataset):
         for row, example in enumerate(examples):
             for answer, score in self.scores[example].items():
                 labels[row, answer] = score
-        texts = pad_texts(
-            [self.texts[example] for example in examples], pad_token_id=self.processor.tokenizer.pad_token_id
-        )
+        texts = [self.texts[example] for example in examples]
         images = [self.store[self.questions[example].image_key] for example in examples]
-        return texts | pad_images(images, has_whole_image=self.processor.has_whole_image) | {"labels": labels}
+        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id, widths=self.widths)
+        batch |= pad_images(images, has_whole_image=self.processor.has_whole_image, widths=self.widths)
+        return batch | {"labels": labels}
 
     def predict(self, model: nn.Module) -> list[dict]:
         """What the challenge's server takes: question_id and answer."""

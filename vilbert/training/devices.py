@@ -1,5 +1,7 @@
 """The devices of one training: what accelerate has to know of them, and what all processes do together."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -11,7 +13,10 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from vilbert.model.layers import CoAttentionLayer, SelfAttentionLayer
 from vilbert.settings import RuntimeSettings
+
+MOST_COMPILATIONS = 1024  # kinds of layers times widths; past them, layers run as they are
 
 
 def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_parameters: bool) -> Accelerator:
@@ -36,6 +41,29 @@ def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_param
         fsdp_plugin=make_fsdp_plugin() if runtime.fsdp else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_unused_parameters)],
     )
+
+
+def compiles(runtime: RuntimeSettings) -> bool:
+    """Whether a training's layers are compiled, and so want batches of few widths."""
+    return torch.cuda.is_available() if runtime.compile == "auto" else runtime.compile
+
+
+def compile_layers(model: PreTrainedModel, *, backend: str | Callable = "inductor") -> None:
+    """Compile the transformer layers in place, each kind once for each width that its inputs come in.
+
+    Layers of a kind share what is compiled, and checkpoints keep their names. What is not trained runs as it is:
+    see `uncompiled`.
+    """
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = MOST_COMPILATIONS
+    torch._dynamo.config.optimize_ddp = False  # which would cut layers where DDP's buckets end
+    for module in model.modules():
+        if isinstance(module, SelfAttentionLayer | CoAttentionLayer):
+            module.compile(dynamic=False, backend=backend)
+
+
+def uncompiled() -> AbstractContextManager:
+    """Compiled layers run as they are inside: what is asked of a model now and then comes in many widths."""
+    return torch.compiler.set_stance("force_eager")
 
 
 def make_fsdp_plugin() -> FullyShardedDataParallelPlugin:

@@ -2,8 +2,10 @@
 
 import math
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -25,6 +27,8 @@ class Step:
     batches: list[Batch]  # its micro-batches, on the device
     on_cpu: list[Batch]  # the same, where reading them makes no GPU wait
     counts: list[Batch]  # of each, over how many items each loss is a mean: [] on the device
+    seconds_waited: float = 0.0  # until its batches were made
+    copied: torch.cuda.Event | None = None  # when all of it is on a GPU
 
 
 def make_sampler(
@@ -67,18 +71,29 @@ def steps_of(
     loader = DataLoader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=as_it_is,
+        collate_fn=partial(with_counts, count_items),
         num_workers=runtime.num_workers,
         worker_init_fn=outlive_a_warning,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if runtime.num_workers else None,
         generator=torch.Generator(),  # or else a resumed training would draw another dropout
     )
-    batches = iter(loader)
+    made = iter(loader)
+    copies = torch.cuda.Stream(device) if device.type == "cuda" else None
     for number in range(sampler.first_step + 1, sampler.num_steps + 1):
-        on_cpu = list(islice(batches, sampler.accumulation))
-        counts = [on_device(count_items(batch), device) for batch in on_cpu]
-        yield Step(number, [on_device(batch, device) for batch in on_cpu], on_cpu, counts)
+        start = time.monotonic()
+        micro_batches = list(islice(made, sampler.accumulation))
+        waited = time.monotonic() - start
+        with torch.cuda.stream(copies):
+            step = Step(
+                number,
+                batches=[on_device(batch, device) for batch, _ in micro_batches],
+                on_cpu=[batch for batch, _ in micro_batches],
+                counts=[on_device(counts, device) for _, counts in micro_batches],
+                seconds_waited=waited,
+                copied=None if copies is None else copies.record_event(),
+            )
+        yield step
 
 
 def one_ahead(steps: Iterable[Step]) -> Iterator[Step]:
@@ -92,8 +107,18 @@ def one_ahead(steps: Iterable[Step]) -> Iterator[Step]:
         yield before
 
 
+def arrived(step: Step) -> Step:
+    """The same step: what the device is given from now on waits for its copies, and their memory for that."""
+    if step.copied is not None:
+        stream = torch.cuda.current_stream()
+        stream.wait_event(step.copied)
+        for tensor in (tensor for batch in (*step.batches, *step.counts) for tensor in batch.values()):
+            tensor.record_stream(stream)
+    return step
+
+
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """A copy that the process does not wait for; it runs behind what the device has been given before."""
+    """A copy that the process does not wait for; it runs behind what the stream has been given before."""
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
 
@@ -102,6 +127,6 @@ def outlive_a_warning(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def as_it_is(batch: Any) -> Batch:
-    """The loader's `collate_fn`: the dataset has made a batch already."""
-    return batch
+def with_counts(count_items: Callable[[Batch], Batch], batch: Any) -> tuple[Batch, Batch]:
+    """The loader's `collate_fn`: the dataset has made a batch already; what is counted in it is pinned with it."""
+    return batch, count_items(batch)

@@ -18,8 +18,16 @@ from transformers.utils import ModelOutput
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
 from vilbert.training.checkpoints import claim, restore_newest, write_checkpoint
-from vilbert.training.devices import anywhere, make_accelerator, whole_model, whole_tensor
-from vilbert.training.feed import Step, make_sampler, one_ahead, steps_of
+from vilbert.training.devices import (
+    anywhere,
+    compile_layers,
+    compiles,
+    make_accelerator,
+    uncompiled,
+    whole_model,
+    whole_tensor,
+)
+from vilbert.training.feed import Step, arrived, make_sampler, one_ahead, steps_of
 from vilbert.training.interruption import Interruption
 from vilbert.training.metrics import Clock, Meter, MetricsLog, added
 
@@ -48,7 +56,7 @@ def train(
 
     On SIGTERM, which schedulers send before they kill, it writes a checkpoint and ends the process. After the first
     step, whose inputs are checked, none waits for a GPU: losses are read back every `runtime.log_every_steps`, and the
-    next step's batches are made while this one runs.
+    next step's batches are made and copied while this one runs. With `runtime.compile`, give batches of few widths.
 
     Args:
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
@@ -72,6 +80,8 @@ def train(
     set_seed(seed, device_specific=True)
     if runtime.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    if compiles(runtime):
+        compile_layers(model)
     network, weights = accelerator.prepare(model, make_optimizer(model, optimizer))
     steps_done = restore_newest(accelerator, checkpoints)
 
@@ -97,7 +107,7 @@ def train(
         if steps_done and is_evaluated(steps_done) and anywhere(accelerator, log.lacks_evaluation_of(steps_done)):
             evaluate_at(steps_done)
         network.train()
-        for step in one_ahead(steps):
+        for step in map(arrived, one_ahead(steps)):
             learning_rate = learning_rate_at(step.number, num_steps, optimizer)
             losses, gradient_norm = take_step(
                 accelerator,
@@ -210,7 +220,7 @@ def evaluate(
     """The evaluator's metrics as `eval/<name>`."""
     model = accelerator.unwrap_model(network)
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), uncompiled():
         metrics = evaluator(model)
     model.train()
     return {f"eval/{name}": value for name, value in metrics.items()}

@@ -59,6 +59,7 @@ class Meter:
         self._norm, self._norms = gradient_norm.detach(), gradient_norm.detach() + self._norms.to(gradient_norm.device)
         for batch in step.on_cpu:
             self._work = added(self._work, self._work_in(batch))
+        self._work |= added(self._work, {"seconds_waited": torch.tensor(step.seconds_waited)})
         self._step = step.number
 
     def line(self) -> dict[str, float]:
@@ -79,6 +80,7 @@ class Meter:
             "samples_per_second": work["samples"] / seconds,
             "tokens_per_second": work["tokens"] / seconds,
             "padding_share": 1 - (work["tokens"] + work["regions"]) / work["positions"],
+            "waiting_share": work["seconds_waited"] / seconds / self.accelerator.num_processes,
         }
         if self.count_flops is not None:
             rates["tflops_per_device"] = work["flops"] / seconds / self.accelerator.num_processes / 1e12

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from extract.regions.store import Regions
-from vilbert.batches.padding import Tokens, pad_images, pad_texts, together
+from vilbert.batches.padding import Tokens, Widths, few_widths, pad_images, pad_texts, padded_width, together
 from vilbert.batches.tokens import train_tokenizer
 from vilbert.model.processing_vilbert import VilbertProcessor
 
@@ -50,3 +50,24 @@ def test_regions_of_two_stores_stand_one_after_another():
     assert len(both) == 7
     np.testing.assert_array_equal(both.features[5:], other.features)
     np.testing.assert_array_equal(both.boxes[:5], one.boxes)
+
+
+def test_few_widths_end_with_the_longest_example():
+    assert few_widths(max_tokens=20, max_regions=36) == Widths(tokens=(8, 16, 20), regions=(13, 25, 37))
+    assert few_widths(max_tokens=7, max_regions=4) == Widths(tokens=(7,), regions=(5,))
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(3, 8), (8, 8), (9, 16), (17, 17)])
+def test_a_batch_takes_the_least_width_that_holds_it_or_its_own(longest, expected):
+    assert padded_width([2, longest], (8, 16)) == expected
+
+
+def test_wider_batches_hold_the_same_and_nothing_more():
+    texts, images = [Tokens(np.array([2, 9, 3]), np.array([0, 0, 1]))], [regions(5, seed=1)]
+    widths = Widths(tokens=(11,), regions=(13,))
+    exact = pad_texts(texts, pad_token_id=7) | pad_images(images)
+    wider = pad_texts(texts, pad_token_id=7, widths=widths) | pad_images(images, widths=widths)
+    for name, value in exact.items():
+        assert torch.equal(wider[name][:, : value.shape[1]], value)
+    assert (wider["attention_mask"].sum(), wider["visual_attention_mask"].sum()) == (3, 6)
+    assert (wider["input_ids"].shape[1], wider["visual_features"].shape[1]) == (11, 13)

@@ -1,0 +1,69 @@
+from copy import deepcopy
+
+import pytest
+import torch
+from pretraining_world import CLASSES, make_dataset, model_settings, runtime_settings
+from transformers import AutoTokenizer
+
+from vilbert.batches.sampling import Draw
+from vilbert.pretraining.building import build_pretraining_model
+from vilbert.training.devices import compile_layers, compiles, uncompiled
+
+
+@pytest.fixture(scope="module")
+def model(world):
+    tokenizer = AutoTokenizer.from_pretrained(world.tokenizer)
+    torch.manual_seed(2)
+    return build_pretraining_model(model_settings(dropout=0), tokenizer, num_classes=len(CLASSES)).train()
+
+
+@pytest.fixture(scope="module")
+def batch(world):
+    return make_dataset(world).__getitems__([Draw(0, example) for example in range(7)])
+
+
+def losses_and_gradients(model, batch):
+    output = model(**batch)
+    output.loss.backward()
+    return output.losses | {name: weight.grad for name, weight in model.named_parameters()}
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look at it
+@pytest.mark.slow
+def test_a_step_of_compiled_layers_has_the_same_losses_and_gradients(model, batch):
+    compiled, graphs = deepcopy(model), []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compile_layers(compiled, backend=count)
+    assert compiled.state_dict().keys() == model.state_dict().keys()
+    expected = losses_and_gradients(deepcopy(model), batch)
+    torch.testing.assert_close(losses_and_gradients(compiled, batch), expected)
+    assert len(graphs) == 3  # two text layers share one; a visual and a co-attention layer
+    with uncompiled():
+        torch.testing.assert_close(compiled(**batch).losses, model(**batch).losses)
+    assert len(graphs) == 3
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look at it
+@pytest.mark.slow
+def test_a_step_reads_nothing_back(model, batch):
+    """A single graph: a value that Python had to know would cut it."""
+    whole = deepcopy(model)
+    whole.compile(fullgraph=True, dynamic=False, backend="eager")
+    torch.testing.assert_close(losses_and_gradients(whole, batch), losses_and_gradients(deepcopy(model), batch))
+
+
+def test_layers_are_compiled_where_there_is_a_gpu_unless_the_setting_says_otherwise():
+    assert compiles(runtime_settings(compile="auto")) is torch.cuda.is_available()
+    assert compiles(runtime_settings(compile=True))
+    assert not compiles(runtime_settings(compile=False))
+
+
+def test_few_widths_change_no_loss(world, model):
+    draws = [Draw(0, example) for example in range(7)]
+    exact, few = make_dataset(world).__getitems__(draws), make_dataset(world, has_few_widths=True).__getitems__(draws)
+    assert few["input_ids"].shape[1] > exact["input_ids"].shape[1]
+    torch.testing.assert_close(model(**few).losses, model(**exact).losses)
