@@ -31,7 +31,7 @@ class Name(StrEnum):
     gpu = auto()  # a folder, which has a clock of its own
 
 
-ON_CPU = [name for name in Name if name != Name.gpu]
+ON_CPU: list[Name] = [name for name in Name if name != Name.gpu]
 
 
 def main(

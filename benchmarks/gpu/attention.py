@@ -5,6 +5,7 @@ Dimension key:
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ SHAPES = {  # H, Q, K, D
 }
 BATCH, DROPOUT, TIMES, TOLERANCE = 512, 0.1, 20, 0.05
 
+Attend = Callable[..., Tensor]  # of query, key, value and `dropout_p`
+
 
 def measure_attention(machine: Machine) -> Iterator[Row]:
     """Nothing without a GPU. Raises: AssertionError if the kernel's result or gradients are not PyTorch's."""
@@ -36,9 +39,9 @@ def measure_attention(machine: Machine) -> Iterator[Row]:
         *inputs, given = (tensor.transpose(1, 2) for tensor in of_rows)
         mask = torch.ones(BATCH, 1, 1, keys, dtype=torch.bool, device=machine.device)
         mask[:, ..., -3:] = False
-        ways: dict[str, Callable[[list[Tensor], float], Tensor]] = {
-            "PyTorch": lambda parts, p, mask=mask: F.scaled_dot_product_attention(*parts, attn_mask=mask, dropout_p=p),
-            "short": lambda parts, p, mask=mask: attend_short(*parts, mask=mask, dropout_p=p),
+        ways: dict[str, Attend] = {
+            "PyTorch": partial(attend_by_pytorch, mask=mask),
+            "short": partial(attend_short, mask=mask),
         }
         expected = both_passes(ways["PyTorch"], [tensor.float() for tensor in inputs], given.float(), 0.0)
         for ours, theirs in zip(both_passes(ways["short"], inputs, given, 0.0), expected, strict=True):
@@ -48,12 +51,14 @@ def measure_attention(machine: Machine) -> Iterator[Row]:
             yield Row(f"attention, {name}", way, f"{microseconds:,.0f} µs forward and backward")
 
 
-def both_passes(
-    attend: Callable[[list[Tensor], float], Tensor], inputs: list[Tensor], given: Tensor, dropout_p: float
-) -> list[Tensor]:
+def attend_by_pytorch(query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor, dropout_p: float) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+
+
+def both_passes(attend: Attend, inputs: list[Tensor], given: Tensor, dropout_p: float) -> list[Tensor]:
     """The result, and the gradients of query, key and value."""
     parts = [tensor.detach().requires_grad_() for tensor in inputs]
-    mixed = attend(parts, dropout_p)
+    mixed = attend(*parts, dropout_p=dropout_p)
     return [mixed.detach(), *torch.autograd.grad(mixed, parts, given)]
 
 

@@ -67,8 +67,10 @@ def measure_step(machine: Machine, way: Way) -> Iterator[Row]:
             dict.fromkeys(OBJECTIVES, 1.0), dataset.expected_items(), batch_size=settings.optimizer.batch_size
         )
 
-        def take(step: Step) -> None:
-            take_step(accelerator, network, weights, step, scales=scales, learning_rate=1e-5, max_gradient_norm=1.0)
+        def take(step: Step) -> Any:
+            return take_step(
+                accelerator, network, weights, step, scales=scales, learning_rate=1e-5, max_gradient_norm=1.0
+            )
 
         start = time.perf_counter()
         take(steps[0])
@@ -96,7 +98,7 @@ def measure_step(machine: Machine, way: Way) -> Iterator[Row]:
 def make_steps(dataset: PretrainingDataset, machine: Machine, *, batch_size: int) -> list[Step]:
     """The first few of the training whose texts have the commonest width."""
     sampler = StepSampler(dataset.tokens.sizes(), batch_size=batch_size, num_steps=10 * NUM_BATCHES, seed=0)
-    steps = []
+    steps: list[Step] = []
     for number, draws in enumerate(sampler, start=1):
         if len(steps) == NUM_BATCHES:
             break
