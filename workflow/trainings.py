@@ -63,7 +63,5 @@ def objection_to(training: PlannedTraining) -> str | None:
     before = {name: value for name, value in note["identity"].items() if name != "inputs"}
     reasons = differences(before, training.made_of)
     if training.changes:
-        reasons.append(
-            f"its data are made anew by {', '.join(training.changes)}, as a setting or a file of theirs changed"
-        )
+        reasons.append(f"its data would be made anew by {', '.join(training.changes)}, whose settings or files changed")
     return refusal(training.folder, reasons) if reasons else None

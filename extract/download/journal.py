@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from extract.download.fetch import Answer
-from extract.hold import hold
+from extract.hold import Hold
 from extract.images.decoding import ImageFile
 from extract.reasons import DownloadFailure, DownloadReason, opted_out, too_many_bytes, too_many_pixels
 from extract.settings import DownloadSettings
@@ -80,7 +80,7 @@ class Journal:
 
     def __enter__(self) -> Self:
         """Raises: ValueError while another process writes to the folder."""
-        self._held = hold(self._folder)
+        self._held = Hold(self._folder)
         self._path.touch()
         self._file = self._path.open("r+b")
         end = self._read_records()
@@ -94,7 +94,7 @@ class Journal:
         try:
             self._file.close()
         finally:
-            self._held.close()
+            self._held.let_go()
 
     def __contains__(self, url: str) -> bool:
         return url in self._images or url in self._failures

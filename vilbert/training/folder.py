@@ -12,9 +12,9 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from extract.hold import hold
+from extract.hold import Hold
 
 NOTE = "training.json"
 RESULT = "result"  # what it left
@@ -28,7 +28,7 @@ class TrainingFolder:
         """`earlier`: where a training goes that has ended when another begins; of a run, beside its trainings."""
         self.path, self.earlier = path, earlier
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self._held: IO[bytes] | None = None
+        self._held: Hold | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -42,30 +42,39 @@ class TrainingFolder:
         return self.identity | {"commit": commit()}
 
     def claim(self, *, num_earlier_kept: int) -> None:
-        """Begin, or go on; another training that has ended is set aside first. Until this process ends, no other may.
+        """Begin, or go on; another training that has ended is set aside first. No other process may, until `let_go`.
 
         Raises: ValueError if another is unfinished, with all that differs, or if a process is at it.
         """
-        self._held = hold(self.path)
+        self._held = Hold(self.path)
         note = read_note(self.path)
         if note and note["identity"] != self.identity:
             if has_ended(note):
                 set_aside(self.path, earlier=self.earlier, num_kept=num_earlier_kept)
-                self._held = hold(self.path)
+                self.let_go()
+                self._held = Hold(self.path)
             elif has_checkpoints(self.path):
+                self.let_go()
                 raise ValueError(refusal(self.path, differences(note["identity"], self.identity)))
         begun = note.get("begun") if note and note["identity"] == self.identity else None
         write_note(self.path, {"identity": self.identity, "commit": commit(), "begun": begun or now(), "ended": None})
 
     def end(self, outputs: Iterable[Path]) -> None:
-        """Keep what the training left, and note that it has ended."""
+        """Keep what the training left, note that it has ended, and let its folder go."""
         partial = self.path / f".{RESULT}.partial"
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         for output in outputs:
             link(output, partial / output.name)
         shutil.rmtree(self.path / RESULT, ignore_errors=True)
         partial.rename(self.path / RESULT)
         write_note(self.path, read_note(self.path) | {"ended": now()})
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let other processes have the folder, as the end of this one does."""
+        if self._held is not None:
+            self._held.let_go()
 
     def give(self, outputs: Iterable[Path]) -> None:
         """Put what an ended training left where it is asked for."""

@@ -42,6 +42,7 @@ rule import_webdataset:
     params:
         first_row=lambda wildcards: int(wildcards.shard) * SETTINGS.source.rows_per_shard,
         max_rows=SETTINGS.source.rows_per_shard,
+        url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,  # the tar itself is gone by then
         limits=SETTINGS.image_limits(),
     shell:
         "python -m extract.download.webdataset {input} {output} --split {wildcards.split} --first-row {params.first_row}"

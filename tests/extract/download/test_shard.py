@@ -244,9 +244,7 @@ def test_a_journal_that_notes_no_limits_has_its_refusals_asked_again(tmp_path, d
 
 def test_two_downloads_do_not_write_to_one_journal(tmp_path, download_settings):
     shard = Shard(tmp_path, {"good": {"file": "good.jpg"}}, download_settings)
-    code = (
-        "import pathlib, sys; from extract.hold import hold; held = hold(pathlib.Path(sys.argv[1])); print(); input()"
-    )
+    code = "import pathlib, sys; from extract.hold import Hold; Hold(pathlib.Path(sys.argv[1])); print(); input()"
     command = [sys.executable, "-u", "-c", code, str(tmp_path / "journal")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
