@@ -15,9 +15,9 @@ rule list_stale:
     params:
         run=RESULTS,
         shards=SHARDS_BY_PRIORITY,
-        remove="",
+        option="",
     shell:
-        "python -m extract.report.stale {params.run} {params.shards} {params.remove} 2> {log}"
+        "python -m extract.report.stale {params.run} {params.shards} {params.option} 2> {log}"
 
 
 use rule list_stale as clean_stale with:
@@ -26,4 +26,4 @@ use rule list_stale as clean_stale with:
     params:
         run=RESULTS,
         shards=SHARDS_BY_PRIORITY,
-        remove="--remove",
+        option="--remove",
