@@ -1,6 +1,6 @@
 """Dry runs of one folder under many settings, in one process: python plan.py FOLDER CONFIGFILE TARGET... < OVERLAYS.
 
-OVERLAYS are lines of JSON. For each, a line of JSON: the rules that would run, by what Snakemake says of the reason.
+OVERLAYS are lines of JSON. For each, a line of JSON: the rules that would run, or one error.
 """
 
 import io
@@ -53,4 +53,8 @@ if __name__ == "__main__":
         overlay = Path(folder, "overlay.yaml")
         overlay.write_text(line)
         arguments = ["--dry-run", "--quiet", "rules", "--configfile", configfile, str(overlay), "--", *targets]
-        print(json.dumps(planned(snakemake(folder, *arguments))), flush=True)
+        try:
+            rules = planned(snakemake(folder, *arguments))
+        except AssertionError as error:
+            rules = [f"error: {error}"]
+        print(json.dumps(rules), flush=True)

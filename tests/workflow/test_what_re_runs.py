@@ -193,7 +193,9 @@ def config_of(kind: str, folder: Path) -> dict:
     for name in ("a.jpg", "b.jpg"):
         (folder / "pictures" / name).write_text(name)
         (folder / "moved" / name).write_text(name)
-    for number, name in enumerate(("weights.pth", "other_weights.pth", "names.txt", "other_names.txt", "my.json")):
+    for number, name in enumerate(
+        ("weights.pth", "other_weights.pth", "names.txt", "other_names.txt", "my.json", "my.lmdb")
+    ):
         (folder / name).write_text(f"file {number}")
     finetuning = Settings.model_validate(config)
     for task in ("vqa", "vcr", "refcoco", "retrieval"):

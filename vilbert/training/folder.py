@@ -111,7 +111,7 @@ def set_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
     target = earlier / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}-{name}"
     earlier.mkdir(parents=True, exist_ok=True)
     shutil.move(folder, target)
-    kept = sorted(path for path in earlier.iterdir() if path.name[len("2026-11-28-000000-000000-") :] == name)
+    kept = sorted(path for path in earlier.iterdir() if path.name.split("-", maxsplit=5)[-1] == name)
     for old in kept[: max(0, len(kept) - num_kept)]:
         shutil.rmtree(old)
     return target
