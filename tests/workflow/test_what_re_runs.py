@@ -122,7 +122,8 @@ add(
 add("pretraining", PRETRAINS | {"show_retrieval", "train_detector"}, validation_split="train")
 add("pretraining.objective", PRETRAINS, token_mask_probability=0.7, region_mask_probability=0.7, mask_overlap_iou=0.7)
 add("pretraining.objective", PRETRAINS, mismatch_probability=0.7, contrast_words=[], contrast_mask_probability=0.7)
-add("pretraining.objective", PRETRAINS, changed_share=0.7, changed_from_epoch=7, masked_losses_on="all")
+add("pretraining.objective", PRETRAINS, masked_losses_on="all")
+add("pretraining.objective.late", PRETRAINS, from_epoch=7, mismatch_probability=0.7, contrast_words=[], changed_share=0.7)
 add("pretraining.objective", PRETRAINS, masked_token=7, masked_region=7, alignment=7)
 add("pretraining.evaluation", PRETRAINS, every_steps=7, num_pairs=7, num_retrieval_images=6)
 add("finetuning", {"finetune_task", "zero_shot_retrieval"}, "drawn", seed=2)
@@ -149,7 +150,7 @@ add("finetuning.retrieval", FINETUNES | {"zero_shot_retrieval"}, "drawn", captio
 add("comparison", {"pretrain_variant", "finetune_variant"}, seeds=[1, 3])
 add("runtime", NOTHING, micro_batch_size=7, dtype="float32", num_workers=1, gradient_checkpointing=True, fsdp=True)
 add("runtime", NOTHING, peak_tflops=7, trackers=[], log_every_steps=7, checkpoint_minutes=7, checkpoint_steps=7)
-add("runtime", NOTHING, num_checkpoints_kept=7, num_earlier_kept=7)
+add("runtime", NOTHING, num_checkpoints_kept=7, num_earlier_kept=7, compile=True)
 # Another run, or another workflow: nothing of the one before is there.
 NOT_WALKED = {"run", "source.kind"}
 
