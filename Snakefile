@@ -5,8 +5,11 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from workflow.contents import Contents
+from workflow.inputs import Inputs
 from workflow.paths import demand_paths, demand_writable
-from workflow.settings import check, digest_option, scaled
+from workflow.settings import check, digest_option, scaled, told
+from workflow.trainings import planned_trainings, prepare
 
 min_version("9.27")
 
@@ -19,6 +22,7 @@ demand_paths(SETTINGS)
 demand_writable(Path.cwd())
 SPLITS = list(SETTINGS.source.splits)
 RESULTS = f"results/{SETTINGS.run}"  # for params, where <results> does not stand
+INPUTS = Inputs(SETTINGS, Contents(Path(RESULTS) / "contents", looks=workflow.is_main_process), results=RESULTS)
 
 
 pathvars:
@@ -35,6 +39,14 @@ wildcard_constraints:
 localrules:
     all,
     features,
+
+
+onstart:
+    prepare(
+        planned_trainings(workflow.dag),
+        earlier=Path(RESULTS) / "earlier",
+        num_kept=SETTINGS.runtime.num_earlier_kept,
+    )
 
 
 rule features:
@@ -66,3 +78,4 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/clean.smk"

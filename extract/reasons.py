@@ -98,6 +98,18 @@ class DownloadFailure(Exception):  # noqa: N818 - it is what happened to a row, 
         self.retry_after = retry_after
 
 
+def opted_out(tags: str) -> DownloadFailure:
+    return DownloadFailure(DownloadReason.OPTED_OUT, f"X-Robots-Tag: {tags}")
+
+
+def too_many_bytes(detail: str) -> DownloadFailure:
+    return DownloadFailure(DownloadReason.TOO_MANY_BYTES, detail)
+
+
+def too_many_pixels(width: int, height: int, *, limit: int) -> DownloadFailure:
+    return DownloadFailure(DownloadReason.TOO_MANY_PIXELS, f"{width} x {height}, at most {limit}")
+
+
 def http_reason(status: int) -> DownloadReason:
     """The reason for an answer that is neither 200 nor a redirect."""
     if status == 429:

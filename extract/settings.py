@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from extract.section import Count, Fraction, Section
+from extract.section import MANNER, Count, Fraction, Section
 
 
 class SplitSettings(Section):
@@ -18,7 +18,9 @@ class SplitSettings(Section):
         description="https: or file: address of the caption list, or of the tars with {shard} or {shard:04d} in it; "
         "for kind folder: path of a csv with the columns file and caption; null where the workflow makes it"
     )
-    sha256: str | None = Field(description="of the caption list; null: not checked")
+    sha256: Annotated[str | None, MANNER] = Field(
+        description="of the caption list, which is refused if it has another when it is fetched; null: not checked"
+    )
     num_rows: PositiveInt = Field(description="rows of the caption list; for kind webdataset: tars x rows_per_shard")
 
 
@@ -29,7 +31,9 @@ class SourceSettings(Section):
         description="the drawn world, a caption TAB url list, webdataset tars that hold the images already, or a "
         "folder of pictures with a csv of captions"
     )
-    pictures: str | None = Field(description="folder below which the csv's files lie; null for every kind but folder")
+    pictures: Annotated[str | None, MANNER] = Field(
+        description="folder below which the csv's files lie; null for every kind but folder"
+    )
     rows_per_shard: PositiveInt = Field(
         description="rows of the caption list a shard, the unit of a job; for webdataset: at least what one tar holds"
     )
@@ -41,7 +45,7 @@ class SourceSettings(Section):
         for name in splits:
             if not (name.isascii() and name.isalnum()):
                 raise ValueError(f"a split is named in ASCII letters and digits, got '{name}'")
-        return splits
+        return dict(sorted(splits.items()))
 
 
 class NoiseSettings(Section):
@@ -85,20 +89,31 @@ class CaptionSettings(Section):
 
 
 class DownloadSettings(Section):
-    """How one shard's images are fetched."""
+    """How one shard's images are fetched.
 
-    contact: str | None = Field(description="url or e-mail in the user agent; required for every host but the mirror")
+    No answer depends on who asks, how often and how patiently: what failed in passing is asked again by `-R download`.
+    """
+
+    contact: Annotated[str | None, MANNER] = Field(
+        description="url or e-mail in the user agent; required for every host but the mirror"
+    )
     mirror: str | None = Field(
         description="address of a server that is asked for everything, with the real host as the first path segment; "
         "'site' for the drawn world's own, started by the job on 127.0.0.1"
     )
-    connections: PositiveInt = Field(description="requests under way at once, all hosts")
-    connections_per_host: PositiveInt
-    gap_per_host: Annotated[float, Field(ge=0)] = Field(description="seconds between two requests to one host")
-    timeout: PositiveFloat = Field(description="seconds for one try, from connecting to the last byte")
-    tries: PositiveInt = Field(description="at most, for time-outs, resets, 429 and 5xx")
-    backoff: PositiveFloat = Field(description="seconds before the second try; doubled and jittered after that")
-    max_retry_after: PositiveFloat = Field(description="seconds; a server that asks for more is not asked again")
+    connections: Annotated[PositiveInt, MANNER] = Field(description="requests under way at once, all hosts")
+    connections_per_host: Annotated[PositiveInt, MANNER]
+    gap_per_host: Annotated[float, Field(ge=0), MANNER] = Field(description="seconds between two requests to one host")
+    timeout: Annotated[PositiveFloat, MANNER] = Field(
+        description="seconds for one try, from connecting to the last byte"
+    )
+    tries: Annotated[PositiveInt, MANNER] = Field(description="at most, for time-outs, resets, 429 and 5xx")
+    backoff: Annotated[PositiveFloat, MANNER] = Field(
+        description="seconds before the second try; doubled and jittered after that"
+    )
+    max_retry_after: Annotated[PositiveFloat, MANNER] = Field(
+        description="seconds; a server that asks for more is not asked again"
+    )
     max_bytes: PositiveInt
     max_pixels: PositiveInt = Field(description="width x height, known from the header, before decoding")
     max_side: PositiveInt | None = Field(description="pixels; larger images are stored smaller; null: as they came")
@@ -106,7 +121,7 @@ class DownloadSettings(Section):
         description="leave out images with X-Robots-Tag noai, noimageai, noindex, noimageindex"
     )
     allow_private_addresses: bool
-    min_success: Fraction = Field(description="share of a shard's urls below which the job fails")
+    min_success: Annotated[Fraction, MANNER] = Field(description="share of a shard's urls below which the job fails")
 
 
 class ImageSettings(Section):
@@ -152,15 +167,19 @@ class DetectorTrainingSettings(Section):
 class BottomUpSettings(Section):
     """How a detector of bottom-up attention's family runs."""
 
-    url: str | None = Field(description="https: or file: address of the weights; null: they are there already")
-    sha256: str | None = Field(
+    url: Annotated[str | None, MANNER] = Field(
+        description="https: or file: address of the weights; null: they are there already"
+    )
+    sha256: Annotated[str | None, MANNER] = Field(
         description="of the weights; a file with another is refused; null: printed in the log, not checked"
     )
-    class_names: str | None = Field(
+    class_names: Annotated[str | None, MANNER] = Field(
         description="path of a text file, one name a line without the background, 'stop sign,stopsign' being one class "
         "of two names; null: classes are unnamed, and no caption is judged"
     )
-    attribute_names: str | None = Field(description="the same for attributes; null: they are unnamed")
+    attribute_names: Annotated[str | None, MANNER] = Field(
+        description="the same for attributes; null: they are unnamed"
+    )
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
     longer_side: PositiveInt = Field(description="pixels, at most, after that")
     num_proposals: PositiveInt = Field(description="boxes of an image, at most, of which regions are selected")
@@ -173,8 +192,12 @@ class DetectorSettings(Section):
     """The detector that finds the regions."""
 
     backend: Literal["torchvision", "detectron2"] = Field(description="both give the same numbers")
-    weights: str | None = Field(description="path of trained weights; null: train on the boxes of the drawn world")
-    batch_size: PositiveInt = Field(description="images of one size that go through the model together")
+    weights: Annotated[str | None, MANNER] = Field(
+        description="path of trained weights; null: train on the boxes of the drawn world"
+    )
+    batch_size: Annotated[PositiveInt, MANNER] = Field(
+        description="images of one size that go through the model together"
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         description="of the convolutions; the halves pay on GPUs, where float16 is as fast as bfloat16 and eight times "
         "finer. What stays float32 beside them is TF32 there; with float32 nothing is"

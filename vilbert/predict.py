@@ -25,6 +25,7 @@ from vilbert.batches.padding import pad_images
 from vilbert.conversion.convert import MODELS
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.directory import demand_model, read_processor
+from vilbert.model.origin import demand_same_regions, learnt_from
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
@@ -32,7 +33,8 @@ NUM_ANSWERS = 3
 MARK = "#e6194b"
 # Section `detector` of the settings, for weights that this workflow trained.
 DETECTOR = '{"backend": "torchvision", "weights": null, "batch_size": 8, "dtype": "float32", "bottom_up": null}'
-SELECTION = {"threshold": 0.2, "min_regions": 10, "max_regions": 36, "nms_iou": 0.3}  # Lu et al. 2019, section 3.2
+# For a model that does not say which it has learnt of: Lu et al. 2019, section 3.2.
+SELECTION = {"threshold": 0.2, "min_regions": 10, "max_regions": 36, "nms_iou": 0.3}
 
 
 def main(
@@ -54,8 +56,12 @@ def main(
     trained, processor = load(model)
     with tempfile.TemporaryDirectory() as folder:
         is_store = images.suffix == ".lmdb"
-        path = images if is_store else extract(images, detector, detector_settings, folder=Path(folder))
+        path = images
+        if not is_store:
+            selection = learnt_from(model).get("selection") or SELECTION
+            path = extract(images, detector, detector_settings, selection, folder=Path(folder))
         store = RegionStore([path])
+        demand_same_regions(model, store)
         rows = predict(trained, processor, store, text)
         rows += [] if is_store else left_out(path)
     if pictures is not None:
@@ -78,16 +84,19 @@ def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:
     return kind.from_pretrained(path).eval(), read_processor(path)
 
 
-def extract(images: Path, detector: Path | None, settings: str, *, folder: Path) -> Path:
+def extract(images: Path, detector: Path | None, settings: str, selection: dict, *, folder: Path) -> Path:
     """The regions of a folder of images, by the commands of `extract`.
 
+    Args:
+        settings: section `detector`, as JSON.
+        selection: section `selection`.
     Raises: ValueError if that does not work.
     """
     if detector is None:
         raise ValueError(f"{images} is no feature store (.lmdb): give the detector's weights with --detector")
     tar, table, store = folder / "images.tar", folder / "images.parquet", folder / "images.lmdb"
     outputs = [store, folder / "images.json", folder / "counts.parquet"]
-    options = ["--detector", settings, "--selection", json.dumps(SELECTION)]
+    options = ["--detector", settings, "--selection", json.dumps(selection)]
     options += ["--store", json.dumps({"num_classes_kept": None})]
     for command in (
         ["extract.download.folder", images, tar, table],

@@ -3,13 +3,16 @@
 Imported while Snakemake parses, so nothing heavy is imported here. No field has a default, as in `extract.settings`.
 """
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from extract.section import Count, Fraction, Section
+from extract.section import MANNER, Count, Fraction, Section
 
 Weight = Annotated[float, Field(ge=0)]
+# Raised when the same data and settings give another model than before: trainings of the version before are made anew.
+TRAINING_VERSION = 1
 
 
 class TextSettings(Section):
@@ -199,10 +202,16 @@ class FinetuningSettings(Section):
     """The fine-tunes, each from the pretrained model."""
 
     seed: Count
-    start_from: str | None = Field(description="model directory, such as an imported checkpoint; null: this run's own")
-    annotations: str | None = Field(description="folder of the annotation files; null: the drawn world's")
-    images: str | None = Field(description="folder of the images that they speak of; null: the drawn world's")
-    features: str | None = Field(
+    start_from: Annotated[str | None, MANNER] = Field(
+        description="model directory, such as an imported checkpoint; null: this run's own"
+    )
+    annotations: Annotated[str | None, MANNER] = Field(
+        description="folder of the annotation files; null: the drawn world's"
+    )
+    images: Annotated[str | None, MANNER] = Field(
+        description="folder of the images that they speak of; null: the drawn world's"
+    )
+    features: Annotated[str | None, MANNER] = Field(
         description="feature store of these images, such as an imported one; null: their regions are extracted"
     )
     vqa: VqaSettings | None = Field(description="null: this task has no files")
@@ -222,6 +231,31 @@ class FinetuningSettings(Section):
         if getattr(self, task) is None:
             raise ValueError(f"finetuning.{task} is null: name the task's files there")
         return self.model_copy(update=dict.fromkeys({*tasks, "probes"} - {task}))
+
+
+def pretraining_made_of(model: ModelSettings, settings: PretrainingSettings) -> dict[str, Any]:
+    """What of the settings makes one pretraining another, with the version of the code that trains."""
+    text_init = hub_name(model.text_init)
+    return {
+        "version": TRAINING_VERSION,
+        "model": model.model_copy(update={"text_init": text_init}).made_of(),
+        "pretraining": settings.made_of(),
+    }
+
+
+def finetuning_made_of(task: str, settings: FinetuningSettings, *, has_new_weights: bool) -> dict[str, Any]:
+    """The same of a fine-tune."""
+    return {
+        "version": TRAINING_VERSION,
+        "task": task,
+        "has_new_weights": has_new_weights,
+        "finetuning": {"seed": settings.seed, task: getattr(settings.of(task), task).made_of()},
+    }
+
+
+def hub_name(name: str | None) -> str | None:
+    """The name of a model of a hub; null for a folder, of which not the name counts, but what it holds."""
+    return None if name is None or Path(name).exists() else name
 
 
 class ComparisonSettings(Section):
@@ -254,6 +288,9 @@ class RuntimeSettings(Section):
     checkpoint_minutes: PositiveFloat | None = Field(description="from one to the next; null: not by the clock")
     checkpoint_steps: PositiveInt | None = Field(description="the same in steps; null: not by steps")
     num_checkpoints_kept: PositiveInt = Field(description="the newest")
+    num_earlier_kept: Count = Field(
+        description="trainings of one name in results/<run>/earlier/, where the one before goes when another begins"
+    )
 
 
 class VilbertSettings(Section):

@@ -20,9 +20,8 @@ def demand_paths(settings: Settings) -> None:
 def named_paths(settings: Settings) -> dict[str, str | None]:
     """Paths by setting, of what no rule makes; null: the setting is not used."""
     source, detector, finetuning = settings.source, settings.detector, settings.finetuning
-    is_fetched = detector.bottom_up is not None and detector.bottom_up.url is not None
     paths = {
-        "detector.weights": None if is_fetched else detector.weights,
+        "detector.weights": None if settings.fetches_detector else detector.weights,
         "source.pictures": source.pictures,
         "finetuning.annotations": finetuning.annotations,
         "finetuning.images": finetuning.images,

@@ -4,6 +4,7 @@ Imported by the Snakefile, so nothing heavy is imported here.
 """
 
 import difflib
+import json
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, Self
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from extract.settings import ExtractSettings
-from vilbert.settings import VilbertSettings
+from vilbert.settings import VilbertSettings, finetuning_made_of, hub_name, pretraining_made_of
 
 
 class Settings(ExtractSettings, VilbertSettings):
@@ -64,13 +65,87 @@ class Settings(ExtractSettings, VilbertSettings):
         return self
 
     def json(self, section: str, **changed: Any) -> str:
-        """One section, as the commands take it in `--settings`, with some values changed. A job that gets it re-runs
-        when it changes."""
+        """One section, as the commands take it in `--settings`, with some values changed."""
         return getattr(self, section).model_copy(update=changed).model_dump_json()
 
     def finetuning_json(self, task: str, **changed: Any) -> str:
-        """The settings of one fine-tune alone, so that it re-runs for nothing else, with some values changed."""
+        """The settings of one fine-tune alone, with some values changed."""
         return self.finetuning.of(task).model_copy(update=changed).model_dump_json()
+
+    def made_of(self, *sections: str, without: tuple[str, ...] = ()) -> str:
+        """What of some sections a job's results are made of: a job with this parameter re-runs when it changes.
+
+        Args:
+            without: fields of the sections that the job does not read.
+        """
+        read = {section: getattr(self, section).made_of() for section in sections}
+        return json.dumps({name: {key: kept[key] for key in kept if key not in without} for name, kept in read.items()})
+
+    def made_of_pretraining(self, *, architecture: str | None = None, seed: int | None = None) -> str:
+        """The same of a pretraining, with some values changed; null: those of the settings."""
+        model = self.model.model_copy(update={} if architecture is None else {"architecture": architecture})
+        settings = self.pretraining.model_copy(update={} if seed is None else {"seed": seed})
+        return json.dumps(pretraining_made_of(model, settings))
+
+    def made_of_finetuning(self, task: str, *, has_new_weights: bool = False, seed: int | None = None) -> str:
+        """The same of a fine-tune."""
+        settings = self.finetuning.model_copy(update={} if seed is None else {"seed": seed})
+        return json.dumps(finetuning_made_of(task, settings, has_new_weights=has_new_weights))
+
+    def made_of_text(self) -> str:
+        """The same of the tokens."""
+        text = self.text.model_copy(update={"tokenizer": hub_name(self.text.tokenizer)})
+        return json.dumps(text.made_of())
+
+    def made_of_zero_shot(self) -> str:
+        """The same of retrieval without training, which reads no schedule."""
+        settings = self.finetuning.of("retrieval")
+        assert settings.retrieval is not None
+        read = settings.retrieval.made_of() | {"seed": settings.seed}
+        return json.dumps({name: read[name] for name in read if name != "optimizer"})
+
+    def rows_of(self, split: str, shard: str) -> str:
+        """The options that say which rows a shard has: with more rows behind them, these stay.
+
+        Raises: ValueError if there is no such split, or no row of it in the shard.
+        """
+        if split not in self.source.splits:
+            raise ValueError(f"split '{split}' is not in source.splits, which has {sorted(self.source.splits)}")
+        num_rows = self.source.splits[split].num_rows
+        first = int(shard) * self.source.rows_per_shard
+        if first >= num_rows:
+            raise ValueError(
+                f"shard {shard} of {split} begins at row {first}, but source.splits.{split} has {num_rows}"
+            )
+        return f"--first-row {first} --num-rows {min(self.source.rows_per_shard, num_rows - first)}"
+
+    def image_limits(self) -> str:
+        """The options that say which images are taken from a folder or a tar, and how large."""
+        max_side = self.download.max_side
+        return f"--max-pixels {self.download.max_pixels}" + (f" --max-side {max_side}" if max_side else "")
+
+    def annotation_files(self, task: str) -> list[str]:
+        """The files that a task reads, below the annotations' folder."""
+        settings = self.finetuning.of(task)
+        files: list[str | None] = []
+        if settings.vqa is not None:
+            splits = [*settings.vqa.train, settings.vqa.validation, settings.vqa.test]
+            files = [file for split in splits if split for file in (split.questions, split.annotations)]
+            files.append(settings.vqa.answers)
+        elif settings.vcr is not None:
+            files = [settings.vcr.train, settings.vcr.validation, settings.vcr.test]
+        elif settings.refcoco is not None:
+            files = [settings.refcoco.refs, settings.refcoco.instances]
+        elif settings.retrieval is not None:
+            files = [settings.retrieval.captions]
+        return list(dict.fromkeys(file for file in files if file is not None))
+
+    def box_files(self, boxes: str) -> list[str]:
+        """The files that name boxes of this kind, and the images of those boxes, below the annotations' folder."""
+        files = [self.box_file(boxes)]
+        if boxes.endswith("_detections"):
+            files.append(self.finetuning.of("refcoco").refcoco.instances)
+        return files
 
     def chooses_among_detections(self, task: str) -> bool:
         """Whether a file names the boxes that the task chooses among."""
@@ -89,6 +164,11 @@ class Settings(ExtractSettings, VilbertSettings):
         if not boxes.endswith("_detections"):
             return ""
         return f"--instances {annotations}/{self.finetuning.of('refcoco').refcoco.instances}"
+
+    @property
+    def fetches_detector(self) -> bool:
+        """Whether the detector's weights come from an address."""
+        return self.detector.bottom_up is not None and self.detector.bottom_up.url is not None
 
     def shards(self, split: str) -> list[str]:
         """Names of a split's shards, in order. The number of rows is known, so nothing waits for a checkpoint."""
@@ -116,6 +196,16 @@ def check(config: dict[str, Any]) -> Settings:
             _describe(problem["loc"], problem["msg"], problem["type"], problem["input"]) for problem in error.errors()
         ]
     raise ValueError("config.yaml or an overlay of it is wrong:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def told(text: str) -> Callable[[Any, Any], str]:
+    """A parameter that a command is told and that re-runs nothing: Snakemake compares no parameter that may depend on
+    the resources of a job."""
+
+    def of_job(wildcards: Any, resources: Any) -> str:
+        return text
+
+    return of_job
 
 
 def digest_option(sha256: str | None) -> str:

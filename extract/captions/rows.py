@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from extract.command import run
-from extract.settings import SourceSettings
 from extract.tables import ROWS, write_table
 
 
@@ -16,41 +15,27 @@ def main(
     caption_list: Path,
     output: Path,
     split: Annotated[str, typer.Option()],
-    shard: Annotated[int, typer.Option()],
-    settings: Annotated[SourceSettings, typer.Option(parser=SourceSettings.model_validate_json)],
+    first_row: Annotated[int, typer.Option(help="of the list, from 0")],
+    num_rows: Annotated[int, typer.Option(help="of the shard")],
 ):
     """Write the rows of one shard of `caption_list`."""
-    write_table(output, read_shard(caption_list, split=split, shard=shard, settings=settings), ROWS)
+    write_table(output, read_shard(caption_list, range(first_row, first_row + num_rows), split=split), ROWS)
 
 
-def read_shard(caption_list: Path, *, split: str, shard: int, settings: SourceSettings) -> list[dict]:
-    """Rows (tables.ROWS) of shard `shard`; of a longer list, the first `num_rows` lines count.
+def read_shard(caption_list: Path, numbers: range, *, split: str) -> list[dict]:
+    """Rows (tables.ROWS) of the lines with these numbers.
 
     Raises: ValueError if the list is shorter than the settings say.
     """
-    numbers = shard_range(settings, split=split, shard=shard)
     with caption_list.open("rb") as file:
         lines = list(islice(file, numbers.start, numbers.stop))
     if len(lines) < len(numbers):
-        found, num_rows = num_lines(caption_list), settings.splits[split].num_rows
+        found = num_lines(caption_list)
         raise ValueError(
-            f"{caption_list} has {found} rows, but source.splits.{split}.num_rows is {num_rows}; set it to {found}"
+            f"{caption_list} has {found} rows, but source.splits.{split}.num_rows is {numbers.stop} or more; "
+            f"set it to {found}"
         )
     return [read_line(line, key=f"{split}-{row:08d}") for row, line in zip(numbers, lines, strict=True)]
-
-
-def shard_range(settings: SourceSettings, *, split: str, shard: int) -> range:
-    """Numbers of the rows of a shard.
-
-    Raises: ValueError if there is no such split, or no row of it in the shard.
-    """
-    if split not in settings.splits:
-        raise ValueError(f"split '{split}' is not in source.splits, which has {sorted(settings.splits)}")
-    num_rows = settings.splits[split].num_rows
-    first = shard * settings.rows_per_shard
-    if first >= num_rows:
-        raise ValueError(f"shard {shard} of {split} begins at row {first}, but source.splits.{split} has {num_rows}")
-    return range(first, min(first + settings.rows_per_shard, num_rows))
 
 
 def read_line(line: bytes, *, key: str) -> dict:

@@ -13,11 +13,9 @@ import typer
 from tqdm import tqdm
 
 from extract.captions.csv_lists import CsvRow, read_captions
-from extract.captions.rows import shard_range
 from extract.command import run
 from extract.download.shard_files import ShardTar, failure_columns, write_imported
 from extract.reasons import DownloadFailure, DownloadReason
-from extract.settings import DownloadSettings, SourceSettings
 from extract.tables import whole_file
 
 
@@ -29,13 +27,15 @@ def main(
     table: Path,
     stats: Path,
     split: Annotated[str, typer.Option()],
-    shard: Annotated[int, typer.Option()],
-    settings: Annotated[SourceSettings, typer.Option(parser=SourceSettings.model_validate_json)],
-    images: Annotated[DownloadSettings, typer.Option(parser=DownloadSettings.model_validate_json)],
+    first_row: Annotated[int, typer.Option(help="of the csv, from 0")],
+    num_rows: Annotated[int, typer.Option(help="of the shard")],
+    max_pixels: Annotated[int, typer.Option(help="width x height of a picture")],
+    max_side: Annotated[int | None, typer.Option(help="pixels; larger pictures are stored smaller")] = None,
 ) -> None:
     """Take one shard's rows of CAPTIONS, and their files below PICTURES, as the rows and images of the shard."""
     start_time = time.time()
-    image_rows = import_folder(captions, pictures, tar, split=split, shard=shard, settings=settings, images=images)
+    numbers = range(first_row, first_row + num_rows)
+    image_rows = import_folder(captions, pictures, tar, numbers, split=split, max_pixels=max_pixels, max_side=max_side)
     write_imported(rows, table, stats, image_rows, start_time=start_time)
 
 
@@ -43,22 +43,21 @@ def import_folder(
     captions: Path,
     pictures: Path,
     output: Path,
+    numbers: range,
     *,
     split: str,
-    shard: int,
-    settings: SourceSettings,
-    images: DownloadSettings,
+    max_pixels: int,
+    max_side: int | None,
 ) -> list[dict]:
-    """Write the tar of a shard and give its rows of the images table; of a longer csv, the first `num_rows` rows count.
+    """Write the tar of a shard, the rows of the csv with these numbers, and give its rows of the images table.
 
     Raises: ValueError if the csv is shorter than the settings say.
     """
-    numbers = shard_range(settings, split=split, shard=shard)
     listed = read_captions(captions)
     if len(listed) < numbers.stop:
         raise ValueError(
-            f"{captions} has {len(listed)} rows, but source.splits.{split}.num_rows is "
-            f"{settings.splits[split].num_rows}; make the lists anew with `vilbert caption-csv`"
+            f"{captions} has {len(listed)} rows, but source.splits.{split}.num_rows is {numbers.stop} or more; "
+            "make the lists anew with `vilbert caption-csv`"
         )
     first_keys: dict[CsvRow, str] = {}
     for number, listed_row in enumerate(listed):
@@ -75,7 +74,7 @@ def import_folder(
                 continue
             if file not in outcomes:
                 read = partial(read_picture, pictures / file)
-                outcomes[file] = shard_tar.take(row, read, max_pixels=images.max_pixels, max_side=images.max_side)
+                outcomes[file] = shard_tar.take(row, read, max_pixels=max_pixels, max_side=max_side)
             image_rows.append(row | outcomes[file])
     return image_rows
 

@@ -5,13 +5,14 @@ import random
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
 
 from extract.download.politeness import Politeness
 from extract.download.web_address import PrivateAddressError, PublicResolver, follow_location, mirrored, parse_address
-from extract.reasons import DownloadFailure, DownloadReason, http_reason
+from extract.reasons import DownloadFailure, DownloadReason, http_reason, opted_out, too_many_bytes
 from extract.settings import DownloadSettings
 
 MAX_REDIRECTS = 5
@@ -38,6 +39,13 @@ def open_session(settings: DownloadSettings) -> aiohttp.ClientSession:
     )
 
 
+class Answer(NamedTuple):
+    """What lies at a url."""
+
+    data: bytes
+    opt_out: str  # what its X-Robots-Tag asks for; '': nothing
+
+
 class Fetcher:
     """Fetches urls with one session and one set of manners.
 
@@ -53,8 +61,8 @@ class Fetcher:
             gap_per_host=settings.gap_per_host,
         )
 
-    async def fetch(self, url: str) -> bytes:
-        """The bytes at `url`.
+    async def fetch(self, url: str) -> Answer:
+        """What lies at `url`.
 
         Raises: DownloadFailure with the reason of the last try.
         """
@@ -75,17 +83,17 @@ class Fetcher:
             await asyncio.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
-    async def _follow(self, address: URL) -> bytes:
+    async def _follow(self, address: URL) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
             async with self.politeness.turn(address.host or ""):
                 answer = await self._ask(address)
-            if isinstance(answer, bytes):
+            if isinstance(answer, Answer):
                 return answer
             address = answer
         raise DownloadFailure(DownloadReason.TOO_MANY_REDIRECTS, f"more than {MAX_REDIRECTS}, last to {address}")
 
-    async def _ask(self, address: URL) -> bytes | URL:
-        """The body, or where it is instead."""
+    async def _ask(self, address: URL) -> Answer | URL:
+        """The answer, or where it is instead."""
         target = mirrored(address, self.mirror) if self.mirror else address
         try:
             async with (
@@ -94,12 +102,16 @@ class Fetcher:
             ):
                 if response.status in REDIRECTS and (location := response.headers.get("Location")):
                     return follow_location(address, location, allow_private=self.settings.allow_private_addresses)
-                self._demand_permission(response)
-                return await self._read(response)
+                opt_out = self._demand_permission(response)
+                return Answer(await self._read(response), opt_out)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             raise _connection_failure(error) from error
 
-    def _demand_permission(self, response: aiohttp.ClientResponse) -> None:
+    def _demand_permission(self, response: aiohttp.ClientResponse) -> str:
+        """What the answer asks not to be done with it, where that is not honoured.
+
+        Raises: DownloadFailure where it is, and for what is no answer.
+        """
         if response.status != 200:
             raise DownloadFailure(
                 http_reason(response.status),
@@ -107,20 +119,21 @@ class Fetcher:
                 retry_after=retry_after(response.headers.get("Retry-After")),
             )
         tags = ",".join(response.headers.getall("X-Robots-Tag", []))
-        said = {tag.rpartition(":")[2].strip().lower() for tag in tags.split(",")} & OPT_OUTS
+        said = ", ".join(sorted({tag.rpartition(":")[2].strip().lower() for tag in tags.split(",")} & OPT_OUTS))
         if said and self.settings.honour_opt_out:
-            raise DownloadFailure(DownloadReason.OPTED_OUT, f"X-Robots-Tag: {', '.join(sorted(said))}")
+            raise opted_out(said)
+        return said
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         limit = self.settings.max_bytes
         if (response.content_length or 0) > limit:
-            raise DownloadFailure(DownloadReason.TOO_MANY_BYTES, f"{response.content_length}, at most {limit}")
+            raise too_many_bytes(f"{response.content_length}, at most {limit}")
         body = bytearray()
         async for chunk in response.content.iter_chunked(CHUNK_SIZE):
             body += chunk
             if len(body) > limit:
                 response.close()
-                raise DownloadFailure(DownloadReason.TOO_MANY_BYTES, f"more than {limit}")
+                raise too_many_bytes(f"more than {limit}")
         return bytes(body)
 
 

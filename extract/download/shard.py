@@ -13,8 +13,8 @@ import typer
 from tqdm import tqdm
 
 from extract.command import run
-from extract.download.fetch import Fetcher, open_session
-from extract.download.journal import Journal
+from extract.download.fetch import Answer, Fetcher, open_session
+from extract.download.journal import Journal, Limits
 from extract.download.shard_files import ShardTar, image_columns, write_images_table, write_stats
 from extract.download.site import Site
 from extract.images.decoding import ImageFile, prepare_image
@@ -65,7 +65,7 @@ def download_shard(
     listed = read_rows(rows, ROWS)
     is_kept = {row["key"]: row["reason"] is None for row in read_rows(captions, CAPTIONS)}
     wanted = list(dict.fromkeys(row["url"] for row in listed if is_kept[row["key"]] and row["url"] is not None))
-    with Journal(journal, max_side=settings.max_side) as known:
+    with Journal(journal, limits=Limits.of(settings), max_side=settings.max_side) as known:
         asyncio.run(fetch_all([url for url in wanted if url not in known], known, settings=settings, site=site))
         known.finish()
         image_rows = write_tar(tar, listed, known)
@@ -90,7 +90,8 @@ async def fetch_all(urls: list[str], journal: Journal, *, settings: DownloadSett
         async def work() -> None:
             for url in waiting:
                 try:
-                    journal.add_image(url, await _fetch_image(url, fetcher, decoders))
+                    answer = await fetcher.fetch(url)
+                    journal.add_image(url, await _decode(answer, settings, decoders), answer)
                 except DownloadFailure as failure:
                     journal.add_failure(url, failure)
                     failures[failure.reason] += 1
@@ -106,11 +107,9 @@ async def fetch_all(urls: list[str], journal: Journal, *, settings: DownloadSett
             raise failed.exceptions[0] from failed
 
 
-async def _fetch_image(url: str, fetcher: Fetcher, decoders: ThreadPoolExecutor) -> ImageFile:
-    data = await fetcher.fetch(url)
-    settings = fetcher.settings
+async def _decode(answer: Answer, settings: DownloadSettings, decoders: ThreadPoolExecutor) -> ImageFile:
     return await asyncio.get_running_loop().run_in_executor(
-        decoders, lambda: prepare_image(data, max_pixels=settings.max_pixels, max_side=settings.max_side)
+        decoders, lambda: prepare_image(answer.data, max_pixels=settings.max_pixels, max_side=settings.max_side)
     )
 
 

@@ -19,7 +19,6 @@ from tqdm import tqdm
 from extract.command import run
 from extract.download.shard_files import ShardTar, write_imported
 from extract.reasons import DownloadFailure, DownloadReason
-from extract.settings import DownloadSettings, SourceSettings
 from extract.tables import whole_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -62,15 +61,16 @@ def main(
     table: Path,
     stats: Path,
     split: Annotated[str, typer.Option()],
-    shard: Annotated[int, typer.Option()],
-    settings: Annotated[SourceSettings, typer.Option(parser=SourceSettings.model_validate_json)],
-    images: Annotated[DownloadSettings, typer.Option(parser=DownloadSettings.model_validate_json)],
+    first_row: Annotated[int, typer.Option(help="of the split, from 0")],
+    max_rows: Annotated[int, typer.Option(help="samples that the tar may hold")],
+    max_pixels: Annotated[int, typer.Option(help="width x height of an image")],
+    max_side: Annotated[int | None, typer.Option(help="pixels; larger images are stored smaller")] = None,
 ) -> None:
     """Take the samples of one published tar as the rows and images of one shard."""
     start_time = time.time()
     try:
         image_rows = import_tar(
-            source, tar, split=split, first_row=shard * settings.rows_per_shard, settings=settings, images=images
+            source, tar, split=split, first_row=first_row, max_rows=max_rows, max_pixels=max_pixels, max_side=max_side
         )
     except tarfile.TarError as error:
         raise ValueError(f"{source} is no whole tar: {error}") from error
@@ -78,7 +78,14 @@ def main(
 
 
 def import_tar(
-    source: Path, output: Path, *, split: str, first_row: int, settings: SourceSettings, images: DownloadSettings
+    source: Path,
+    output: Path,
+    *,
+    split: str,
+    first_row: int,
+    max_rows: int,
+    max_pixels: int,
+    max_side: int | None,
 ) -> list[dict]:
     """Write the tar of a shard and give its rows of the images table.
 
@@ -88,12 +95,12 @@ def import_tar(
     with whole_file(output) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
         shard = ShardTar(tar)
         for index, sample in enumerate(tqdm(read_samples(source), desc="samples", unit="sample")):
-            if index == settings.rows_per_shard:
+            if index == max_rows:
                 raise ValueError(
                     f"{source} has more than {index} samples; raise source.rows_per_shard, and num_rows with it"
                 )
             row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
-            row |= shard.take(row, sample.read, max_pixels=images.max_pixels, max_side=images.max_side)
+            row |= shard.take(row, sample.read, max_pixels=max_pixels, max_side=max_side)
             image_rows.append(row)
     return image_rows
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from extract.reasons import DownloadFailure, DownloadReason
+from extract.reasons import DownloadFailure, DownloadReason, too_many_pixels
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
 QUALITY = 95  # of JPEGs that are written anew, as in img2dataset
@@ -42,9 +42,7 @@ def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> Imag
         with _opened(data) as image:
             original_width, original_height = image.size
             if original_width * original_height > max_pixels:
-                raise DownloadFailure(
-                    DownloadReason.TOO_MANY_PIXELS, f"{original_width} x {original_height}, at most {max_pixels}"
-                )
+                raise too_many_pixels(original_width, original_height, limit=max_pixels)
             exif = _exif(image)
             stored, width, height = _stored(image, data, exif=exif, max_side=max_side)
     except DownloadFailure:

@@ -252,7 +252,7 @@ class RegionStore(Mapping[str, Regions]):
             with environment.begin(buffers=True) as transaction:
                 if (view := transaction.get(name)) is not None:
                     return unpack(_pinned(view, environment), source=f"record of image '{key}' in {shard}")
-        raise KeyError(f"image '{key}' is not in {self._described()}")
+        raise KeyError(f"image '{key}' is not in {self.described}")
 
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str) or not (shard := self._shard_of(key.encode())):
@@ -282,7 +282,9 @@ class RegionStore(Mapping[str, Regions]):
             self._opened[path] = _open_environment(path, read_manifest(path).num_records)
         return self._opened[path]
 
-    def _described(self) -> str:
+    @property
+    def described(self) -> str:
+        """Where it lies, for messages."""
         return str(self._paths[0]) if len(self._paths) == 1 else f"the {len(self._paths)} shards of this store"
 
 

@@ -4,25 +4,34 @@ import csv
 import html
 import json
 from collections import defaultdict
+from collections.abc import Set
 from pathlib import Path
+from typing import Annotated
 
 import pyarrow.parquet as pq
+import typer
 
 from extract.command import run
 from extract.regions.store import RegionStore
 from extract.report import figures
+from extract.report.stale import is_of_another_shard
 from extract.tables import whole_file
 
 NUM_SAMPLE_ROWS = 8  # of each reason
 
 
-def main(run: Path, output: Path) -> None:
+def main(
+    run: Path,
+    output: Path,
+    stores: Annotated[list[Path], typer.Option("--store", help="of a shard of the run; repeat it")],
+    tars: Annotated[list[Path], typer.Option("--tar", help="of the images of a shard; repeat it")],
+) -> None:
     """Write the tables and pictures of the run in the folder `run` (results/<run>) to the folder `output`."""
     output.mkdir(parents=True, exist_ok=True)
     summary = json.loads((run / "summary.json").read_text())
     pairs = pq.read_table(run / "pairs.parquet")
     dropped = pq.read_table(run / "dropped.parquet").to_pylist()
-    store = RegionStore(sorted((run / "features").glob("*/*.lmdb")))
+    store = RegionStore(stores)
 
     write_csv(output / "dropped.csv", dropped_rows(summary))
     figures.dropped(output / "dropped.svg", summary)
@@ -35,8 +44,8 @@ def main(run: Path, output: Path) -> None:
         kept=pairs["relatedness"].to_pylist(),
         dropped=[row["relatedness"] for row in dropped if row["stage"] == "relatedness"],
     )
-    figures.sample_regions(output / "regions.png", store, pairs, sorted((run / "images").glob("*/*.tar")))
-    write_csv(output / "stages.csv", stage_rows(run))
+    figures.sample_regions(output / "regions.png", store, pairs, sorted(tars))
+    write_csv(output / "stages.csv", stage_rows(run, shards={f"{path.parent.name}/{path.stem}" for path in stores}))
 
 
 def dropped_rows(summary: dict) -> list[dict]:
@@ -75,11 +84,16 @@ def dropped_samples_page(dropped: list[dict]) -> str:
     return "\n".join(parts)
 
 
-def stage_rows(run: Path) -> list[dict]:
-    """Time and memory of each rule's jobs, from Snakemake's benchmark files, and what the run's folders weigh."""
+def stage_rows(run: Path, *, shards: Set[str]) -> list[dict]:
+    """Time and memory of each rule's jobs, from Snakemake's benchmark files, and what the run's folders weigh.
+
+    Args:
+        shards: of the run, as split/shard; files of others are left over from another shard size.
+    """
     rows = []
     for folder in sorted((run / "times").iterdir()) if (run / "times").exists() else []:
         files = [folder] if folder.suffix == ".tsv" else sorted(folder.rglob("*.tsv"))
+        files = [file for file in files if not is_of_another_shard(file, shards)]
         records = [record for file in files for record in csv.DictReader(file.open(), delimiter="\t")]
         seconds = [float(record["s"]) for record in records]
         memory = [float(record["max_rss"]) for record in records if record["max_rss"] not in ("-", "NA")]
@@ -96,7 +110,8 @@ def stage_rows(run: Path) -> list[dict]:
     weights = {"draw_world": "world", "download": "images", "extract_regions": "features", "judge_pairs": "pairs"}
     for row in rows:
         if name := weights.get(str(row["rule"])):
-            size = sum(path.stat().st_size for path in (run / name).rglob("*") if path.is_file())
+            paths = [path for path in (run / name).rglob("*") if not is_of_another_shard(path, shards)]
+            size = sum(path.stat().st_size for path in paths if path.is_file())
             row["on disk (MB)"] = round(size / 1e6, 1)
     return sorted(rows, key=lambda row: -float(row["seconds"]))
 

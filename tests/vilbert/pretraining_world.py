@@ -84,6 +84,7 @@ RUNTIME = {
     "checkpoint_minutes": None,
     "checkpoint_steps": 2,
     "num_checkpoints_kept": 2,
+    "num_earlier_kept": 2,
 }
 
 
@@ -99,6 +100,7 @@ class World(NamedTuple):
         sections = {"model": MODEL, "settings": PRETRAINING, "runtime": RUNTIME}
         outputs = [out / name for name in ("model", "metrics.jsonl", "curves.svg", "baselines.json")]
         arguments = [self.tokens, self.tokenizer, *self.stores, *outputs, "--checkpoints", out / "checkpoints"]
+        arguments += ["--earlier", out.parent / f"{out.name}-earlier"]
         for name, section in sections.items():
             arguments += [f"--{name}", json.dumps(merged(section, changed.get(name, {})))]
         return ["-m", "vilbert.pretraining.pretrain", *map(str, arguments)]

@@ -4,7 +4,7 @@ from PIL import Image
 
 from extract.download.folder import main as pack
 from extract.tables import REGION_COUNTS, write_table
-from vilbert.predict import MARK, draw_boxes, extract, falling, left_out, main
+from vilbert.predict import MARK, SELECTION, draw_boxes, extract, falling, left_out, main
 
 
 def test_an_image_that_is_left_out_is_named_with_its_reason(tmp_path):
@@ -59,12 +59,12 @@ def test_what_makes_no_sense_ends_before_anything_is_loaded(tmp_path, images, te
 
 def test_a_folder_without_images_ends_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"^extract\.download\.folder failed: no image in "):
-        extract(tmp_path, tmp_path / "weights", "{}", folder=tmp_path)
+        extract(tmp_path, tmp_path / "weights", "{}", SELECTION, folder=tmp_path)
 
 
 def test_a_folder_needs_a_detector(tmp_path):
     with pytest.raises(ValueError, match="give the detector's weights with --detector"):
-        extract(tmp_path, None, "{}", folder=tmp_path)
+        extract(tmp_path, None, "{}", SELECTION, folder=tmp_path)
 
 
 def test_the_best_stand_first_and_what_is_no_number_last():

@@ -63,6 +63,7 @@ def test_any_split_may_be_the_one_to_learn_from(tmp_path):
 @pytest.mark.slow
 def test_features_that_are_there_are_not_extracted(tmp_path):
     overlay = tmp_path / "mine.yaml"
+    overlay.with_suffix(".json").touch()  # the manifest of a store
     owned = {"features": str(overlay), "start_from": str(overlay), "annotations": str(overlay), "vcr": None}
     overlay.write_text(yaml.safe_dump({"finetuning": {**owned, "refcoco": None}}))
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
@@ -100,11 +101,25 @@ def test_a_folder_of_pictures_and_a_csv_make_a_run(tmp_path):
         env=environment,
     )
     planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE))
+
+    def plan_of(arguments: list[str]) -> str:
+        dry_run = [*snakemake, "--dry-run", "--quiet", "rules", *arguments]
+        return subprocess.check_output(dry_run, text=True, stderr=subprocess.STDOUT, cwd=tmp_path, env=environment)
+
     import_validation = [*command.removesuffix("all").split(), "results/own/images/val/00000.tar"]
     subprocess.run([*snakemake, "--cores", "1", *import_validation], check=True, cwd=tmp_path, env=environment)
     (row,) = read_rows(tmp_path / "results/own/images/val/00000.parquet", IMAGES)
     assert (row["key"], row["status"], row["width"], row["height"]) == ("val-00000000", "success", 83, 97)
     assert row["caption"] == f"picture {row['url'].removesuffix('.jpg')}"
+    assert "Nothing to be done" in plan_of(import_validation)
+    os.utime(tmp_path / "pictures" / row["url"])
+    os.utime(tmp_path / "lists/val.csv")
+    assert "Nothing to be done" in plan_of(import_validation)
+    other = min(path for path in (tmp_path / "pictures").iterdir() if path.name != row["url"])
+    Image.new("RGB", (83, 97), (9, 9, 9)).save(other)
+    assert "Nothing to be done" in plan_of(import_validation)  # it is of another shard
+    Image.new("RGB", (83, 97), (9, 9, 9)).save(tmp_path / "pictures" / row["url"])
+    assert "import_folder" in plan_of(import_validation)
     wanted = {"import_folder": "2", "extract_regions": "2", "fetch_detector": "1", "pretrain": "1"}
     assert {name: planned.get(name) for name in wanted} == wanted
 

@@ -123,7 +123,8 @@ def test_a_setting_re_runs_only_the_rules_that_read_it(finished, tmp_path, overl
         ("text: {max_tokens: 20}", {"tokenize_captions"} | ALL_THAT_FOLLOWS_TOKENS),
         ("pretraining: {objective: {alignment: 2}}", ALL_THAT_FOLLOWS_TOKENS),
         ("model: {dropout: 0.1}", ALL_THAT_FOLLOWS_TOKENS),
-        ("runtime: {log_every_steps: 3}", ALL_THAT_FOLLOWS_TOKENS),
+        ("runtime: {log_every_steps: 3}", set()),
+        ("source: {splits: {val: {num_rows: 30}, train: {num_rows: 150}}}", set()),
         ("comparison: {seeds: [5]}", set()),
     ],
 )
@@ -131,6 +132,58 @@ def test_a_setting_of_the_training_extracts_nothing_again(finished, tmp_path, ov
     changed = tmp_path / "changed.yaml"
     changed.write_text(overlay)
     assert planned_rules(snakemake(finished, "--dry-run", "--quiet", "rules", configfiles=(TINY, changed))) == rules
+
+
+def test_an_edit_and_a_forced_run_lose_no_training(finished, tmp_path):
+    """Snakemake deletes the outputs of what it runs again; what has ended is set aside, not lost."""
+    directory, overlay = tmp_path / "run", tmp_path / "changed.yaml"
+    shutil.copytree(finished, directory)
+    pretrained = directory / "results/tiny/pretrain"
+    earlier, weights = directory / "results/tiny/earlier", pretrained / "model/model.safetensors"
+
+    def pretrain(*arguments: str, num_epochs: int) -> bytes:
+        overlay.write_text(f"pretraining: {{optimizer: {{num_epochs: {num_epochs}}}}}")
+        snakemake(directory, *arguments, configfiles=(TINY, overlay), targets=("pretrain",))
+        return weights.read_bytes()
+
+    first = weights.read_bytes()
+    second = pretrain(num_epochs=2)
+    assert second != first
+    assert [path.read_bytes() for path in earlier.glob("*-pretrain/result/model/model.safetensors")] == [first]
+    log = directory / "logs/tiny/pretrain.log"
+    shutil.rmtree(pretrained / "model")
+    assert pretrain(num_epochs=2) == second
+    assert "steps" not in log.read_text(), "it was trained again, and not given again"
+    weights.unlink()
+    assert pretrain("--forcerun", "pretrain", num_epochs=2) == second  # of the same code, in the same steps
+    assert "steps" in log.read_text(), "it was given again, and not trained again"
+    assert len(list(earlier.iterdir())) == 2
+
+    note = pretrained / "checkpoints/training.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"ended": None}))  # as if it had been killed
+    for changed in ("pretraining: {seed: 7}", "selection: {threshold: 0.3}"):
+        overlay.write_text(changed)
+        typed = command(directory, configfiles=(TINY, overlay), targets=("pretrain",))
+        refused = subprocess.run(typed, capture_output=True, text=True, env=environment())
+        assert refused.returncode != 0
+        assert "nothing was run or deleted" in refused.stdout + refused.stderr
+        assert "add `--forcerun results/tiny/pretrain/model`" in refused.stdout + refused.stderr
+    assert (directory / "results/tiny/features/val/00000.lmdb").exists()
+    assert weights.read_bytes() == second
+
+
+def test_another_shard_size_reads_no_shard_of_the_one_before_and_its_leftovers_can_be_removed(finished, tmp_path):
+    directory, overlay = tmp_path / "run", tmp_path / "changed.yaml"
+    shutil.copytree(finished, directory)
+    overlay.write_text("source: {rows_per_shard: 100}")
+    snakemake(directory, configfiles=(TINY, overlay), targets=("features",))
+    left = directory / "results/tiny/features/train/00002.lmdb"
+    assert left.exists()
+    kept = pq.read_table(directory / "results/tiny/pairs.parquet")["key"].to_pylist()
+    assert kept == pq.read_table(finished / "results/tiny/pairs.parquet")["key"].to_pylist()
+    snakemake(directory, configfiles=(TINY, overlay), targets=("clean_stale",))
+    assert not left.exists()
+    assert "Nothing to be done" in snakemake(directory, configfiles=(TINY, overlay), targets=("features",))
 
 
 def test_the_model_and_its_inputs_stand_in_one_folder(finished):

@@ -151,6 +151,32 @@ def test_boxes_stand_in_the_files_of_their_task():
 def test_the_last_shard_holds_what_is_left():
     settings = check(with_changes(source__rows_per_shard=7, source__splits__train__num_rows=15))
     assert settings.shards("train") == ["00000", "00001", "00002"]
+    assert settings.rows_of("train", "00001") == "--first-row 7 --num-rows 7"
+    assert settings.rows_of("train", "00002") == "--first-row 14 --num-rows 1"
+
+
+def test_a_shard_beyond_the_rows_is_an_error():
+    settings = check(with_changes(source__rows_per_shard=7, source__splits__train__num_rows=15))
+    with pytest.raises(ValueError, match="shard 00005 of train begins at row 35"):
+        settings.rows_of("train", "00005")
+    with pytest.raises(ValueError, match=r"split 'dev' is not in source\.splits"):
+        settings.rows_of("dev", "00000")
+
+
+def test_what_a_result_is_made_of_knows_no_order_of_keys_and_no_manner():
+    settings = check(with_changes(source__splits=dict(reversed(DEFAULT["source"]["splits"].items()))))
+    assert list(settings.source.splits) == ["train", "val"]
+    assert settings.made_of("download") == check(with_changes(download__contact="me@x.example")).made_of("download")
+    assert set(json.loads(settings.made_of("download"))["download"]) == {
+        *("mirror", "max_bytes", "max_pixels", "max_side", "honour_opt_out", "allow_private_addresses")
+    }
+
+
+def test_of_a_model_in_a_folder_its_name_is_not_part_of_what_is_made_of_it(tmp_path):
+    (tmp_path / "bert").mkdir()
+    local, hub = (check(with_changes(model__text_init=name)) for name in (str(tmp_path / "bert"), "a-hub/bert"))
+    assert json.loads(local.made_of_pretraining())["model"]["text_init"] is None
+    assert json.loads(hub.made_of_pretraining())["model"]["text_init"] == "a-hub/bert"
 
 
 def test_evaluation_splits_come_before_training():

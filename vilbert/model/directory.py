@@ -5,10 +5,12 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
+from vilbert.model.origin import PROVENANCE
 from vilbert.model.processing_vilbert import VilbertProcessor
 
 
@@ -18,12 +20,13 @@ def write_model(
     output: Path,
     *,
     classes: Sequence[str],
-    identity: dict,
+    provenance: dict[str, Any],
     card: str,
 ) -> None:
     """Model, processor, the detector's classes, the provenance and the card; whole or not there.
 
     Args:
+        provenance: what the model was made of, and `regions`, of which it learnt (`origin_of`).
         card: of `model_card`.
     Raises: OSError where the disk is full.
     """
@@ -33,7 +36,7 @@ def write_model(
         model.save_pretrained(partial)
         processor.save_pretrained(partial)
         (partial / "classes.json").write_text(json.dumps(list(classes), indent=0))
-        (partial / "provenance.json").write_text(json.dumps(identity, indent=1, sort_keys=True))
+        (partial / PROVENANCE).write_text(json.dumps(provenance, indent=1, sort_keys=True))
         (partial / "README.md").write_text(card)
         shutil.rmtree(output, ignore_errors=True)
         partial.rename(output)
@@ -59,6 +62,14 @@ def read_processor(path: Path) -> VilbertProcessor:
             f"{path} holds no processor; convert the checkpoint with --tokenizer, or save a VilbertProcessor there"
         )
     return VilbertProcessor.from_pretrained(path)
+
+
+def sha256_below(folder: Path) -> str:
+    """Of the names and bytes of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)} {sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def sha256_of(path: Path) -> str:

@@ -6,7 +6,7 @@ python -m vilbert.pretraining.pretrain TOKENS TOKENIZER STORE... MODEL METRICS C
 import functools
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from transformers import AutoTokenizer, set_seed
@@ -16,15 +16,17 @@ from extract.regions.store import RegionStore, read_manifest
 from vilbert.baselines.rows import write_rows
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.card import model_card
-from vilbert.model.directory import sha256_of, write_model
+from vilbert.model.directory import sha256_below, sha256_of, write_model
+from vilbert.model.origin import origin_of
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.pretraining.baselines import pretraining_rows
 from vilbert.pretraining.building import build_pretraining_model
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, count_items
-from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings
+from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings, pretraining_made_of
 from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
+from vilbert.training.folder import TrainingFolder
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
 
@@ -38,14 +40,27 @@ def main(
     curves_output: Path,
     baselines_output: Path,
     checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
+    earlier: Annotated[Path, typer.Option(help="folder that ended trainings are set aside in when another begins")],
     model: Annotated[ModelSettings, typer.Option(parser=ModelSettings.model_validate_json)],
     settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
 ) -> None:
     """Pretrain on the pairs in TOKENS and the features in the STOREs; go on where an earlier run was killed.
 
-    What does not fit ends the command with what it is; the last good checkpoint stays.
+    What does not fit ends the command with what it is; the last good checkpoint stays. The results of a training that
+    has ended are given again.
     """
+    outputs = [model_output, metrics_output, curves_output, baselines_output]
+    inputs: dict[str, Any] = {"tokens": sha256_of(tokens), "tokenizer": sha256_below(tokenizer)}
+    inputs["stores"] = [read_manifest(path).sha256 for path in stores]
+    if model.text_init is not None and Path(model.text_init).exists():
+        inputs["text_init"] = sha256_below(Path(model.text_init))
+    identity = pretraining_made_of(model, settings) | {"inputs": inputs}
+    folder = TrainingFolder(checkpoints, identity, earlier=earlier)
+    if folder.has_ended:
+        if is_first_process():
+            folder.give(outputs)
+        return
     set_seed(settings.seed)
     words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
     demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
@@ -65,11 +80,6 @@ def main(
         )
     }
     network = build_pretraining_model(model, words, num_classes=len(store.classes))
-    identity = {
-        "pretraining": settings.model_dump(mode="json"),
-        "model": model.model_dump(mode="json"),
-        "inputs": {"tokens": sha256_of(tokens)} | {str(path): read_manifest(path).sha256 for path in stores},
-    }
     training = pairs[settings.train_split]
     evaluator = PretrainingEvaluator(
         pairs[settings.validation_split],
@@ -84,8 +94,7 @@ def main(
         optimizer=settings.optimizer,
         runtime=runtime,
         seed=settings.seed,
-        checkpoints=checkpoints,
-        identity=identity,
+        folder=folder,
         loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
         count_items=count_items,
         expected_items=training.expected_items(),
@@ -97,10 +106,18 @@ def main(
         last = last_evaluation(checkpoints / "metrics.jsonl")
         rows = pretraining_rows(evaluator, words, split=settings.validation_split, measured=last)
         card = model_card("ViLBERT, pretrained", trained, rows)
-        write_model(trained, VilbertProcessor(words), model_output, classes=store.classes, identity=identity, card=card)
+        write_model(
+            trained,
+            VilbertProcessor(words),
+            model_output,
+            classes=store.classes,
+            provenance=folder.provenance | {"regions": origin_of(store)},
+            card=card,
+        )
         write_rows(baselines_output, rows)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         draw_learning_curves(metrics, curves_output, rows=rows)
+        folder.end(outputs)
 
 
 def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:

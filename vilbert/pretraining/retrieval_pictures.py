@@ -23,6 +23,7 @@ from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.directory import read_processor
+from vilbert.model.origin import demand_same_regions
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import alignment_scores, one_pair_an_image
 from vilbert.retrieval.ranks import best_first
@@ -42,10 +43,11 @@ def main(
 ) -> None:
     """Draw the first captions of the validation split, each with the images that fit it best."""
     trained = AutoModelForPreTraining.from_pretrained(model).eval()
-    tokenizer = read_processor(model).tokenizer
+    tokenizer, store = read_processor(model).tokenizer, RegionStore(stores)
+    demand_same_regions(model, store)
     dataset = PretrainingDataset(
         TokenTable(tokens, split=settings.validation_split),
-        RegionStore(stores),
+        store,
         tokenizer,
         objective=settings.objective,
         visual_target=trained.config.visual_target,

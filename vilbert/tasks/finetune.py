@@ -1,5 +1,6 @@
 """A fine-tune as a command: python -m vilbert.tasks.finetune TASK MODEL STORE ANNOTATIONS OUTPUT..."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +18,14 @@ from vilbert.model.card import model_card
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.directory import demand_model, read_processor, sha256_of, write_model
 from vilbert.model.inputs import Batch
-from vilbert.settings import FinetuningSettings, RuntimeSettings
+from vilbert.model.origin import demand_same_regions, origin_of
+from vilbert.settings import FinetuningSettings, RuntimeSettings, finetuning_made_of
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
+from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
@@ -39,6 +42,7 @@ def main(
     predictions_output: Path,
     baselines_output: Path,
     checkpoints: Annotated[Path, typer.Option(help="folder that outlives a killed run")],
+    earlier: Annotated[Path, typer.Option(help="folder that ended trainings are set aside in when another begins")],
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
     given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
@@ -47,17 +51,22 @@ def main(
     """Fine-tune MODEL on a task; go on where an earlier run was killed.
 
     OUT_PREDICTIONS is a folder of predictions for the held-out and the test splits. What does not fit ends the command
-    with what it is; the last good checkpoint stays.
+    with what it is; the last good checkpoint stays. The results of a training that has ended
+    are given again.
     """
     if runtime.fsdp and task == TaskName.RETRIEVAL:
         raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
     set_seed(settings.seed)
     checkpoints.mkdir(parents=True, exist_ok=True)
     processor, detected = read_processor(model), RegionStore([store])
+    demand_same_regions(model, detected)
+    of_boxes = None if given is None else RegionStore([given])
+    if of_boxes is not None:
+        demand_same_regions(model, of_boxes, are_given=True)
     source = TaskSource(
         annotations=annotations,
         store=detected,
-        given=None if given is None else RegionStore([given]),
+        given=of_boxes,
         processor=processor,
         settings=settings,
         cache=checkpoints,
@@ -72,12 +81,18 @@ def main(
         has_new_weights=has_new_weights,
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
-    identity = {
-        "task": str(task),
-        "finetuning": {"seed": settings.seed, str(task): of_task.model_dump(mode="json")},
-        "has_new_weights": has_new_weights,
-        "inputs": digests([path for path in (store, given) if path], [*data.files, model / "model.safetensors"]),
+    identity = finetuning_made_of(str(task), settings, has_new_weights=has_new_weights)
+    identity["inputs"] = {
+        "model": sha256_of(model / "model.safetensors"),
+        "stores": [read_manifest(path).sha256 for path in (store, given) if path],
+        "annotations": {os.path.relpath(path, annotations): sha256_of(path) for path in data.files},
     }
+    folder = TrainingFolder(checkpoints, identity, earlier=earlier)
+    outputs = [model_output, metrics_output, dropped_output, predictions_output, baselines_output]
+    if folder.has_ended:
+        if is_first_process():
+            folder.give(outputs)
+        return
     evaluator = TaskEvaluator(data)
     trained, _ = train(
         network,
@@ -86,8 +101,7 @@ def main(
         optimizer=of_task.optimizer,
         runtime=runtime,
         seed=settings.seed,
-        checkpoints=checkpoints,
-        identity=identity,
+        folder=folder,
         loss_weights={"loss": 1},
         count_items=count_examples,
         expected_items={"loss": 1},
@@ -100,11 +114,19 @@ def main(
     if is_first_process():
         rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))
         card = model_card(f"ViLBERT, fine-tuned: {task}", trained, rows)
-        write_model(trained, processor, model_output, classes=detected.classes, identity=identity, card=card)
+        write_model(
+            trained,
+            processor,
+            model_output,
+            classes=detected.classes,
+            provenance=folder.provenance | {"regions": origin_of(detected)},
+            card=card,
+        )
         write_rows(baselines_output, rows)
         shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
         write_dropped(dropped_output, data.dropped)
         evaluator.write(predictions_output)
+        folder.end(outputs)
 
 
 def baseline_rows(data: TaskData, measured: dict[str, float]) -> list[Row]:
@@ -152,11 +174,6 @@ class TaskEvaluator:
         folder.mkdir(parents=True, exist_ok=True)
         for split, dataset in (self.data.evaluation | self.data.unlabelled).items():
             dataset.write(self.predictions[split], folder, split)
-
-
-def digests(stores: list[Path], files: list[Path]) -> dict[str, str]:
-    """What the inputs hold, by path."""
-    return {str(path): read_manifest(path).sha256 for path in stores} | {str(path): sha256_of(path) for path in files}
 
 
 def build_task_model(

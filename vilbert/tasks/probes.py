@@ -27,6 +27,7 @@ from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.batches.padding import pad_images
 from vilbert.model.directory import read_processor
+from vilbert.model.origin import demand_same_regions
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.tasks.reading import encode_texts
@@ -58,6 +59,7 @@ def main(
 ) -> None:
     """Write a row for each kind: how often the model prefers the caption, and what that is read against."""
     rows, regions = read_probes(probes), RegionStore([store])
+    demand_same_regions(model, regions)
     margins = {
         "accuracy": head_margins(load(model), rows, regions, read_processor(model)),
         "blind": None if captions is None else word_margins(rows, read_captions(captions, split=split)),

@@ -15,6 +15,7 @@ from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.baselines.rows import write_rows
 from vilbert.model.directory import read_processor
+from vilbert.model.origin import demand_same_regions
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
@@ -31,9 +32,11 @@ def main(
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
 ) -> None:
     """Rank all images of the validation split for each of its captions, and all captions for each image."""
+    regions = RegionStore([store])
+    demand_same_regions(model, regions)
     source = TaskSource(
         annotations=annotations,
-        store=RegionStore([store]),
+        store=regions,
         given=None,
         processor=read_processor(model),
         settings=settings,

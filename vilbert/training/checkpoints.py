@@ -1,6 +1,5 @@
 """Checkpoints that are whole or not there: a crash while one is written leaves the one before."""
 
-import json
 import os
 import pickle
 import shutil
@@ -11,21 +10,22 @@ from accelerate.utils.other import load
 from safetensors import SafetensorError
 from torch.distributed.checkpoint.api import CheckpointException
 
+from vilbert.training.folder import CHECKPOINT
+
 # torch.save raises RuntimeError on a full disk; torch's checkpoints of spread weights, what is no Exception
 UNWRITTEN = (OSError, RuntimeError, SafetensorError, CheckpointException)
 UNREADABLE = (*UNWRITTEN, EOFError, KeyError, pickle.UnpicklingError)
-PREFIX = "checkpoint-"
 STAGING = "staging"  # where a checkpoint lies while it is written
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
-    found = [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
+    found = [path for path in folder.glob(f"{CHECKPOINT}*") if path.name.removeprefix(CHECKPOINT).isdigit()]
     return sorted(found, key=step_of)
 
 
 def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix(PREFIX))
+    return int(checkpoint.name.removeprefix(CHECKPOINT))
 
 
 def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_kept: int) -> None:
@@ -34,7 +34,9 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_k
     Raises: OSError if they cannot be written; the checkpoint before is whole.
     """
     try:
-        accelerator.save_state(folder / STAGING / f"{PREFIX}{step}", safe_serialization=False)  # it has tied weights
+        accelerator.save_state(
+            folder / STAGING / f"{CHECKPOINT}{step}", safe_serialization=False
+        )  # it has tied weights
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             publish(folder, step, num_kept=num_kept)
@@ -84,7 +86,7 @@ def publish(folder: Path, step: int, *, num_kept: int) -> None:
 
     Its bytes are on the disk before its name is, so that not even a power cut leaves half of one.
     """
-    staged, target = folder / STAGING / f"{PREFIX}{step}", folder / f"{PREFIX}{step}"
+    staged, target = folder / STAGING / f"{CHECKPOINT}{step}", folder / f"{CHECKPOINT}{step}"
     for path in sorted([staged, *staged.rglob("*")], reverse=True):
         _sync(path)
     if target.exists():
@@ -95,35 +97,9 @@ def publish(folder: Path, step: int, *, num_kept: int) -> None:
         shutil.rmtree(old.rename(folder / STAGING / old.name))  # half of one is none
 
 
-def claim(folder: Path, identity: dict) -> None:
-    """Note that the checkpoints of `folder` are of the training that `identity` describes; what a crash left half
-    written goes.
-
-    Raises: ValueError if they are of another, with the first value that differs.
-    """
-    note = folder / "training.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = json.loads(json.dumps(identity))
-    if note.exists() and checkpoints_in(folder):
-        before, now = flat(json.loads(note.read_text())), flat(identity)
-        for name in sorted(before.keys() | now.keys()):
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"the checkpoints in {folder} are of another training: {name} was {before.get(name)}, "
-                    f"is {now.get(name)}; set it back, or start anew with `rm -r {folder}`"
-                )
-    partial = note.with_suffix(".partial")
-    partial.write_text(json.dumps(identity, indent=1, sort_keys=True))
-    partial.replace(note)
+def drop_half_written(folder: Path) -> None:
+    """What a crash left in staging is no checkpoint."""
     shutil.rmtree(folder / STAGING, ignore_errors=True)
-
-
-def flat(tree: dict, prefix: str = "") -> dict:
-    """Leaves of nested dicts by dotted path."""
-    leaves: dict = {}
-    for name, value in tree.items():
-        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return leaves
 
 
 def _sync(path: Path) -> None:

@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
-from vilbert.training.checkpoints import claim, restore_newest, write_checkpoint
+from vilbert.training.checkpoints import drop_half_written, restore_newest, write_checkpoint
 from vilbert.training.devices import (
     anywhere,
     compile_layers,
@@ -28,6 +28,7 @@ from vilbert.training.devices import (
     whole_tensor,
 )
 from vilbert.training.feed import Step, arrived, make_sampler, one_ahead, steps_of
+from vilbert.training.folder import TrainingFolder
 from vilbert.training.interruption import Interruption
 from vilbert.training.metrics import Clock, Meter, MetricsLog, added
 
@@ -42,8 +43,7 @@ def train(
     optimizer: OptimizerSettings,
     runtime: RuntimeSettings,
     seed: int,
-    checkpoints: Path,
-    identity: dict,
+    folder: TrainingFolder,
     loss_weights: dict[str, float],
     count_items: Callable[[Batch], Batch],
     expected_items: dict[str, float],
@@ -61,7 +61,7 @@ def train(
     Args:
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
         lengths: [N] or [N, 2], of its examples: tokens, or tokens and regions; batches are bucketed by them.
-        identity: what the training is made of; checkpoints of another one are refused.
+        folder: its own; an unfinished training of another identity in it is refused, one that has ended set aside.
         loss_weights: by the names of `output.losses`; {'loss': 1} for a model that has but one.
         count_items: of a batch, how many items each loss is the mean of, by the same names.
         expected_items: how many an example has on average, over the whole data set, by the same names.
@@ -73,9 +73,11 @@ def train(
         FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written or read. The last
         good checkpoint stays.
     """
+    checkpoints = folder.path
     accelerator = make_accelerator(runtime, checkpoints, has_unused_parameters=has_unused_parameters)
     if accelerator.is_main_process:
-        claim(checkpoints, identity)
+        folder.claim(num_earlier_kept=runtime.num_earlier_kept)
+        drop_half_written(checkpoints)
     accelerator.wait_for_everyone()
     set_seed(seed, device_specific=True)
     if runtime.gradient_checkpointing:

@@ -18,9 +18,13 @@ use rule pretrain as pretrain_variant with:
     params:
         processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/compare/pretraining/{{architecture}}-{{seed}}/checkpoints",
-        model=lambda wildcards: SETTINGS.json("model", architecture=wildcards.architecture),
-        settings=lambda wildcards: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
-        runtime=SETTINGS.json("runtime"),
+        earlier=f"{RESULTS}/earlier",
+        made_of=lambda wildcards: SETTINGS.made_of_pretraining(
+            architecture=wildcards.architecture, seed=int(wildcards.seed)
+        ),
+        model=lambda wildcards, resources: SETTINGS.json("model", architecture=wildcards.architecture),
+        settings=lambda wildcards, resources: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
+        runtime=told(SETTINGS.json("runtime")),
 
 
 rule compare_single_stream:
@@ -63,8 +67,15 @@ use rule finetune_task as finetune_variant with:
         checkpoints=f"{RESULTS}/compare/{{task}}/{{start}}-{{seed}}/checkpoints",
         given=lambda wildcards, input: (f"--given {input.given} " if input.given else "")
         + ("--new-weights" if wildcards.start == "new" else ""),
-        settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task, seed=int(wildcards.seed)),
-        runtime=SETTINGS.json("runtime"),
+        earlier=f"{RESULTS}/earlier",
+        made_of=lambda wildcards: SETTINGS.made_of_finetuning(
+            wildcards.task, has_new_weights=wildcards.start == "new", seed=int(wildcards.seed)
+        ),
+        model=told(INPUTS.start.path),
+        store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
+        annotations=told(INPUTS.annotations),
+        settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task, seed=int(wildcards.seed)),
+        runtime=told(SETTINGS.json("runtime")),
 
 
 rule compare_pretraining:

@@ -1,5 +1,5 @@
 # The detector: trained on the drawn world's boxes, or weights that are there already.
-DETECTOR = SETTINGS.detector.weights or "<results>/detector/model.safetensors"
+DETECTOR = INPUTS.detector
 
 
 if SETTINGS.detector.weights is None:
@@ -25,19 +25,21 @@ if SETTINGS.detector.weights is None:
             runtime=scaled(60),
             gpu=SETTINGS.gpus_per_job,
         params:
-            detector=SETTINGS.json("detector"),
-            training=SETTINGS.json("detector_training"),
+            dtype=SETTINGS.detector.dtype,
+            made_of=SETTINGS.made_of("detector_training"),
+            detector=told(SETTINGS.json("detector")),
+            training=told(SETTINGS.json("detector_training")),
         shell:
             "python -m extract.devices {resources.gpu} extract.detection.train {input} {output} --detector {params.detector:q}"
             " --training {params.training:q} > {log} 2>&1"
 
 
-if SETTINGS.detector.bottom_up is not None and SETTINGS.detector.bottom_up.url is not None:
+if SETTINGS.fetches_detector:
 
     rule fetch_detector:
         """Published weights, checked."""
         output:
-            DETECTOR,
+            DETECTOR.path,
         log:
             "<logs>/fetch_detector.log",
         conda:
@@ -47,6 +49,6 @@ if SETTINGS.detector.bottom_up is not None and SETTINGS.detector.bottom_up.url i
             runtime=scaled(60),
         params:
             url=SETTINGS.detector.bottom_up.url,
-            digest=digest_option(SETTINGS.detector.bottom_up.sha256),
+            digest=told(digest_option(SETTINGS.detector.bottom_up.sha256)),
         shell:
             "python -m extract.download.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

@@ -1,11 +1,6 @@
 # The pretrained model -> a model a task, and its measure.
 TASKS = ("vqa", "vcr", "refcoco", "retrieval")
 GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  # boxes that files name, their format
-# What the drawn world's come from is the whole folder: Snakemake knows no part of it.
-ANNOTATIONS = SETTINGS.finetuning.annotations or "<results>/tasks"
-IMAGES = SETTINGS.finetuning.images or "<results>/tasks"
-DETECTED = SETTINGS.finetuning.features or "<results>/tasks_features/detected.lmdb"
-START = SETTINGS.finetuning.start_from or "<results>/pretrain/model"
 
 
 localrules:
@@ -31,7 +26,7 @@ for task in TASKS:
 rule pack_task_images:
     """The images that the annotations speak of, as a shard."""
     input:
-        IMAGES,
+        INPUTS.task_images.input,
     output:
         tar="<results>/tasks_features/images.tar",
         table="<results>/tasks_features/images.parquet",
@@ -43,16 +38,17 @@ rule pack_task_images:
         mem_mb=scaled(2000),
         runtime=scaled(120),
     params:
-        folder=SETTINGS.finetuning.images or f"{RESULTS}/tasks/images",
+        folder=told(INPUTS.task_images.path),
     shell:
-        "python -m extract.download.folder {params.folder} {output} > {log} 2>&1"
+        "python -m extract.download.folder {params.folder:q} {output} > {log} 2>&1"
 
 
 use rule extract_regions as extract_task_regions with:
     input:
         tar="<results>/tasks_features/images.tar",
         table="<results>/tasks_features/images.parquet",
-        model=DETECTOR,
+        detector=DETECTOR.input,
+        names=INPUTS.names,
     output:
         store="<results>/tasks_features/detected.lmdb",
         manifest="<results>/tasks_features/detected.json",
@@ -67,8 +63,9 @@ rule extract_given_boxes:
     """Features of the boxes that annotations name: VCR's objects, and what RefCOCO's expressions mean."""
     input:
         tar="<results>/tasks_features/images.tar",
-        annotations=ANNOTATIONS,
-        model=DETECTOR,
+        annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.box_files(wildcards.boxes)),
+        detector=DETECTOR.input,
+        names=INPUTS.names,
     output:
         store="<results>/tasks_features/{boxes}.lmdb",
         manifest="<results>/tasks_features/{boxes}.json",
@@ -88,24 +85,23 @@ rule extract_given_boxes:
         gpu=SETTINGS.gpus_per_job,
     params:
         kind=lambda wildcards: GIVEN[wildcards.boxes],
-        file=lambda wildcards: SETTINGS.box_file(wildcards.boxes),
-        names=lambda wildcards, input: SETTINGS.box_names(wildcards.boxes, input.annotations),
-        detector=SETTINGS.json("detector"),
+        files=lambda wildcards: SETTINGS.box_files(wildcards.boxes),
+        boxes=lambda wildcards, resources: f"{INPUTS.annotations}/{SETTINGS.box_file(wildcards.boxes)}",
+        images=lambda wildcards, resources: SETTINGS.box_names(wildcards.boxes, INPUTS.annotations),
+        made_of=SETTINGS.made_of("detector"),
+        weights=told(DETECTOR.path),
+        detector=told(SETTINGS.json("detector")),
     shell:
-        "python -m extract.devices {resources.gpu} extract.regions.given_boxes {input.tar} {params.kind}"
-        " {input.annotations}/{params.file:q} {input.model} {output} {params.names} --threads {threads} --detector {params.detector:q} > {log} 2>&1"
+        "python -m extract.devices {resources.gpu} extract.regions.given_boxes {input.tar} {params.kind} {params.boxes:q}"
+        " {params.weights:q} {output} {params.images} --threads {threads} --detector {params.detector:q} > {log} 2>&1"
 
 
 rule finetune_task:
     """One task. Started again, it goes on from the last checkpoint."""
     input:
-        model=START,
-        store=lambda wildcards: (
-            "<results>/tasks_features/refcoco_detections.lmdb"
-            if SETTINGS.chooses_among_detections(wildcards.task)
-            else DETECTED
-        ),
-        annotations=ANNOTATIONS,
+        model=INPUTS.start.input,
+        store=lambda wildcards: INPUTS.store_of(wildcards.task).input,
+        annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
         given=lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
     output:
         model=directory("<results>/finetune/{task}/model"),
@@ -129,21 +125,27 @@ rule finetune_task:
     params:
         processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/finetune/{{task}}/checkpoints",
+        earlier=f"{RESULTS}/earlier",
+        made_of=lambda wildcards: SETTINGS.made_of_finetuning(wildcards.task),
+        model=told(INPUTS.start.path),
+        store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
+        annotations=told(INPUTS.annotations),
         given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
-        settings=lambda wildcards: SETTINGS.finetuning_json(wildcards.task),
-        runtime=SETTINGS.json("runtime"),
+        settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
+        runtime=told(SETTINGS.json("runtime")),
     shell:
         "python -m extract.devices {resources.gpu} vilbert.training.launch {params.processes} vilbert.tasks.finetune"
-        " {wildcards.task} {input.model} {input.store} {input.annotations} {output} {params.given}"
-        " --checkpoints {params.checkpoints} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
+        " {wildcards.task} {params.model:q} {params.store:q} {params.annotations:q} {output} {params.given}"
+        " --checkpoints {params.checkpoints} --earlier {params.earlier} --settings {params.settings:q}"
+        " --runtime {params.runtime:q} > {log} 2>&1"
 
 
 rule zero_shot_retrieval:
     """Retrieval by the pretrained alignment head, without training."""
     input:
-        model=START,
-        store=DETECTED,
-        annotations=ANNOTATIONS,
+        model=INPUTS.start.input,
+        store=INPUTS.detected.input,
+        annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files("retrieval")),
     output:
         metrics="<results>/zero_shot_retrieval/metrics.json",
         dropped="<results>/zero_shot_retrieval/dropped.csv",
@@ -159,10 +161,14 @@ rule zero_shot_retrieval:
         runtime=scaled(600),
         gpu=SETTINGS.gpus_per_training,
     params:
-        settings=lambda wildcards: SETTINGS.finetuning_json("retrieval"),
+        made_of=lambda wildcards: SETTINGS.made_of_zero_shot(),
+        model=told(INPUTS.start.path),
+        store=told(INPUTS.detected.path),
+        annotations=told(INPUTS.annotations),
+        settings=lambda wildcards, resources: SETTINGS.finetuning_json("retrieval"),
     shell:
-        "python -m extract.devices {resources.gpu} vilbert.tasks.zero_shot {input} {output} --settings {params.settings:q}"
-        " > {log} 2>&1"
+        "python -m extract.devices {resources.gpu} vilbert.tasks.zero_shot {params.model:q} {params.store:q}"
+        " {params.annotations:q} {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 if SETTINGS.finetuning.probes is not None:
@@ -170,9 +176,9 @@ if SETTINGS.finetuning.probes is not None:
     rule probe:
         """How often the pretrained alignment head prefers a caption to a foil that differs in one respect."""
         input:
-            model=START,
-            store=DETECTED,
-            annotations=ANNOTATIONS,
+            model=INPUTS.start.input,
+            store=INPUTS.detected.input,
+            annotations=INPUTS.annotation_files([SETTINGS.finetuning.probes]),
             captions=[] if SETTINGS.finetuning.start_from else "<results>/pairs.parquet",
         output:
             report("<results>/report/probes.csv", caption="../report/probes.rst", category="Fine-tuning"),
@@ -188,10 +194,14 @@ if SETTINGS.finetuning.probes is not None:
             gpu=SETTINGS.gpus_per_training,
         params:
             probes=SETTINGS.finetuning.probes,
+            annotations=told(INPUTS.annotations),
+            model=told(INPUTS.start.path),
+            store=told(INPUTS.detected.path),
             captions=lambda wildcards, input: f"--captions {input.captions}" if input.captions else "",
             split=SETTINGS.pretraining.train_split,
         shell:
-            "python -m extract.devices {resources.gpu} vilbert.tasks.probes {input.model} {input.store} {input.annotations}/{params.probes:q} {output}"
+            "python -m extract.devices {resources.gpu} vilbert.tasks.probes {params.model:q} {params.store:q}"
+            " {params.annotations:q}/{params.probes:q} {output}"
             " {params.captions} --split {params.split} > {log} 2>&1"
 
 

@@ -5,7 +5,8 @@ VALIDATION = SETTINGS.pretraining.validation_split
 rule tokenize_captions:
     """Captions as token ids, once for all epochs, and the tokenizer."""
     input:
-        "<results>/pairs.parquet",
+        pairs="<results>/pairs.parquet",
+        tokenizer=INPUTS.tokenizer,
     output:
         tokens="<results>/tokens/pairs.parquet",
         tokenizer=directory("<results>/tokens/tokenizer"),
@@ -19,9 +20,10 @@ rule tokenize_captions:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        settings=SETTINGS.json("text"),
+        made_of=SETTINGS.made_of_text(),
+        settings=told(SETTINGS.json("text")),
     shell:
-        "python -m vilbert.batches.tokens {input} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
+        "python -m vilbert.batches.tokens {input.pairs} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule pretrain:
@@ -30,6 +32,7 @@ rule pretrain:
         tokens="<results>/tokens/pairs.parquet",
         tokenizer="<results>/tokens/tokenizer",
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
+        text_init=INPUTS.text_init,
     output:
         model=directory("<results>/pretrain/model"),
         metrics="<results>/pretrain/metrics.jsonl",
@@ -51,12 +54,15 @@ rule pretrain:
     params:
         processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
-        model=SETTINGS.json("model"),
-        settings=SETTINGS.json("pretraining"),
-        runtime=SETTINGS.json("runtime"),
+        earlier=f"{RESULTS}/earlier",
+        made_of=SETTINGS.made_of_pretraining(),
+        model=told(SETTINGS.json("model")),
+        settings=told(SETTINGS.json("pretraining")),
+        runtime=told(SETTINGS.json("runtime")),
     shell:
         "python -m extract.devices {resources.gpu} vilbert.training.launch {params.processes} vilbert.pretraining.pretrain"
-        " {input} {output} --checkpoints {params.checkpoints} --model {params.model:q} --settings {params.settings:q}"
+        " {input.tokens} {input.tokenizer} {input.stores} {output} --checkpoints {params.checkpoints}"
+        " --earlier {params.earlier} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 
 
@@ -78,7 +84,8 @@ rule show_retrieval:
         runtime=scaled(30),
     params:
         tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
-        settings=SETTINGS.json("pretraining"),
+        made_of=SETTINGS.made_of("pretraining"),
+        settings=told(SETTINGS.json("pretraining")),
     shell:
         "python -m vilbert.pretraining.retrieval_pictures {input.model} {input.tokens} {input.stores} {output} {params.tars}"
         " --settings {params.settings:q} > {log} 2>&1"

@@ -6,7 +6,8 @@ rule extract_regions:
     input:
         tar="<results>/images/{split}/{shard}.tar",
         table="<results>/images/{split}/{shard}.parquet",
-        detector=DETECTOR,
+        detector=DETECTOR.input,
+        names=INPUTS.names,
     output:
         store="<results>/features/{split}/{shard}.lmdb",
         manifest="<results>/features/{split}/{shard}.json",
@@ -23,9 +24,12 @@ rule extract_regions:
         runtime=scaled(240),
         gpu=SETTINGS.gpus_per_job,
     params:
-        detector=SETTINGS.json("detector"),
-        selection=SETTINGS.json("selection"),
-        store=SETTINGS.json("store"),
+        made_of=SETTINGS.made_of("detector", "selection", "store"),
+        weights=told(DETECTOR.path),
+        detector=told(SETTINGS.json("detector")),
+        selection=told(SETTINGS.json("selection")),
+        store=told(SETTINGS.json("store")),
     shell:
-        "python -m extract.devices {resources.gpu} extract.regions.extract {input} {output} --threads {threads}"
-        " --detector {params.detector:q} --selection {params.selection:q} --store {params.store:q} > {log} 2>&1"
+        "python -m extract.devices {resources.gpu} extract.regions.extract {input.tar} {input.table} {params.weights:q}"
+        " {output} --threads {threads} --detector {params.detector:q} --selection {params.selection:q}"
+        " --store {params.store:q} > {log} 2>&1"

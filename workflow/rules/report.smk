@@ -47,8 +47,10 @@ rule describe_features:
     params:
         run=subpath(input.summary, parent=True),
         directory=subpath(output.stages, parent=True),
+        stores=lambda wildcards, input: [f"--store {store}" for store in input.stores],
+        tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
     shell:
-        "python -m extract.report.describe {params.run} {params.directory} > {log} 2>&1"
+        "python -m extract.report.describe {params.run} {params.directory} {params.stores} {params.tars} > {log} 2>&1"
 
 
 rule make_page:

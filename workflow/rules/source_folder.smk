@@ -4,8 +4,7 @@
 rule import_folder:
     """The rows of one shard of a csv and their pictures, through the same checks as a download."""
     input:
-        captions=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,
-        pictures=SETTINGS.source.pictures,
+        lambda wildcards: INPUTS.shard_of_folder(wildcards.split, wildcards.shard),
     output:
         rows="<results>/rows/{split}/{shard}.parquet",
         tar="<results>/images/{split}/{shard}.tar",
@@ -21,8 +20,10 @@ rule import_folder:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        source=SETTINGS.json("source"),
-        images=SETTINGS.json("download"),
+        captions=lambda wildcards, resources: SETTINGS.source.splits[wildcards.split].url,
+        pictures=told(SETTINGS.source.pictures),
+        rows=lambda wildcards: SETTINGS.rows_of(wildcards.split, wildcards.shard),
+        limits=SETTINGS.image_limits(),
     shell:
-        "python -m extract.download.captioned_folder {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
-        " --settings {params.source:q} --images {params.images:q} > {log} 2>&1"
+        "python -m extract.download.captioned_folder {params.captions:q} {params.pictures:q} {output}"
+        " --split {wildcards.split} {params.rows} {params.limits} > {log} 2>&1"

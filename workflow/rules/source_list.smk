@@ -17,10 +17,9 @@ rule cut_rows:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        settings=SETTINGS.json("source"),
+        rows=lambda wildcards: SETTINGS.rows_of(wildcards.split, wildcards.shard),
     shell:
-        "python -m extract.captions.rows {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m extract.captions.rows {input} {output} --split {wildcards.split} {params.rows} > {log} 2>&1"
 
 
 rule download:
@@ -44,7 +43,8 @@ rule download:
         runtime=scaled(240),
         downloads=1,
     params:
-        settings=SETTINGS.json("download"),
+        made_of=SETTINGS.made_of("download"),
+        settings=told(SETTINGS.json("download")),
         journal=f"{RESULTS}/journals/{{split}}/{{shard}}",
         site=lambda wildcards, input: f"--site {input.site}" if input.site else "",
     shell:

@@ -21,6 +21,6 @@ rule fetch_caption_list:
         runtime=scaled(60),
     params:
         url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,
-        digest=lambda wildcards: digest_option(SETTINGS.source.splits[wildcards.split].sha256),
+        digest=lambda wildcards, resources: digest_option(SETTINGS.source.splits[wildcards.split].sha256),
     shell:
         "python -m extract.download.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"

@@ -40,8 +40,10 @@ rule import_webdataset:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        source=SETTINGS.json("source"),
-        images=SETTINGS.json("download"),
+        first_row=lambda wildcards: int(wildcards.shard) * SETTINGS.source.rows_per_shard,
+        max_rows=SETTINGS.source.rows_per_shard,
+        url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,  # the tar itself is gone by then
+        limits=SETTINGS.image_limits(),
     shell:
-        "python -m extract.download.webdataset {input} {output} --split {wildcards.split} --shard {wildcards.shard}"
-        " --settings {params.source:q} --images {params.images:q} > {log} 2>&1"
+        "python -m extract.download.webdataset {input} {output} --split {wildcards.split} --first-row {params.first_row}"
+        " --max-rows {params.max_rows} {params.limits} > {log} 2>&1"

@@ -9,7 +9,7 @@ from extract.captions.counts import main as count_captions
 from extract.captions.rows import main as cut_rows
 from extract.captions.rules import main as clean_captions
 from extract.download.shard import download_shard
-from extract.settings import CaptionSettings, DownloadSettings, SourceSettings
+from extract.settings import CaptionSettings, DownloadSettings
 from extract.tables import IMAGES, read_rows
 
 NUM_ROWS = 8_000
@@ -18,12 +18,9 @@ NUM_ROWS = 8_000
 @pytest.mark.slow
 @pytest.mark.skipif(not CAPTION_LIST.exists(), reason=f"the real rows are not at {CAPTION_LIST}")
 def test_the_table_of_reasons_is_what_the_server_was_told(tmp_path, download_settings):
-    split = {"url": None, "sha256": None, "num_rows": NUM_ROWS}
-    fields = {"kind": "urls", "rows_per_shard": NUM_ROWS, "splits": {"val": split}, "pictures": None}
-    source = SourceSettings.model_validate(fields)
     rules = CaptionSettings(min_words=1, max_words=99, min_latin_share=0, boilerplate=(), max_repeats=NUM_ROWS)
     rows, counts, words, captions = (tmp_path / f"{name}.parquet" for name in ("rows", "counts", "words", "captions"))
-    cut_rows(CAPTION_LIST, rows, split="val", shard=0, settings=source)
+    cut_rows(CAPTION_LIST, rows, split="val", first_row=0, num_rows=NUM_ROWS)
     count_captions(counts, words, [rows])
     clean_captions(rows, counts, captions, settings=rules)
 

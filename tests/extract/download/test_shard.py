@@ -181,6 +181,79 @@ def test_what_failed_in_passing_is_asked_again_by_another_run_and_the_rest_is_no
     assert shard.reasons() == {"good": "success", "ill": "success", "missing": "http_404"}
 
 
+def under(shard: Shard, **limits) -> dict[str, str]:
+    """The reasons of the same download under other limits."""
+    shard.settings = shard.settings.model_copy(update=limits)
+    return shard.reasons()
+
+
+OPTED_OUT = {"file": "good.jpg", "headers": {"X-Robots-Tag": "noai"}}
+
+
+@pytest.mark.parametrize(
+    ("limits", "freer", "behaviour", "reason"),
+    [
+        ({"max_pixels": 41 * 37 - 1}, {"max_pixels": 41 * 37}, {"file": "good.jpg"}, "too_many_pixels"),
+        ({"max_bytes": 99}, {"max_bytes": 100_000}, {"file": "good.jpg"}, "too_many_bytes"),
+        ({}, {"honour_opt_out": False}, OPTED_OUT, "opted_out"),
+    ],
+    ids=["max_pixels", "max_bytes", "honour_opt_out"],
+)
+def test_a_refusal_is_judged_again_under_a_freer_limit_and_back(
+    tmp_path, download_settings, limits, freer, behaviour, reason
+):
+    """Back, from what is stored: the server knows nothing of it any more."""
+    shard = Shard(tmp_path, {"a": behaviour}, download_settings, **limits)
+    before = shard.settings
+    assert shard.reasons() == {"a": reason}
+    assert under(shard, **freer) == {"a": "success"}
+    write_behaviours(shard.site, {})
+    shard.settings = before
+    assert shard.reasons() == {"a": reason}
+    assert under(shard, **freer) == {"a": "success"}
+
+
+def test_a_stricter_limit_asks_for_no_refusal_again(tmp_path, download_settings):
+    shard = Shard(tmp_path, {"a": {"file": "good.jpg"}}, download_settings, max_pixels=99)
+    assert shard.reasons() == {"a": "too_many_pixels"}
+    write_behaviours(shard.site, {})
+    assert under(shard, max_pixels=50) == {"a": "too_many_pixels"}
+
+
+def test_private_addresses_are_asked_when_they_are_allowed_and_given_up_when_they_are_not(tmp_path, download_settings):
+    shard = Shard(tmp_path, {}, download_settings)
+    write_behaviours(shard.site, {"/127.0.0.1/a": {"file": "good.jpg"}})
+    shard.list_urls(["http://127.0.0.1/a"])
+    assert shard.reasons() == {"a": "private_address"}
+    assert under(shard, allow_private_addresses=True) == {"a": "success"}
+    assert under(shard, allow_private_addresses=False) == {"a": "private_address"}
+
+
+def test_a_journal_that_notes_no_limits_has_its_refusals_asked_again(tmp_path, download_settings):
+    """Journals of before 2026-11-28 are such."""
+    behaviours = {"good": {"file": "good.jpg"}, "missing": {"status": 404}}
+    shard = Shard(tmp_path, behaviours, download_settings)
+    (tmp_path / "journal").mkdir()
+    refused = {"url": f"http://{HOST}/good", "reason": "too_many_pixels", "detail": ""}
+    missing = {"url": f"http://{HOST}/missing", "reason": "http_404", "detail": ""}
+    lines = "".join(f"{json.dumps(line)}\n\n" for line in (refused, missing))
+    (tmp_path / "journal/images-whole").write_text(lines)
+    write_behaviours(shard.site, {f"/{HOST}/{name}": {"file": "good.jpg"} for name in behaviours})
+    assert shard.reasons() == {"good": "success", "missing": "http_404"}
+
+
+def test_two_downloads_do_not_write_to_one_journal(tmp_path, download_settings):
+    shard = Shard(tmp_path, {"good": {"file": "good.jpg"}}, download_settings)
+    code = "import pathlib, sys; from extract.hold import Hold; Hold(pathlib.Path(sys.argv[1])); print(); input()"
+    command = [sys.executable, "-u", "-c", code, str(tmp_path / "journal")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(ValueError, match=r"another process is writing to .*journal; wait until it has ended"):
+            shard.download()
+        other.communicate(b"\n")
+    assert shard.reasons() == {"good": "success"}
+
+
 def test_a_killed_download_goes_on_and_leaves_the_same_bytes(tmp_path, download_settings):
     behaviours = {f"{index}": {"file": f"{index}.jpg"} for index in range(199)}
     whole, killed = (Shard(tmp_path / name, behaviours, download_settings) for name in ("whole", "killed"))

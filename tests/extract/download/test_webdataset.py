@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from extract.download.webdataset import import_tar, read_samples
-from extract.settings import DownloadSettings, SourceSettings
 
-SOURCE = SourceSettings(kind="webdataset", pictures=None, rows_per_shard=5, splits={})
+LIMITS = {"max_rows": 5, "max_pixels": 1_000_000, "max_side": None}
 
 
 def jpeg(width: int = 31, height: int = 23) -> bytes:
@@ -28,20 +27,11 @@ def write_tar(path, members: dict[str, bytes]):
     return path
 
 
-def settings_for(download_settings: dict) -> DownloadSettings:
-    return DownloadSettings.model_validate(download_settings)
-
-
-@pytest.fixture
-def images(download_settings) -> DownloadSettings:
-    return settings_for(download_settings)
-
-
-def test_a_published_tar_becomes_rows_with_keys_of_its_shard(tmp_path, images):
+def test_a_published_tar_becomes_rows_with_keys_of_its_shard(tmp_path):
     metadata = json.dumps({"url": "http://photos.example/a", "caption": "a dog"}).encode()
     members = {"000000017.jpg": jpeg(), "000000017.json": metadata, "000000017.txt": b"a dog", "000000019.txt": b"lost"}
     source = write_tar(tmp_path / "source.tar", members)
-    rows = import_tar(source, tmp_path / "out.tar", split="train", first_row=35, settings=SOURCE, images=images)
+    rows = import_tar(source, tmp_path / "out.tar", split="train", first_row=35, **LIMITS)
     assert [row["key"] for row in rows] == ["train-00000035", "train-00000036"]
     assert (rows[0]["url"], rows[0]["caption"], rows[0]["width"]) == ("http://photos.example/a", "a dog", 31)
     assert (rows[1]["error_message"], rows[1]["detail"]) == ("no_image", "000000019")
@@ -49,10 +39,10 @@ def test_a_published_tar_becomes_rows_with_keys_of_its_shard(tmp_path, images):
         assert tar.getnames() == ["train-00000035.jpg", "train-00000035.txt", "train-00000035.json"]
 
 
-def test_more_samples_than_rows_are_an_error(tmp_path, images):
+def test_more_samples_than_rows_are_an_error(tmp_path):
     source = write_tar(tmp_path / "source.tar", {f"{index}.txt": b"a cat" for index in range(6)})
     with pytest.raises(ValueError, match=r"more than 5 samples; raise source\.rows_per_shard"):
-        import_tar(source, tmp_path / "out.tar", split="val", first_row=0, settings=SOURCE, images=images)
+        import_tar(source, tmp_path / "out.tar", split="val", first_row=0, **LIMITS)
     assert not (tmp_path / "out.tar").exists()
 
 

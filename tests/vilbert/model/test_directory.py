@@ -10,7 +10,7 @@ from vilbert.model.processing_vilbert import VilbertProcessor
 def write(path):
     processor = VilbertProcessor(train_tokenizer(["a red circle"], vocab_size=53))
     network = VilbertForPreTraining(make_two_stream())
-    write_model(network, processor, path, classes=("background", "circle"), identity={"seed": 7}, card="# A model")
+    write_model(network, processor, path, classes=("background", "circle"), provenance={"seed": 7}, card="# A model")
 
 
 def test_a_model_stands_with_its_processor_and_what_it_was_made_of(tmp_path):

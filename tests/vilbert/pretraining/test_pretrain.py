@@ -20,13 +20,17 @@ from pretraining_world import CLASSES, FEATURE_SIZE, pretraining_settings
 from safetensors.torch import load_file
 from transformers import AutoProcessor
 
+from extract.regions.store import read_manifest
 from vilbert.baselines.rows import read_rows
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.settings import TRAINING_VERSION
 from vilbert.training.checkpoints import checkpoints_in
+from vilbert.training.folder import read_note, write_note
 from vilbert.training.metrics import read_metrics
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 EVALUATION_IN_PARTS = {"num_pairs": 33}  # a batch of 32, and one of 1
+WORDS = "vilbert.text_embeddings.word.weight"
 LOSSES = ("loss/masked_token", "loss/masked_region", "loss/alignment")
 
 pytestmark = pytest.mark.slow
@@ -75,8 +79,11 @@ def test_the_model_directory_says_what_it_is_made_of(finished, world):
     assert len(processor.tokenizer) == model.config.vocab_size
     assert json.loads((finished / "model/classes.json").read_text()) == list(CLASSES)
     provenance = json.loads((finished / "model/provenance.json").read_text())
-    assert provenance["pretraining"] == pretraining_settings().model_dump(mode="json")
-    assert set(provenance["inputs"]) == {"tokens", *map(str, world.stores)}
+    assert provenance["pretraining"] == pretraining_settings().made_of()
+    assert set(provenance["inputs"]) == {"tokens", "tokenizer", "stores"}
+    assert provenance["inputs"]["stores"] == [read_manifest(path).sha256 for path in world.stores]
+    assert provenance["regions"]["feature_size"] == FEATURE_SIZE
+    assert provenance["version"] == TRAINING_VERSION
     assert (finished / "curves.svg").read_text().startswith("<?xml")
 
 
@@ -172,6 +179,7 @@ def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_p
     newest, before = newest_two(spread)
     shutil.rmtree(newest)
     shutil.rmtree(spread / "model")
+    write_note(spread / "checkpoints", read_note(spread / "checkpoints") | {"ended": None})  # as if it had been killed
     succeed(command)
     assert checkpoints_in(spread / "checkpoints") == [before, newest]
     check_alike(spread, alone, of_losses=of_losses, of_weights=of_weights)
@@ -311,8 +319,24 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def test_checkpoints_of_other_settings_are_refused_and_stay(world, tmp_path):
+def test_a_training_that_has_ended_is_given_again_and_set_aside_by_another(world, tmp_path):
+    settings = {"optimizer": {"num_epochs": 1}}
+    succeed(world.command(tmp_path, settings=settings))
+    first = weights(tmp_path)
+    shutil.rmtree(tmp_path / "model")
+    succeed(world.command(tmp_path, settings=settings, runtime={"log_every_steps": 3}))
+    assert all(torch.equal(weights(tmp_path)[name], first[name]) for name in first)
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line] == list(range(1, 8))
+    settings = {"optimizer": {"num_epochs": 1, "learning_rate": 0.002}}
+    succeed(world.command(tmp_path, settings=settings))
+    assert not torch.equal(weights(tmp_path)[WORDS], first[WORDS])
+    (earlier,) = tmp_path.with_name(f"{tmp_path.name}-earlier").iterdir()
+    assert torch.equal(load_file(earlier / "result/model/model.safetensors")[WORDS], first[WORDS])
+
+
+def test_an_unfinished_training_of_other_settings_is_refused_and_stays(world, tmp_path):
     succeed(world.command(tmp_path, settings={"optimizer": {"num_epochs": 1}}))
+    write_note(tmp_path / "checkpoints", read_note(tmp_path / "checkpoints") | {"ended": None})  # as if it was killed
     before = checkpoints_in(tmp_path / "checkpoints")
     message = failure(world.command(tmp_path, settings={"optimizer": {"num_epochs": 1, "learning_rate": 0.002}}))
     assert "pretraining.optimizer.learning_rate was 0.003, is 0.002" in message

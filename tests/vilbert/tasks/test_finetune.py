@@ -72,7 +72,8 @@ def finetune(task: str, model: Path, drawn, out: Path, *options: object, **chang
     if task in ("vcr", "refcoco"):
         options = (*options, "--given", given)
     sections = ["--settings", json.dumps(settings(**changed)), "--runtime", json.dumps(runtime())]
-    arguments = [task, model, detected, drawn.annotations, *outputs, "--checkpoints", out / "checkpoints", *sections]
+    arguments = [task, model, detected, drawn.annotations, *outputs, "--checkpoints", out / "checkpoints"]
+    arguments += ["--earlier", out / "earlier", *sections]
     return run("vilbert.tasks.finetune", *arguments, *options)
 
 
@@ -262,6 +263,7 @@ def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
             TaskName.RETRIEVAL,
             *[tmp_path] * 8,
             checkpoints=tmp_path,
+            earlier=tmp_path / "earlier",
             settings=FinetuningSettings.model_validate(settings()),
             runtime=RuntimeSettings.model_validate(runtime() | {"fsdp": True}),
         )

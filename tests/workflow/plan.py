@@ -1,0 +1,60 @@
+"""Dry runs of one folder under many settings, in one process: python plan.py FOLDER CONFIGFILE TARGET... < OVERLAYS.
+
+OVERLAYS are lines of JSON. For each, a line of JSON: the rules that would run, or one error.
+"""
+
+import io
+import json
+import re
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from snakemake.cli import main
+
+SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
+
+
+def snakemake(folder: str, *arguments: str) -> str:
+    """What Snakemake printed. A failure is an assertion with all of it."""
+    printed, code = io.StringIO(), 0
+    with redirect_stdout(printed), redirect_stderr(printed):
+        try:
+            main(["--cores", "2", "--directory", folder, "--snakefile", str(SNAKEFILE), *arguments])
+        except SystemExit as end:
+            code = end.code
+    assert not code, printed.getvalue()
+    return printed.getvalue()
+
+
+def pretend(folder: str, configfile: str, targets: list[str]) -> None:
+    """Let every output of the targets be there, and up to date."""
+    arguments = ["--configfile", configfile, "--", *targets]
+    folders = {"site", "model", "tokenizer", "tasks", "predictions"}
+    for line in snakemake(folder, "--summary", *arguments).splitlines():
+        path, *fields = line.split("\t")
+        if len(fields) != 5 or path == "output_file":
+            continue
+        output = Path(folder, path)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.mkdir(exist_ok=True) if output.name in folders else output.touch()
+    snakemake(folder, "--touch", "--forceall", "--quiet", "all", *arguments)
+
+
+def planned(printed: str) -> list[str]:
+    """The rules that a dry run counts."""
+    return sorted(set(re.findall(r"^(\w+) +\d+$", printed, flags=re.MULTILINE)) - {"total"})
+
+
+if __name__ == "__main__":
+    folder, configfile, *targets = sys.argv[1:]
+    pretend(folder, configfile, targets)
+    for line in sys.stdin:
+        overlay = Path(folder, "overlay.yaml")
+        overlay.write_text(line)
+        arguments = ["--dry-run", "--quiet", "rules", "--configfile", configfile, str(overlay), "--", *targets]
+        try:
+            rules = planned(snakemake(folder, *arguments))
+        except AssertionError as error:
+            rules = [f"error: {error}"]
+        print(json.dumps(rules), flush=True)

@@ -1,0 +1,96 @@
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from workflow.contents import Contents
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    (tmp_path / "pictures/harbour").mkdir(parents=True)
+    (tmp_path / "pictures/harbour/a.jpg").write_bytes(b"boats")
+    (tmp_path / "pictures/b.jpg").write_bytes(b"a field")
+    return tmp_path / "pictures"
+
+
+def look(pictures: Path) -> tuple[list, int]:
+    """The lines of the table of a folder, and its time, as the next start of Snakemake finds them."""
+    table = Path(Contents(pictures.parent / "contents", looks=True).of("source.pictures", pictures))
+    return [json.loads(line) for line in table.read_text().splitlines()], table.stat().st_mtime_ns
+
+
+def test_every_file_below_a_folder_is_known_by_what_it_holds(pictures):
+    lines, _ = look(pictures)
+    assert [(name, size) for name, size, _ in lines] == [("b.jpg", 7), ("harbour/a.jpg", 5)]
+    assert lines[1][2] == hashlib.sha256(b"boats").hexdigest()
+
+
+def test_a_file_that_was_only_touched_leaves_the_table_as_it_was(pictures):
+    before = look(pictures)
+    os.utime(pictures / "b.jpg", ns=(1, 1))
+    assert look(pictures) == before
+
+
+def test_a_picture_that_is_replaced_below_a_folder_changes_it(pictures):
+    before, _ = look(pictures)
+    (pictures / "harbour/a.jpg").write_bytes(b"ships")
+    after, _ = look(pictures)
+    assert [line[0] for line in before] == [line[0] for line in after]
+    assert before[1] != after[1]
+    assert before[0] == after[0]
+
+
+def test_a_picture_that_comes_or_goes_changes_it(pictures):
+    before, _ = look(pictures)
+    (pictures / "harbour/c.jpg").write_bytes(b"more boats")
+    assert len(look(pictures)[0]) == 3
+    (pictures / "harbour/c.jpg").unlink()
+    assert look(pictures)[0] == before
+
+
+def test_a_folder_that_moves_with_all_that_it_holds_changes_nothing(pictures):
+    before = look(pictures)
+    pictures.rename(pictures.with_name("images"))
+    table = Path(Contents(pictures.parent / "contents", looks=True).of("source.pictures", pictures.with_name("images")))
+    assert ([json.loads(line) for line in table.read_text().splitlines()], table.stat().st_mtime_ns) == before
+
+
+def test_a_file_is_read_again_only_where_its_size_or_time_is_new(pictures):
+    """Two bytes are changed behind the back of its time, which nobody can see who does not read all."""
+    before, _ = look(pictures)
+    status = (pictures / "b.jpg").stat()
+    (pictures / "b.jpg").write_bytes(b"a hills")
+    os.utime(pictures / "b.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert look(pictures)[0] == before
+
+
+def test_links_are_followed_to_folders_and_to_nowhere_and_round(pictures, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/d.jpg").write_bytes(b"hills")
+    (pictures / "linked").symlink_to(tmp_path / "elsewhere")
+    (pictures / "nowhere.jpg").symlink_to(tmp_path / "none.jpg")
+    (pictures / "harbour/round").symlink_to(pictures)
+    assert [name for name, _, _ in look(pictures)[0]] == ["b.jpg", "harbour/a.jpg", "linked/d.jpg"]
+
+
+def test_what_is_not_there_is_itself_what_is_missed(tmp_path):
+    assert Contents(tmp_path, looks=True).of("finetuning.images", "my/images") == "my/images"
+
+
+def test_the_processes_of_jobs_take_the_tables_that_are_there(pictures):
+    contents = Contents(pictures.parent / "contents", looks=False)
+    assert contents.of("source.pictures", pictures) == str(pictures.parent / "contents/source.pictures.jsonl")
+    assert not (pictures.parent / "contents").exists()
+
+
+def test_rows_are_known_by_themselves_and_by_the_files_that_they_name(pictures):
+    def table(rows, files):
+        path = Contents(pictures.parent / "contents", looks=True).of_rows("source/val/00000", rows, pictures, files)
+        return Path(path).read_text()
+
+    first = table([["b.jpg", "a field", 0]], ["b.jpg"])
+    assert table([["b.jpg", "a field", 0]], ["b.jpg", "gone.jpg"]) == first
+    assert table([["b.jpg", "a meadow", 0]], ["b.jpg"]) != first

@@ -1,0 +1,115 @@
+"""What rules read that settings may name: where it lies, and the input by which Snakemake knows when it is another."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from workflow.contents import Contents
+from workflow.settings import Settings
+
+
+class Named(NamedTuple):
+    """What a command is told, and the input of its rule."""
+
+    path: str
+    input: str | list[str]
+
+
+class Inputs:
+    """Of one run. What a rule makes is its own input; what a user names is known by a table of what it holds."""
+
+    def __init__(self, settings: Settings, contents: Contents, *, results: str) -> None:
+        self.settings, self.contents, self.results = settings, contents, results
+        self._rows: dict[str, list] = {}  # of the csv of a split
+
+    @property
+    def detector(self) -> Named:
+        """Weights: a user's, or fetched to where the setting says, or trained."""
+        detector = self.settings.detector
+        if detector.weights is None or self.settings.fetches_detector:
+            return self._made(detector.weights or f"{self.results}/detector/model.safetensors")
+        return self._named("detector.weights", detector.weights)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the detector's classes and attributes."""
+        bottom_up = self.settings.detector.bottom_up
+        if bottom_up is None:
+            return []
+        files = {name: getattr(bottom_up, name) for name in ("class_names", "attribute_names")}
+        return [
+            self.contents.of(f"detector.bottom_up.{name}", file) for name, file in files.items() if file is not None
+        ]
+
+    @property
+    def tokenizer(self) -> list[str]:
+        return self._folder("text.tokenizer", self.settings.text.tokenizer)
+
+    @property
+    def text_init(self) -> list[str]:
+        return self._folder("model.text_init", self.settings.model.text_init)
+
+    @property
+    def task_images(self) -> Named:
+        """The folder of the images that the tasks' annotations speak of."""
+        images = self.settings.finetuning.images
+        if images is None:
+            return Named(f"{self.results}/tasks/images", f"{self.results}/tasks")
+        return self._named("finetuning.images", images)
+
+    @property
+    def start(self) -> Named:
+        """The model directory that fine-tunes start from."""
+        start = self.settings.finetuning.start_from
+        if start is None:
+            return self._made(f"{self.results}/pretrain/model")
+        return self._named("finetuning.start_from", start)
+
+    @property
+    def detected(self) -> Named:
+        """The store of the tasks' images. Of a user's the manifest is looked at: it has the sha256 of the records."""
+        store = self.settings.finetuning.features
+        if store is None:
+            return self._made(f"{self.results}/tasks_features/detected.lmdb")
+        return Named(store, self.contents.of("finetuning.features", Path(store).with_suffix(".json")))
+
+    @property
+    def annotations(self) -> str:
+        """The folder of the tasks' annotations."""
+        return self.settings.finetuning.annotations or f"{self.results}/tasks"
+
+    def annotation_files(self, files: list[str]) -> str | list[str]:
+        """What these files below `annotations` are known by; the drawn world's have one input for all."""
+        if self.settings.finetuning.annotations is None:
+            return self.annotations
+        return [self.contents.of(f"finetuning.annotations/{file}", Path(self.annotations, file)) for file in files]
+
+    def store_of(self, task: str) -> Named:
+        """The store of the regions that a task chooses among."""
+        if self.settings.chooses_among_detections(task):
+            return self._made(f"{self.results}/tasks_features/refcoco_detections.lmdb")
+        return self.detected
+
+    def shard_of_folder(self, split: str, shard: str) -> str:
+        """The rows of a csv that a shard has, which of them stood in it before, and the pictures that they name."""
+        from extract.captions.csv_lists import read_captions  # not for every run: it brings pyarrow
+
+        source = self.settings.source
+        assert source.pictures is not None
+        if split not in self._rows and self.contents.looks:
+            first_of: dict = {}
+            listed = read_captions(Path(source.splits[split].url or ""))
+            self._rows[split] = [(*row, first_of.setdefault(row, number)) for number, row in enumerate(listed)]
+        first = int(shard) * source.rows_per_shard
+        rows = self._rows.get(split, [])[first : min(first + source.rows_per_shard, source.splits[split].num_rows)]
+        files = [file for file, caption, _ in rows if caption is not None]
+        return self.contents.of_rows(f"source/{split}/{shard}", rows, Path(source.pictures), files)
+
+    def _made(self, path: str) -> Named:
+        return Named(path, path)
+
+    def _named(self, setting: str, path: str) -> Named:
+        return Named(path, self.contents.of(setting, path))
+
+    def _folder(self, setting: str, path: str | None) -> list[str]:
+        """Of what may also be a name of a hub, which is known by itself."""
+        return [self.contents.of(setting, path)] if path is not None and Path(path).exists() else []

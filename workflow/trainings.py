@@ -1,0 +1,67 @@
+"""The trainings that a run is about to begin, looked at before Snakemake deletes anything."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vilbert.training.folder import differences, has_checkpoints, has_ended, read_note, refusal, set_aside
+
+TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant")
+
+
+class PlannedTraining(NamedTuple):
+    """A job that trains."""
+
+    folder: Path  # of its checkpoints
+    made_of: dict[str, Any]  # settings that matter, and the version of the code
+    is_forced: bool
+    changes: list[str]  # jobs that will make its data anew, because something changed
+
+
+def planned_trainings(dag: Any) -> list[PlannedTraining]:
+    """Those of a DAG of Snakemake's that need to run."""
+    planned = []
+    for job in dag.needrun_jobs():
+        if job.rule.name in TRAINING_RULES:
+            before = {other for other in dag.bfs(dag.dependencies, job) if other != job and dag.needrun(other)}
+            planned.append(
+                PlannedTraining(
+                    folder=Path(job.params.checkpoints),
+                    made_of=json.loads(job.params.made_of),
+                    is_forced=bool(dag.reason(job).forced),
+                    changes=sorted({other.rule.name for other in before if is_change(dag.reason(other))}),
+                )
+            )
+    return planned
+
+
+def is_change(reason: Any) -> bool:
+    """Whether a job runs because something is not as it was, and not only because its outputs are not there yet."""
+    return bool(reason.params_changed or reason.input_changed or reason.code_changed or reason.updated_input)
+
+
+def prepare(trainings: Iterable[PlannedTraining], *, earlier: Path, num_kept: int) -> None:
+    """Set aside what is to be trained anew because the user forces it.
+
+    Raises: ValueError for unfinished trainings that would become others, with what differs and the ways out.
+    """
+    trainings = list(trainings)
+    objections = [objection for training in trainings if (objection := objection_to(training)) is not None]
+    if objections:
+        raise ValueError("\n".join(["nothing was run or deleted:", *objections]))
+    for training in trainings:
+        if training.is_forced and read_note(training.folder):
+            print(f"{training.folder} is set aside as {set_aside(training.folder, earlier=earlier, num_kept=num_kept)}")
+
+
+def objection_to(training: PlannedTraining) -> str | None:
+    """Why a training must not begin. Its data are known by digest when it does; here, by what makes them anew."""
+    note = read_note(training.folder)
+    if training.is_forced or not note or has_ended(note) or not has_checkpoints(training.folder):
+        return None
+    before = {name: value for name, value in note["identity"].items() if name != "inputs"}
+    reasons = differences(before, training.made_of)
+    if training.changes:
+        reasons.append(f"its data would be made anew by {', '.join(training.changes)}, whose settings or files changed")
+    return refusal(training.folder, reasons) if reasons else None
