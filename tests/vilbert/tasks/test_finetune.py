@@ -14,6 +14,7 @@ from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
 from vilbert.baselines.rows import read_rows
+from vilbert.model.directory import sha256_of
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
@@ -98,7 +99,7 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
     )
     provenance = json.loads((tmp_path / "model/provenance.json").read_text())
     assert provenance["task"] == task
-    assert any(name.endswith("model.safetensors") for name in provenance["inputs"])
+    assert provenance["inputs"]["model"] == sha256_of(pretrained / "model.safetensors")
     if task != "vcr":
         model, processor = load(tmp_path / "model")
         rows = predict(model, processor, drawn.detected, "where is the red circle ?")
