@@ -57,7 +57,7 @@ FOLLOWS["import_webdataset"] |= FOLLOWS["download"]
 FOLLOWS["import_folder"] |= FOLLOWS["download"]
 FOLLOWS["draw_tasks"] |= {"finetune_variant"}
 
-IMPORTS = {"import_webdataset", "import_folder"}
+IMPORTS = {"fetch_tar", "import_webdataset", "import_folder"}  # a published tar is gone when it has been imported
 EXTRACTS = {"extract_regions", "extract_task_regions", "extract_given_boxes"}
 PRETRAINS = {"pretrain", "pretrain_variant"}
 FINETUNES = {"finetune_task", "finetune_variant"}
@@ -123,7 +123,8 @@ add("pretraining", PRETRAINS | {"show_retrieval", "train_detector"}, validation_
 add("pretraining.objective", PRETRAINS, token_mask_probability=0.7, region_mask_probability=0.7, mask_overlap_iou=0.7)
 add("pretraining.objective", PRETRAINS, mismatch_probability=0.7, contrast_words=[], contrast_mask_probability=0.7)
 add("pretraining.objective", PRETRAINS, masked_losses_on="all")
-add("pretraining.objective.late", PRETRAINS, from_epoch=7, mismatch_probability=0.7, contrast_words=[], changed_share=0.7)
+add("pretraining.objective.late", PRETRAINS, from_epoch=7, mismatch_probability=0.7)
+add("pretraining.objective.late", PRETRAINS, contrast_words=[], changed_share=0.7)
 add("pretraining.objective", PRETRAINS, masked_token=7, masked_region=7, alignment=7)
 add("pretraining.evaluation", PRETRAINS, every_steps=7, num_pairs=7, num_retrieval_images=6)
 add("finetuning", {"finetune_task", "zero_shot_retrieval"}, "drawn", seed=2)
