@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -60,11 +61,22 @@ def test_any_split_may_be_the_one_to_learn_from(tmp_path):
     assert re.findall(r"\b(train|val)/\d+", duplicates) == ["train"] * 4 + ["val"]
 
 
+def write_empty(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+
 @pytest.mark.slow
 def test_features_that_are_there_are_not_extracted(tmp_path):
     overlay = tmp_path / "mine.yaml"
     overlay.with_suffix(".json").touch()  # the manifest of a store
-    owned = {"features": str(overlay), "start_from": str(overlay), "annotations": str(overlay), "vcr": None}
+    annotations = tmp_path / "annotations"
+    for name in ("train_questions", "val_questions", "test_questions"):
+        write_empty(annotations / f"vqa/v2_OpenEnded_drawn_{name}.json")
+    for name in ("vqa/v2_drawn_train_annotations.json", "vqa/v2_drawn_val_annotations.json"):
+        write_empty(annotations / name)
+    write_empty(annotations / "karpathy/dataset_drawn.json")
+    owned = {"features": str(overlay), "start_from": str(overlay), "annotations": str(annotations), "vcr": None}
     overlay.write_text(yaml.safe_dump({"finetuning": {**owned, "refcoco": None}}))
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
     targets = ["finetune", "zero_shot_retrieval"]
