@@ -30,7 +30,7 @@ from vilbert.batches.sampling import Draw
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.inputs import Batch
 from vilbert.pretraining.mismatches import OtherCaptions
-from vilbert.pretraining.stages import Stage, early_stage, late_stage
+from vilbert.pretraining.stages import Stage, make_stages
 from vilbert.settings import ObjectiveSettings
 
 NEIGHBOURS = 2_000  # pairs before and behind one on the disk, whose images are near at hand
@@ -77,8 +77,7 @@ class PretrainingDataset(Dataset):
         max_tokens, max_regions = map(int, tokens.sizes().max(axis=0))
         self.widths = few_widths(max_tokens=max_tokens, max_regions=max_regions) if has_few_widths else ANY_WIDTH
         self.others = OtherCaptions(tokens)
-        self.early = early_stage(objective, tokenizer)
-        self.late = None if objective.late is None else late_stage(objective, objective.late, tokenizer)
+        self.stages = make_stages(objective, tokenizer)
         demand_features(tokens, store)
         if len(tokens.images()) < 2 and objective.mismatch_probability > 0:
             raise ValueError("all pairs have the same image, so no caption can be mismatched")
@@ -122,8 +121,7 @@ class PretrainingDataset(Dataset):
 
     def stage(self, epoch: int) -> Stage:
         """What an epoch asks."""
-        late = self.objective.late
-        return self.early if self.late is None or late is None or epoch < late.from_epoch else self.late
+        return [stage for stage in self.stages if stage.from_epoch <= epoch][-1]
 
     def _mismatched(self, example: int, generator: np.random.Generator, stage: Stage) -> np.ndarray | None:
         """Ids [T] of a caption that is not the image's; None where there is none, and the pair stays aligned."""
@@ -144,7 +142,7 @@ class PretrainingDataset(Dataset):
         objective, counts = self.objective, self.tokens.counts(self.vocab_size)
         share = 1 - objective.mismatch_probability if objective.masked_losses_on == "aligned" else 1
         return {
-            "masked_token": share * float(counts @ self.early.mask_probabilities) / len(self),
+            "masked_token": share * float(counts @ self.stages[0].mask_probabilities) / len(self),
             "masked_region": share * objective.region_mask_probability * float(self.tokens.sizes()[:, 1].mean()),
             "alignment": 1,
         }

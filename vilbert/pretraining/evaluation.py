@@ -56,10 +56,10 @@ class PretrainingEvaluator:
     def __init__(self, dataset: PretrainingDataset, *, num_pairs: int, num_retrieval_images: int):
         self.dataset = dataset
         draws = [Draw(epoch=0, example=example) for example in spread(len(dataset), num_pairs)]
-        stage = replace(dataset.early, mismatch_probability=0.5, changed_share=0)  # whatever the training asks
+        stage = replace(dataset.stages[0], mismatch_probability=0.5)  # whatever the training asks
         self.pairs = [dataset.example(draw, stage=stage) for draw in draws]
         self.alignment = {"alignment": [unmasked(pair) for pair in self.pairs]}
-        if dataset.late is not None and dataset.late.changed_share > 0:
+        if any(stage.changed_share > 0 for stage in dataset.stages):
             stage = replace(stage, changed_share=1)
             changed = [unmasked(dataset.example(draw, stage=stage)) for draw in draws]
             self.alignment["changed_alignment"] = changed

@@ -34,9 +34,8 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_k
     Raises: OSError if they cannot be written; the checkpoint before is whole.
     """
     try:
-        accelerator.save_state(
-            folder / STAGING / f"{CHECKPOINT}{step}", safe_serialization=False
-        )  # it has tied weights
+        staged = folder / STAGING / f"{CHECKPOINT}{step}"
+        accelerator.save_state(staged, safe_serialization=False)  # it has tied weights
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             publish(folder, step, num_kept=num_kept)

@@ -107,6 +107,7 @@ def test_every_step_is_logged_with_its_losses_and_rates(finished):
             line
         )
         assert 0 <= line["padding_share"] < 1
+        assert 0 < line["waiting_share"] < 1  # no worker makes its batches ahead
 
 
 def test_evaluations_stand_at_every_seventh_step_and_at_the_end(finished):
