@@ -68,7 +68,7 @@ def take(number: int, gpus: list[str], folder: Path) -> list[str]:
         if len(taken) < number:
             time.sleep(PATIENCE)
     os.close(gate)
-    return taken
+    return [gpu for gpu in gpus if gpu in taken]
 
 
 def lock(path: Path) -> bool:

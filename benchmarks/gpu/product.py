@@ -28,8 +28,9 @@ def measure_product(machine: Machine) -> Iterator[Row]:
     folder.mkdir()
     outputs = [folder / name for name in ("model", "metrics.jsonl", "curves.svg", "baselines.json")]
     command = [sys.executable, "-m", "vilbert.pretraining.pretrain", tokens, tokenizer, store, *outputs]
-    command += ["--checkpoints", folder / "checkpoints", "--model", model.model_dump_json()]
-    command += ["--settings", settings.model_dump_json(), "--runtime", runtime.model_dump_json()]
+    command += ["--checkpoints", folder / "checkpoints", "--earlier", folder / "earlier"]
+    command += ["--model", model.model_dump_json(), "--settings", settings.model_dump_json()]
+    command += ["--runtime", runtime.model_dump_json()]
     num_lines, num_measured = (3, 1) if machine.quick else (NUM_LINES, NUM_MEASURED)
     to_first, lines = run_until(command, folder / "checkpoints/metrics.jsonl", num_lines=num_lines)
     measured = lines[-num_measured:]
