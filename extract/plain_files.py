@@ -37,6 +37,15 @@ def plain_status(path: Path) -> os.stat_result:
     return status
 
 
+def is_plain_file(path: Path) -> bool:
+    """Whether there is a file that can be read."""
+    try:
+        plain_status(path)
+    except OSError:
+        return False
+    return True
+
+
 def in_text(name: str) -> str:
     """A file's name where only text can stand: bytes of it that are not UTF-8 are read as Latin-1."""
     try:

@@ -37,7 +37,7 @@ LEVELS = {
     package: {room: level for level, row in enumerate(rows) for room in row.split()} for package, rows in ORDER.items()
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}
-# What workflow/ may know of the packages: what a folder holds, which rows a shard of a csv has, and whether a training has ended.
+# What workflow/ may know of the packages: the files of folders, the rows of a csv, and whether a training has ended.
 OF_WORKFLOW = SETTINGS | {"extract.captions.csv_lists", "extract.plain_files", "vilbert.training.folder"}
 SEAMS = {
     "extract.captions.text",

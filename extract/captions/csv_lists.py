@@ -4,7 +4,6 @@ The csv has a header with the columns file and caption, and a row a caption.
 """
 
 import csv
-import os
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 import yaml
 
 from extract.command import run
+from extract.plain_files import is_plain_file
 from extract.tables import whole_file
 
 COLUMNS = ("file", "caption")
@@ -123,7 +123,7 @@ def to_row(fields: list[str], *, places: list[int], num_columns: int) -> CsvRow:
 def write_captions(path: Path, rows: Iterable[CsvRow]) -> None:
     """A csv that `read_captions` gives `rows` of."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a \r in a field would end its row
         writer.writerow(COLUMNS)
         writer.writerows((row.file,) if row.caption is None else row for row in rows)
 
@@ -140,7 +140,7 @@ def missing_files(rows: Iterable[CsvRow], pictures: Path) -> list[str]:
     Raises: FileNotFoundError if none is there.
     """
     files = list(dict.fromkeys(row.file for row in rows if row.caption is not None))
-    missing = [file for file in files if (path := picture_path(pictures, file)) is None or not os.path.isfile(path)]
+    missing = [file for file in files if (path := picture_path(pictures, file)) is None or not is_plain_file(path)]
     if len(missing) == len(files):
         example = f", such as {pictures / missing[0]}" if missing else ""
         raise FileNotFoundError(f"none of the {len(files)} files that the captions name is in {pictures}{example}")

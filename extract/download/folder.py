@@ -26,7 +26,7 @@ def main(folder: Path, tar: Path, table: Path) -> None:
 
 
 def pack_folder(folder: Path, output: Path) -> list[dict]:
-    """Write the tar; give a row of the images table for each image, in ascending order of the keys, and each other file.
+    """Write the tar; give the rows of the images table: the images in ascending order of the keys, then other files.
 
     Raises: FileNotFoundError without an image; ValueError for two images of one name.
     """

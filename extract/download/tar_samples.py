@@ -1,7 +1,7 @@
 """The samples of a webdataset tar: what its members that share a name hold.
 
-A sample is name.jpg (or another image), name.txt and, from img2dataset, name.json with the url, wherever in the tar they
-stand. All headers are read before the first sample is, so that nothing of a damaged tar is taken.
+A sample is name.jpg (or another image), name.txt and, from img2dataset, name.json with the url, wherever in the tar
+they stand. All headers are read before the first sample is, so that nothing of a damaged tar is taken.
 """
 
 import json
@@ -46,55 +46,49 @@ def read_samples(source: Path, *, max_samples: int) -> Iterator[Sample]:
 
     Raises: ValueError if it holds none, or too many; tarfile.TarError if it is damaged, cut or compressed.
     """
-    with damage_named():
-        opened = tarfile.open(source, "r:")  # which reads the first header
-    with opened as tar:
-        samples = whole_samples(by_name(tar, source, max_members=MEMBERS_PER_SAMPLE * max_samples))
-        demand_end(source, tar.offset)
-        if not samples:
-            raise ValueError(f"{source} holds no sample, expected members such as 000.jpg and 000.txt")
-        if len(samples) > max_samples:
-            raise ValueError(
-                f"{source} has more than {max_samples} samples; raise source.rows_per_shard, and num_rows with it"
-            )
-        for name, members in samples:
-            yield read_sample(tar, in_text(name), members)
+    max_members = MEMBERS_PER_SAMPLE * max_samples
+    members = read_headers(source, max_members=max_members)
+    samples = whole_samples(by_name(members))
+    if not samples:
+        raise ValueError(f"{source} holds no sample, expected members such as 000.jpg and 000.txt")
+    if len(samples) > max_samples or len(members) > max_members:
+        too_many = f"{max_samples} samples" if len(samples) > max_samples else f"{max_members} members"
+        raise ValueError(f"{source} has more than {too_many}; raise source.rows_per_shard, and num_rows with it")
+    with tarfile.open(source, "r:") as tar:
+        for name, of_sample in samples:
+            yield read_sample(tar, in_text(name), of_sample)
 
 
-def by_name(tar: tarfile.TarFile, source: Path, *, max_members: int) -> dict[tuple[str, int], Members]:
-    """Members that share the part of their names before the last dot; 0, or 1 for the second of a name and kind, ..
+def read_headers(source: Path, *, max_members: int) -> list[tarfile.TarInfo]:
+    """All headers in their order, or one more than `max_members`.
 
-    Raises: ValueError for too many.
+    Raises: tarfile.TarError for a damaged one, or if the last is not followed by the end of the tar alone.
     """
+    headers: list[tarfile.TarInfo] = []
+    with damage_named(), tarfile.open(source, "r:") as tar:
+        while (member := tar.next()) is not None and len(headers) <= max_members:
+            if tar.offset <= member.offset:  # the next one would stand before it, and so on without end
+                raise tarfile.ReadError(f"the header at byte {member.offset} is damaged")
+            headers.append(member)
+        if member is None:
+            demand_end(source, tar.offset)
+    return headers
+
+
+def by_name(members: list[tarfile.TarInfo]) -> dict[tuple[str, int], Members]:
+    """Members that share the part of their names before the last dot; 0, or 1 for the second of a name and kind, .."""
     found: dict[tuple[str, int], Members] = {}
     num_seen: Counter[tuple[str, str]] = Counter()
-    for number, member in enumerate(headers(tar), start=1):
-        if number > max_members:
-            raise ValueError(f"{source} has more than {max_members} members; raise source.rows_per_shard")
+    for member in members:
         if member.isdir():
             continue
         stem, suffix = split_name(member.name)
         kind = IMAGE if suffix in SUFFIXES else suffix
-        members = found.setdefault((stem, num_seen[stem, kind]), {})
+        of_sample = found.setdefault((stem, num_seen[stem, kind]), {})
         if member.isfile() and kind in (IMAGE, CAPTION, METADATA):
-            members[kind] = member
+            of_sample[kind] = member
             num_seen[stem, kind] += 1
     return found
-
-
-def headers(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """All headers in their order.
-
-    Raises: tarfile.ReadError for one by which the next would stand before it, which never ends.
-    """
-    while True:
-        with damage_named():
-            member = tar.next()
-        if member is None:
-            return
-        if tar.offset <= member.offset:
-            raise tarfile.ReadError(f"the header at byte {member.offset} is damaged")
-        yield member
 
 
 @contextmanager
@@ -118,7 +112,7 @@ def split_name(name: str) -> tuple[str, str]:
 def whole_samples(found: dict[tuple[str, int], Members]) -> list[tuple[str, Members]]:
     """Without those that are a further image or text of another, as webdataset names them: 000.mask.png of 000.jpg."""
     samples = []
-    for (name, number), members in found.items():
+    for (name, _), members in found.items():
         folder, slash, base = name.rpartition("/")
         first = f"{folder}{slash}{base.partition('.')[0]}"
         is_whole = IMAGE in members and len(members) > 1

@@ -51,4 +51,8 @@ def test_a_link_to_a_file_has_the_size_of_the_file(tmp_path):
 
 
 def test_a_name_that_is_not_utf8_is_read_as_latin_1():
-    assert [in_text(os.fsdecode(name)) for name in (b"caf\xe9", "café".encode(), "港口".encode())] == ["café", "café", "港口"]
+    assert [in_text(os.fsdecode(name)) for name in (b"caf\xe9", "café".encode(), "港口".encode())] == [
+        "café",
+        "café",
+        "港口",
+    ]
