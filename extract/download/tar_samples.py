@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from extract.download.shard_files import MAX_BYTES
+from extract.images.checks import demand_end
 from extract.images.decoding import SUFFIXES
 from extract.plain_files import in_text
 from extract.reasons import DownloadFailure, DownloadReason, too_many_bytes
@@ -119,23 +120,6 @@ def whole_samples(found: dict[tuple[str, int], Members]) -> list[tuple[str, Memb
         if first == name or is_whole or (first, 0) not in found:
             samples.append((name, members))
     return samples
-
-
-def demand_end(source: Path, offset: int) -> None:
-    """Raises: tarfile.ReadError unless the members end there, with a block of zeros, and nothing comes behind it.
-
-    `tarfile` takes a header that it cannot read for the end.
-    """
-    with source.open("rb") as file:
-        file.seek(offset)
-        block = file.read(tarfile.BLOCKSIZE)
-        if len(block) < tarfile.BLOCKSIZE:
-            raise tarfile.ReadError(f"it is cut off at byte {offset + len(block)}")
-        if any(block):
-            raise tarfile.ReadError(f"the header at byte {offset} is damaged")
-        while chunk := file.read(1 << 20):
-            if chunk.strip(b"\0"):
-                raise tarfile.ReadError(f"more follows its end at byte {offset}")
 
 
 def read_sample(tar: tarfile.TarFile, name: str, members: Members) -> Sample:
