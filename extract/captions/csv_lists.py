@@ -83,14 +83,15 @@ def read_records(path: Path) -> list[Record]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = file.readlines()
     delimiter = max(DELIMITERS, key=lines[0].count) if lines else ","
-    found = [(line, num_lines, fields) for line, num_lines, fields in split_lines(lines, delimiter) if fields]
-    header = [name.strip() for name in found[0][2]] if found else []
+    found = (part for part in split_lines(lines, delimiter) if part[2])
+    _, _, first = next(found, (1, 1, []))
+    header = [name.strip() for name in first]
     if missing := [name for name in COLUMNS if name not in header]:
         raise ValueError(f"{path} has the columns {header}, expected {' and '.join(missing)} in its first line")
     places = [header.index(name) for name in COLUMNS]
     return [
         Record(line, num_lines, to_row(fields, places=places, num_columns=len(header)))
-        for line, num_lines, fields in found[1:]
+        for line, num_lines, fields in found
     ]
 
 

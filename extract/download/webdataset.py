@@ -63,7 +63,7 @@ def import_tar(
                 image_rows.append(row)
     except tarfile.TarError as error:
         raise ValueError(
-            f"{source} is no whole, plain tar: {error}; remove it to have it fetched again; a compressed one is not read"
+            f"{source} is no whole tar: {error}; remove it to have it fetched again; compressed ones are not read"
         ) from error
     return image_rows
 

@@ -2,12 +2,16 @@ import io
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from extract.download.folder import main, pack_folder
 from extract.download.shard_files import MAX_BYTES
 from extract.images.checks import tar_images
 from extract.tables import IMAGES, read_rows
+
+NAMING = st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",))
 
 
 def save(path, *, size=(23, 29), mode="RGB"):
@@ -79,6 +83,18 @@ def test_a_key_may_be_as_long_as_a_file_name_in_any_script(tmp_path):
     main(tmp_path / "images", tmp_path / "out.tar", tmp_path / "out.parquet")
     assert [row["image_key"] for row in read_rows(tmp_path / "out.parquet", IMAGES)] == ["café", *keys]
     assert [key for key, _ in tar_images(tmp_path / "out.tar")] == ["café", *keys]
+
+
+@settings(deadline=None, max_examples=50, derandomize=True, database=None)
+@given(keys=st.lists(st.text(NAMING, min_size=1, max_size=60), min_size=1, max_size=5, unique=True))
+def test_whatever_images_are_called_is_their_key(tmp_path_factory, keys):
+    folder = tmp_path_factory.mktemp("folder")
+    for key in keys:
+        save(folder / f"images/{key}.png", size=(3, 2))
+    main(folder / "images", folder / "out.tar", folder / "out.parquet")
+    expected = sorted(keys, key=str.encode)
+    assert [row["key"] for row in read_rows(folder / "out.parquet", IMAGES)] == expected
+    assert [key for key, _ in tar_images(folder / "out.tar")] == expected
 
 
 def test_two_images_of_one_name_are_an_error(tmp_path):

@@ -65,6 +65,6 @@ def test_a_damaged_tar_is_named_and_leaves_nothing(tmp_path):
     data = bytearray(source.read_bytes())
     data[place + 150] ^= 0xFF  # of the checksum
     source.write_bytes(data)
-    with pytest.raises(ValueError, match=rf"source\.tar is no whole, plain tar: the header at byte {place} is damaged"):
+    with pytest.raises(ValueError, match=rf"source\.tar is no whole tar: the header at byte {place} is damaged"):
         import_tar(source, tmp_path / "out/0.tar", split="val", first_row=0, **LIMITS)
     assert list((tmp_path / "out").iterdir()) == []
