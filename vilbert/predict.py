@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from transformers import AutoConfig, PreTrainedModel
 
 from extract.command import run
@@ -171,12 +171,12 @@ def rank(
 
 
 def draw_boxes(rows: Sequence[dict], tar: Path, output: Path) -> None:
-    """Each image with the box of its row, in a folder of its own, from the tar in which its boxes were found."""
+    """Each image with the box of its row, in a folder of its own: as the tar has it, in which the box was found."""
     output.mkdir(parents=True, exist_ok=True)
     with tarfile.open(tar) as images:
         for row in rows:
             if "box" in row and (file := images.extractfile(f"{row['image']}.jpg")):
-                drawn = ImageOps.exif_transpose(Image.open(file)).convert("RGB")  # as its boxes were found
+                drawn = Image.open(file).convert("RGB")
                 ImageDraw.Draw(drawn).rectangle(row["box"], outline=MARK, width=max(2, min(drawn.size) // 100))
                 drawn.save(output / f"{row['image']}.png")
 

@@ -65,7 +65,7 @@ def main(
         line, num_lines, _ = max(long, key=lambda record: record.num_lines)
         print(f"{len(long)} of several lines, such as that of lines {line} to {line + num_lines - 1}: is a quote open?")
     if missing:
-        print(f"{len(missing)} files that are not in {pictures}, which will be dropped, such as '{missing[0]}'")
+        print(f"{len(missing)} without a file in {pictures}, which will be dropped, such as '{missing[0]}'")
     configs = "workflow/configs/conceptual_captions.yaml workflow/configs/own_data.yaml"
     print(f"next: snakemake --configfile {configs} {out_dir}/source.yaml -- all")
 
@@ -132,7 +132,8 @@ def write_captions(path: Path, rows: Iterable[CsvRow]) -> None:
 def picture_path(pictures: Path, file: str) -> Path | None:
     """Where a file that a csv names lies. Null: it leaves the folder by `..`, or by an absolute path to elsewhere."""
     path = pictures / file
-    return path if path.is_relative_to(pictures) and ".." not in Path(file).parts else None
+    is_below = path.absolute().is_relative_to(pictures.absolute())
+    return path if is_below and ".." not in Path(file).parts else None
 
 
 def missing_files(rows: Iterable[CsvRow], pictures: Path) -> list[str]:
@@ -144,7 +145,9 @@ def missing_files(rows: Iterable[CsvRow], pictures: Path) -> list[str]:
     missing = [file for file in files if (path := picture_path(pictures, file)) is None or not is_plain_file(path)]
     if len(missing) == len(files):
         example = f", such as {pictures / missing[0]}" if missing else ""
-        raise FileNotFoundError(f"none of the {len(files)} files that the captions name is in {pictures}{example}")
+        raise FileNotFoundError(
+            f"none of the {len(files)} files that the captions name is in {pictures}{example}; name them from there on"
+        )
     return missing
 
 

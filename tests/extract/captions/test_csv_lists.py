@@ -166,7 +166,7 @@ def test_the_source_names_the_lists_and_their_rows(tmp_path, capsys):
         "1 with too few or too many fields, or a quote that is not closed, which will be dropped, such as line 24: "
         "'3.jpg,a,b'"
     ) in printed
-    assert f"1 files that are not in {tmp_path}, which will be dropped, such as '10.jpg'" in printed
+    assert f"1 without a file in {tmp_path}, which will be dropped, such as '10.jpg'" in printed
     assert "several lines" not in printed
 
 
