@@ -70,7 +70,7 @@ def test_a_turned_tiff_is_stored_upright_and_turned_once(compression):
 
 
 def test_numbers_of_which_none_is_white_are_no_picture():
-    with pytest.raises(DownloadFailure, match="undecodable_image.*floating-point"):
+    with pytest.raises(DownloadFailure, match=r"undecodable_image.*floating-point"):
         prepare_image(encoded(Image.fromarray(np.ones((17, 31), np.float32)), "TIFF"), **LIMITS)
 
 
