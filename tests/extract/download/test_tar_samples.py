@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from extract.download.tar_samples import MEMBERS_PER_SAMPLE, Sample, read_samples
 from extract.reasons import DownloadFailure
 
-PROPERTY = settings(deadline=None, max_examples=80, derandomize=True, database=None)
+PROPERTY = settings(deadline=None, max_examples=60, derandomize=True, database=None)
 NAMES = st.text(st.characters(blacklist_characters="/\0", blacklist_categories=("Cs",)), min_size=1, max_size=60)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
