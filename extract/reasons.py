@@ -13,7 +13,9 @@ class DownloadReason(StrEnum):
     CAPTION_DROPPED = "caption_dropped"  # a caption rule dropped every row that has the url
     NOT_FETCHED = "not_fetched"  # found later: a row that is kept now was dropped when the download ran
     NO_IMAGE = "no_image"  # a sample of a webdataset tar that holds none
+    MALFORMED_SAMPLE = "malformed_sample"  # of such a tar: its json is none, or holds no text as caption or url
     NO_FILE = "no_file"  # a file of a folder that is not there, or may not be read
+    OUTSIDE_FOLDER = "outside_folder"  # a file that a csv names by a path which leaves the folder of the pictures
     DUPLICATE_ROW = "duplicate_row"  # of a csv: an earlier row has the same file and caption
     INVALID_URL = "invalid_url"
     UNSUPPORTED_SCHEME = "unsupported_scheme"  # neither http nor https

@@ -15,8 +15,9 @@ class SplitSettings(Section):
     """Where the captions of one split come from."""
 
     url: str | None = Field(
-        description="https: or file: address of the caption list, or of the tars with {shard} or {shard:04d} in it; "
-        "for kind folder: path of a csv with the columns file and caption; null where the workflow makes it"
+        description="https: or file: address of the caption list, or of the tars with {shard} or {shard:04d} in it, "
+        "which are not compressed; for kind folder: path of a csv with the columns file and caption; null where the "
+        "workflow makes it"
     )
     sha256: Annotated[str | None, MANNER] = Field(
         description="of the caption list, which is refused if it has another when it is fetched; null: not checked"

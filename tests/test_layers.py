@@ -15,7 +15,7 @@ from places import ROOT
 # From the ground up: what stands in a row imports from the rows above it, and from nothing else in its own.
 ORDER = {
     "extract": [
-        "section command tables reasons objection overlap hold",
+        "section command tables reasons objection overlap hold plain_files",
         "devices",
         "settings",
         "captions images detection drawn",
@@ -37,8 +37,8 @@ LEVELS = {
     package: {room: level for level, row in enumerate(rows) for room in row.split()} for package, rows in ORDER.items()
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}
-# What workflow/ may know of the packages: which rows a shard of a csv has, and whether a training has ended.
-OF_WORKFLOW = SETTINGS | {"extract.captions.csv_lists", "vilbert.training.folder"}
+# What workflow/ may know of the packages: the files of folders, the rows of a csv, and whether a training has ended.
+OF_WORKFLOW = SETTINGS | {"extract.captions.csv_lists", "extract.plain_files", "vilbert.training.folder"}
 SEAMS = {
     "extract.captions.text",
     "extract.cleaning.relatedness",

@@ -8,6 +8,7 @@ import json
 import math
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from transformers import AutoConfig, PreTrainedModel
 
 from extract.command import run
@@ -47,7 +48,7 @@ def main(
 ) -> None:
     """Print what MODEL says of each image, as JSON, the best fitting image first.
 
-    An image of which nothing can be said stands at the end with the `reason`.
+    A file of the folder of which nothing can be said stands at the end with the `reason`.
     """
     if not text.strip():
         raise ValueError("the text is empty, expected a question, a caption or an expression")
@@ -63,9 +64,10 @@ def main(
         store = RegionStore([path])
         demand_same_regions(model, store)
         rows = predict(trained, processor, store, text)
-        rows += [] if is_store else left_out(path)
-    if pictures is not None:
-        draw_boxes(rows, images, pictures)
+        if not is_store:
+            rows += left_out(path)
+        if pictures is not None:
+            draw_boxes(rows, path.with_suffix(".tar"), pictures)
     print(json.dumps(rows, indent=1))
 
 
@@ -110,13 +112,13 @@ def extract(images: Path, detector: Path | None, settings: str, selection: dict,
 
 
 def left_out(store: Path) -> list[dict]:
-    """The images beside whose store `extract` says why they are not in it."""
+    """The files beside whose store `extract` says why they are not in it."""
     images, counts = (pd.read_parquet(store.with_name(name)) for name in ("images.parquet", "counts.parquet"))
     reasons = [
-        *images.loc[images["image_key"].isna(), ["key", "error_message"]].itertuples(index=False),
-        *counts.loc[counts["reason"].notna(), ["key", "reason"]].itertuples(index=False),
+        *images.loc[images["image_key"].isna(), ["key", "error_message", "detail"]].itertuples(index=False),
+        *counts.loc[counts["reason"].notna(), ["key", "reason", "detail"]].itertuples(index=False),
     ]
-    return [{"image": key, "reason": reason} for key, reason in reasons]
+    return [{"image": key, "reason": reason, "detail": detail} for key, reason, detail in reasons]
 
 
 @torch.inference_mode()
@@ -168,17 +170,15 @@ def rank(
     return [{"image": key, "score": round(float(score), 4)} for key, score in zip(keys, scores, strict=True)]
 
 
-def draw_boxes(rows: Sequence[dict], images: Path, output: Path) -> None:
-    """Each image with the box of its row, in a folder of its own."""
+def draw_boxes(rows: Sequence[dict], tar: Path, output: Path) -> None:
+    """Each image with the box of its row, in a folder of its own: as the tar has it, in which the box was found."""
     output.mkdir(parents=True, exist_ok=True)
-    suffixes = Image.registered_extensions()
-    paths = {path.stem: path for path in images.rglob("*") if path.suffix.lower() in suffixes}
-    for row in rows:
-        if "box" in row:
-            with Image.open(paths[row["image"]]) as image:
-                drawn = ImageOps.exif_transpose(image).convert("RGB")  # upright, as its boxes were found
-            ImageDraw.Draw(drawn).rectangle(row["box"], outline=MARK, width=max(2, min(drawn.size) // 100))
-            drawn.save(output / f"{row['image']}.png")
+    with tarfile.open(tar) as images:
+        for row in rows:
+            if "box" in row and (file := images.extractfile(f"{row['image']}.jpg")):
+                drawn = Image.open(file).convert("RGB")
+                ImageDraw.Draw(drawn).rectangle(row["box"], outline=MARK, width=max(2, min(drawn.size) // 100))
+                drawn.save(output / f"{row['image']}.png")
 
 
 if __name__ == "__main__":

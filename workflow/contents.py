@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from extract.plain_files import files_below, plain_status
+
 MANY_BYTES = 1 << 30  # that take a while to read
 
 
@@ -40,9 +42,9 @@ class Contents:
             return str(path)
         return self._table(setting, path, lambda: [path] if path.is_file() else files_below(path))
 
-    def of_rows(self, setting: str, rows: list, folder: Path, files: Iterable[str]) -> str:
-        """The table of some rows, and of the files in a folder that they name."""
-        return self._table(setting, folder, lambda: [folder / file for file in files], rows=rows)
+    def of_rows(self, setting: str, rows: list, folder: Path, files: Iterable[Path]) -> str:
+        """The table of some rows, and of the files below a folder that they name."""
+        return self._table(setting, folder, lambda: files, rows=rows)
 
     def _table(self, name: str, root: Path, find: Callable[[], Iterable[Path]], *, rows: list | None = None) -> str:
         table = self.folder / f"{name}.jsonl"
@@ -66,9 +68,9 @@ def look(files: list[Path], before: dict[str, Seen], *, name: str) -> dict[str, 
     new: list[tuple[Path, os.stat_result]] = []
     for path in files:
         try:
-            status = path.stat()
+            status = plain_status(path)
         except OSError:
-            continue  # a link to nowhere, or a file that a csv names and nobody has: its row is dropped with a reason
+            continue  # a link to nowhere, a queue, or what a csv names and nobody has: its row is dropped with a reason
         known = before.get(str(path))
         if known is not None and (known.size, known.time_ns) == (status.st_size, status.st_mtime_ns):
             now[str(path)] = known
@@ -88,19 +90,6 @@ def digest(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unread: {error.strerror}"
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, through links to folders too, each folder once."""
-    found: list[Path] = []
-    entered: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(here)) in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        found += [Path(here, name) for name in names]
-    return found
 
 
 def write_if_other(path: Path, text: str) -> None:

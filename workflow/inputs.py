@@ -91,7 +91,7 @@ class Inputs:
 
     def shard_of_folder(self, split: str, shard: str) -> str:
         """The rows of a csv that a shard has, which of them stood in it before, and the pictures that they name."""
-        from extract.captions.csv_lists import read_captions  # not for every run: it brings pyarrow
+        from extract.captions.csv_lists import picture_path, read_captions  # not for every run: it brings pyarrow
 
         source = self.settings.source
         assert source.pictures is not None
@@ -101,8 +101,10 @@ class Inputs:
             self._rows[split] = [(*row, first_of.setdefault(row, number)) for number, row in enumerate(listed)]
         first = int(shard) * source.rows_per_shard
         rows = self._rows.get(split, [])[first : min(first + source.rows_per_shard, source.splits[split].num_rows)]
-        files = [file for file, caption, _ in rows if caption is not None]
-        return self.contents.of_rows(f"source/{split}/{shard}", rows, Path(source.pictures), files)
+        pictures = Path(source.pictures)
+        named = [picture_path(pictures, file) for file, caption, _ in rows if caption is not None]
+        files = [path for path in named if path is not None]
+        return self.contents.of_rows(f"source/{split}/{shard}", rows, pictures, files)
 
     def _made(self, path: str) -> Named:
         return Named(path, path)

@@ -5,7 +5,7 @@ The csv has a header with the columns file and caption, and a row a caption.
 
 import csv
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,6 +13,7 @@ import typer
 import yaml
 
 from extract.command import run
+from extract.plain_files import is_plain_file
 from extract.tables import whole_file
 
 COLUMNS = ("file", "caption")
@@ -26,6 +27,14 @@ class CsvRow(NamedTuple):
     caption: str | None
 
 
+class Record(NamedTuple):
+    """A row and where it stands."""
+
+    line: int  # that it begins in, from 1
+    num_lines: int  # more than one where quotes hold line breaks
+    row: CsvRow
+
+
 def main(
     captions: Annotated[Path, typer.Argument(help="csv with the columns file and caption, and a row a caption")],
     pictures: Annotated[Path, typer.Argument(help="folder that the files are named in")],
@@ -34,7 +43,8 @@ def main(
     seed: Annotated[int, typer.Option(help="of which pictures these are")] = 1,
 ) -> None:
     """Write OUT_DIR/train.csv, val.csv and source.yaml, which names them and PICTURES, the folder of the files."""
-    rows = read_captions(captions)
+    records = read_records(captions)
+    rows = [record.row for record in records]
     missing = missing_files(rows, pictures)
     splits = hold_out(rows, share=held_out, seed=seed)
     for name, part in splits.items():
@@ -47,8 +57,13 @@ def main(
     }
     with whole_file(out_dir / "source.yaml") as partial:
         partial.write_text(yaml.safe_dump({"source": source}, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    if malformed := [row.file for row in rows if row.caption is None]:
-        print(f"{len(malformed)} with too few or too many fields, which will be dropped, such as '{malformed[0]}'")
+    if malformed := [record for record in records if record.row.caption is None]:
+        line, _, row = malformed[0]
+        faults = "with too few or too many fields, or a quote that is not closed"
+        print(f"{len(malformed)} {faults}, which will be dropped, such as line {line}: '{row.file}'")
+    if long := [record for record in records if record.num_lines > 1]:
+        line, num_lines, _ = max(long, key=lambda record: record.num_lines)
+        print(f"{len(long)} of several lines, such as that of lines {line} to {line + num_lines - 1}: is a quote open?")
     if missing:
         print(f"{len(missing)} without a file in {pictures}, which will be dropped, such as '{missing[0]}'")
     configs = "workflow/configs/conceptual_captions.yaml workflow/configs/own_data.yaml"
@@ -56,23 +71,48 @@ def main(
 
 
 def read_captions(path: Path) -> list[CsvRow]:
+    """The rows in their order, as `read_records`."""
+    return [record.row for record in read_records(path)]
+
+
+def read_records(path: Path) -> list[Record]:
     """The rows in their order. Bytes that are not UTF-8 become U+FFFD, which a caption rule drops by.
 
-    Raises: FileNotFoundError; ValueError if a column is missing, or a quote is left open.
+    Raises: FileNotFoundError; ValueError if a column is missing.
     """
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        first_line = file.readline()
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(DELIMITERS, key=first_line.count))
-        try:
-            lines = [fields for fields in reader if fields]
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}; is a quote left open?") from error
-    header = [name.strip() for name in lines[0]] if lines else []
+        lines = file.readlines()
+    delimiter = max(DELIMITERS, key=lines[0].count) if lines else ","
+    found = (part for part in split_lines(lines, delimiter) if part[2])
+    _, _, first = next(found, (1, 1, []))
+    header = [name.strip() for name in first]
     if missing := [name for name in COLUMNS if name not in header]:
         raise ValueError(f"{path} has the columns {header}, expected {' and '.join(missing)} in its first line")
     places = [header.index(name) for name in COLUMNS]
-    return [to_row(fields, places=places, num_columns=len(header)) for fields in lines[1:]]
+    return [
+        Record(line, num_lines, to_row(fields, places=places, num_columns=len(header)))
+        for line, num_lines, fields in found
+    ]
+
+
+def split_lines(lines: list[str], delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
+    """Where each row begins, its number of lines, and its fields.
+
+    A line with a quote that nothing closes, or behind which the field goes on, is a field of its own: quotes swallow no
+    rows behind it.
+    """
+    start = 0
+    while start < len(lines):
+        reader = csv.reader((lines[number] for number in range(start, len(lines))), delimiter=delimiter, strict=True)
+        num_read = 0
+        try:
+            for fields in reader:
+                yield start + num_read + 1, reader.line_num - num_read, fields
+                num_read = reader.line_num
+        except csv.Error:
+            yield start + num_read + 1, 1, [lines[start + num_read].rstrip("\r\n")]
+            num_read += 1
+        start += num_read
 
 
 def to_row(fields: list[str], *, places: list[int], num_columns: int) -> CsvRow:
@@ -84,21 +124,30 @@ def to_row(fields: list[str], *, places: list[int], num_columns: int) -> CsvRow:
 def write_captions(path: Path, rows: Iterable[CsvRow]) -> None:
     """A csv that `read_captions` gives `rows` of."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)  # else a \r in a field would end its row
         writer.writerow(COLUMNS)
         writer.writerows((row.file,) if row.caption is None else row for row in rows)
 
 
+def picture_path(pictures: Path, file: str) -> Path | None:
+    """Where a file that a csv names lies. Null: it leaves the folder by `..`, or by an absolute path to elsewhere."""
+    path = pictures / file
+    is_below = path.absolute().is_relative_to(pictures.absolute())
+    return path if is_below and ".." not in Path(file).parts else None
+
+
 def missing_files(rows: Iterable[CsvRow], pictures: Path) -> list[str]:
-    """The files that are not there, each once.
+    """The files that are not there, or outside the folder, each once.
 
     Raises: FileNotFoundError if none is there.
     """
     files = list(dict.fromkeys(row.file for row in rows if row.caption is not None))
-    missing = [file for file in files if not (pictures / file).is_file()]
+    missing = [file for file in files if (path := picture_path(pictures, file)) is None or not is_plain_file(path)]
     if len(missing) == len(files):
         example = f", such as {pictures / missing[0]}" if missing else ""
-        raise FileNotFoundError(f"none of the {len(files)} files that the captions name is in {pictures}{example}")
+        raise FileNotFoundError(
+            f"none of the {len(files)} files that the captions name is in {pictures}{example}; name them from there on"
+        )
     return missing
 
 

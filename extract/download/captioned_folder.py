@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from extract.captions.csv_lists import CsvRow, read_captions
+from extract.captions.csv_lists import CsvRow, picture_path, read_captions
 from extract.command import run
-from extract.download.shard_files import ShardTar, failure_columns, write_imported
+from extract.download.shard_files import ShardTar, failure_columns, read_picture, write_imported
+from extract.plain_files import in_text
 from extract.reasons import DownloadFailure, DownloadReason
 from extract.tables import whole_file
 
@@ -73,7 +74,7 @@ def import_folder(
                 image_rows.append(row | failure_columns(failure))
                 continue
             if file not in outcomes:
-                read = partial(read_picture, pictures / file)
+                read = partial(read_named, pictures, file)
                 outcomes[file] = shard_tar.take(row, read, max_pixels=max_pixels, max_side=max_side)
             image_rows.append(row | outcomes[file])
     return image_rows
@@ -88,12 +89,11 @@ def row_failure(row: dict, *, first_key: str) -> DownloadFailure | None:
     return None
 
 
-def read_picture(path: Path) -> bytes:
-    """Raises: DownloadFailure where there is no file, or one that may not be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DownloadFailure(DownloadReason.NO_FILE, f"{path}: {error.strerror}") from error
+def read_named(pictures: Path, file: str) -> bytes:
+    """Raises: DownloadFailure for a file that is not there, or may not be read."""
+    if (path := picture_path(pictures, file)) is None:
+        raise DownloadFailure(DownloadReason.OUTSIDE_FOLDER, f"{file} is not in {in_text(str(pictures))}")
+    return read_picture(path)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from extract.images.decoding import ImageFile, prepare_image
-from extract.reasons import DownloadFailure
+from extract.plain_files import in_text, plain_status
+from extract.reasons import DownloadFailure, DownloadReason, too_many_bytes
 from extract.tables import IMAGES, ROWS, whole_file, write_table
+
+MAX_BYTES = 1 << 28  # of an image that was there already: 89 million pixels that are not compressed
 
 
 class ShardTar:
@@ -42,6 +45,16 @@ class ShardTar:
         member = tarfile.TarInfo(name)
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
+
+
+def read_picture(path: Path) -> bytes:
+    """Raises: DownloadFailure where there is no file, or one that may not be read."""
+    try:
+        if (size := plain_status(path).st_size) > MAX_BYTES:
+            raise too_many_bytes(f"{size}, at most {MAX_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise DownloadFailure(DownloadReason.NO_FILE, f"{in_text(str(path))}: {error.strerror}") from error
 
 
 def image_columns(image: ImageFile) -> dict:

@@ -44,11 +44,35 @@ def main(
 
 
 def tar_images(tar: Path) -> Iterator[tuple[str, bytes]]:
-    """Key and bytes of each {key}.jpg of a tar, in its order."""
-    with tarfile.open(tar) as members:
-        for member in members:
-            if member.name.endswith(".jpg") and (file := members.extractfile(member)):
-                yield member.name.removesuffix(".jpg"), file.read()
+    """Key and bytes of each {key}.jpg of a tar, in its order.
+
+    Raises: ValueError for one that is damaged or cut.
+    """
+    try:
+        with tarfile.open(tar) as members:
+            for member in members:
+                if member.name.endswith(".jpg") and (file := members.extractfile(member)):
+                    yield member.name.removesuffix(".jpg"), file.read()
+            demand_end(tar, members.offset)
+    except tarfile.TarError as error:
+        raise ValueError(f"{tar} is no whole tar: {error}; remove it and start the same command again") from error
+
+
+def demand_end(tar: Path, offset: int) -> None:
+    """Raises: tarfile.ReadError unless the members end there, with a block of zeros, and nothing comes behind it.
+
+    `tarfile` takes a header that it cannot read for the end.
+    """
+    with tar.open("rb") as file:
+        file.seek(offset)
+        block = file.read(tarfile.BLOCKSIZE)
+        if len(block) < tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"it is cut off at byte {offset + len(block)}")
+        if any(block):
+            raise tarfile.ReadError(f"the header at byte {offset} is damaged")
+        while chunk := file.read(1 << 20):
+            if chunk.strip(b"\0"):
+                raise tarfile.ReadError(f"more follows its end at byte {offset}")
 
 
 def check_image(data: bytes, *, sha256: str | None, settings: ImageSettings) -> dict:

@@ -10,9 +10,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from extract.reasons import DownloadFailure, DownloadReason, too_many_pixels
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF", "TIFF")
+SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
 QUALITY = 95  # of JPEGs that are written anew, as in img2dataset
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}  # grey with 16 bits a pixel
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -92,6 +93,8 @@ def _without_transparency(image: Image.Image) -> Image.Image:
     """RGB or grey, over white where one could see through."""
     if image.mode in DEEP_MODES:  # Pillow would cut what is above 255, which is nearly all
         return Image.fromarray((np.clip(np.asarray(image), 0, 65535) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its values are floating-point numbers, and nothing says which of them is white")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from extract.detection.restricted_pickle import load_pickle
+from extract.plain_files import files_below
 from extract.regions.store import open_whole_lmdb
 
 SIZES = ("image_w", "image_h", "num_boxes")
@@ -129,7 +130,7 @@ class NpzSource:
         self.folder = folder
 
     def rows(self) -> Iterator[Row]:
-        for number, path in enumerate(sorted(self.folder.rglob("*.npz")), start=1):
+        for number, path in enumerate((path for path in files_below(self.folder) if path.suffix == ".npz"), start=1):
             yield Row(os.fsencode(path.stem).decode(errors="replace"), number, path)
 
     def fields(self, row: Row) -> dict[str, Any]:

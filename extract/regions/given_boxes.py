@@ -23,6 +23,7 @@ from extract.command import run
 from extract.detection.boxes import box_objection, cut_off
 from extract.detection.detector import Detector, Proposals, Size, best_device
 from extract.detection.loading import load_detector
+from extract.plain_files import files_below
 from extract.regions.batches import Batch, SeenImage
 from extract.regions.extract import likeliest_attributes
 from extract.regions.in_order import regions_in_order
@@ -82,7 +83,7 @@ def read_vcr_boxes(folder: Path) -> Boxes:
 
     Raises: ValueError for a file that is cut off, two of one name, or a folder without one.
     """
-    paths = sorted(folder.rglob("*.json"), key=lambda path: path.stem)
+    paths = sorted((path for path in files_below(folder) if path.suffix == ".json"), key=lambda path: path.stem)
     if not paths:
         raise ValueError(f"no metadata in {folder}, expected a .json an image")
     for one, other in pairwise(paths):

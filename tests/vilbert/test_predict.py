@@ -3,15 +3,19 @@ import pytest
 from PIL import Image
 
 from extract.download.folder import main as pack
+from extract.images.decoding import SUFFIXES
 from extract.tables import REGION_COUNTS, write_table
 from vilbert.predict import MARK, SELECTION, draw_boxes, extract, falling, left_out, main
 
+EXPECTED = f"expected one of {', '.join(sorted(SUFFIXES))}"
 
-def test_an_image_that_is_left_out_is_named_with_its_reason(tmp_path):
+
+def test_a_file_that_is_left_out_is_named_with_its_reason(tmp_path):
     (tmp_path / "images").mkdir()
     for name in ("a", "c"):
         Image.new("RGB", (23, 29)).save(tmp_path / f"images/{name}.jpg")
     (tmp_path / "images/b.jpg").write_bytes(b"\xff\xd8\xff no image")
+    (tmp_path / "images/notes.txt").touch()
     pack(tmp_path / "images", tmp_path / "images.tar", tmp_path / "images.parquet")
     counts = [
         {"key": "a", "num_regions": 5, "num_confident": 3},
@@ -19,8 +23,9 @@ def test_an_image_that_is_left_out_is_named_with_its_reason(tmp_path):
     ]
     write_table(tmp_path / "counts.parquet", counts, REGION_COUNTS)
     assert left_out(tmp_path / "images.lmdb") == [
-        {"image": "b", "reason": "truncated_image"},
-        {"image": "c", "reason": "no_proposals"},
+        {"image": "b", "reason": "truncated_image", "detail": "12 bytes, b'\\xff\\xd8\\xff no image'"},
+        {"image": "notes.txt", "reason": "not_an_image", "detail": EXPECTED},
+        {"image": "c", "reason": "no_proposals", "detail": "23 x 29"},
     ]
 
 
@@ -36,7 +41,8 @@ def test_boxes_are_drawn_into_the_image_as_it_is_looked_at(tmp_path):
         {"image": "b", "box": [5, 7, 30, 60]},
         {"image": "c", "reason": "x"},
     ]
-    draw_boxes(rows, tmp_path / "images", tmp_path / "drawn")
+    pack(tmp_path / "images", tmp_path / "images.tar", tmp_path / "images.parquet")
+    draw_boxes(rows, tmp_path / "images.tar", tmp_path / "drawn")
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png"]
     for name, size, box in (("a", (73, 41), (50, 10, 71, 31)), ("b", (41, 73), (5, 7, 31, 61))):
         with Image.open(tmp_path / f"drawn/{name}.png") as image:

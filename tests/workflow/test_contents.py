@@ -67,12 +67,12 @@ def test_a_file_is_read_again_only_where_its_size_or_time_is_new(pictures):
     assert look(pictures)[0] == before
 
 
-def test_links_are_followed_to_folders_and_to_nowhere_and_round(pictures, tmp_path):
+def test_pictures_behind_links_are_looked_at_and_queues_are_not(pictures, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/d.jpg").write_bytes(b"hills")
     (pictures / "linked").symlink_to(tmp_path / "elsewhere")
     (pictures / "nowhere.jpg").symlink_to(tmp_path / "none.jpg")
-    (pictures / "harbour/round").symlink_to(pictures)
+    os.mkfifo(pictures / "queue.jpg")
     assert [name for name, _, _ in look(pictures)[0]] == ["b.jpg", "harbour/a.jpg", "linked/d.jpg"]
 
 
@@ -88,9 +88,9 @@ def test_the_processes_of_jobs_take_the_tables_that_are_there(pictures):
 
 def test_rows_are_known_by_themselves_and_by_the_files_that_they_name(pictures):
     def table(rows, files):
-        path = Contents(pictures.parent / "contents", looks=True).of_rows("source/val/00000", rows, pictures, files)
-        return Path(path).read_text()
+        contents, paths = Contents(pictures.parent / "contents", looks=True), [pictures / file for file in files]
+        return Path(contents.of_rows("source/val/00000", rows, pictures, paths)).read_text()
 
     first = table([["b.jpg", "a field", 0]], ["b.jpg"])
-    assert table([["b.jpg", "a field", 0]], ["b.jpg", "gone.jpg"]) == first
+    assert table([["b.jpg", "a field", 0]], ["b.jpg", "gone.jpg", "a\0.jpg", "long" * 99]) == first
     assert table([["b.jpg", "a meadow", 0]], ["b.jpg"]) != first

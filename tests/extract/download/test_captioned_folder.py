@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +48,31 @@ def test_every_bad_row_has_its_reason(folder):
     ]  # fmt: skip
     assert rows[2]["detail"] == f"{folder / 'gone.jpg'}: No such file or directory"
     assert rows[3]["detail"] == "the same file and caption as train-00000000"
+
+
+def test_what_is_no_file_of_the_folder_is_a_row_with_its_reason(folder, tmp_path_factory):
+    """A path that leaves the folder is not followed; a link in it is, as only who has the folder can put one there."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "sub/a.png").rename(elsewhere / "a.png")
+    (folder / "linked.png").symlink_to(elsewhere / "a.png")
+    (folder / "zeros.png").symlink_to("/dev/zero")
+    os.mkfifo(folder / "queue.png")
+    expected = {
+        "linked.png": None,
+        str(folder / "b.jpg"): None,
+        str(elsewhere / "a.png"): "outside_folder",
+        "sub/../b.jpg": "outside_folder",
+        "sub": "no_file",
+        "nul\0.jpg": "no_file",
+        "a caption that stands in the wrong column " * 9: "no_file",
+        "queue.png": "no_file",
+        "zeros.png": "no_file",
+        "/dev/zero": "outside_folder",
+    }
+    write_captions(folder / "train.csv", [CsvRow(file.strip(), "a thing") for file in expected])
+    rows = imported(folder, range(len(expected)))
+    assert [row.get("error_message") for row in rows] == list(expected.values())
+    assert rows[4]["detail"] == f"{folder / 'sub'}: neither a file nor a link to one"
 
 
 def test_a_picture_of_several_captions_is_stored_once(folder):

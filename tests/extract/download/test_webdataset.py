@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.download.webdataset import import_tar, read_samples
+from extract.download.webdataset import import_tar, main
+from extract.tables import IMAGES, ROWS, read_rows
 
 LIMITS = {"max_rows": 5, "max_pixels": 1_000_000, "max_side": None}
 
@@ -46,9 +47,24 @@ def test_more_samples_than_rows_are_an_error(tmp_path):
     assert not (tmp_path / "out.tar").exists()
 
 
-def test_samples_of_folders_do_not_mix(tmp_path):
-    source = write_tar(tmp_path / "source.tar", {"a/1.txt": b"one", "b/1.txt": b"two", "b/1.json": b"[broken"})
-    assert [(sample.name, sample.caption, sample.url) for sample in read_samples(source)] == [
-        ("a/1", "one", None),
-        ("b/1", "two", None),
-    ]
+def test_one_odd_sample_is_a_row_with_its_reason_and_the_others_are_in(tmp_path):
+    odd = json.dumps({"url": ["http://photos.example/b"], "caption": "a cat"}).encode()
+    members = {"a.jpg": jpeg(), "a.txt": b"a dog", "b.jpg": jpeg(), "b.json": odd, "c.jpg": jpeg(), "c.txt": b"a bird"}
+    out = [tmp_path / f"out/{name}" for name in ("rows.parquet", "0.tar", "0.parquet", "0_stats.json")]
+    main(write_tar(tmp_path / "source.tar", members), *out, split="val", first_row=0, max_rows=5, max_pixels=1_000_000)
+    rows = read_rows(out[2], IMAGES)
+    assert [row["status"] for row in rows] == ["success", "failed_to_download", "success"]
+    assert (rows[1]["error_message"], rows[1]["detail"]) == ("malformed_sample", "url: list, expected text")
+    assert [row["caption"] for row in read_rows(out[0], ROWS)] == ["a dog", None, "a bird"]
+
+
+def test_a_damaged_tar_is_named_and_leaves_nothing(tmp_path):
+    source = write_tar(tmp_path / "source.tar", {f"{index}.jpg": jpeg() for index in range(5)})
+    with tarfile.open(source) as tar:
+        place = tar.getmember("3.jpg").offset
+    data = bytearray(source.read_bytes())
+    data[place + 150] ^= 0xFF  # of the checksum
+    source.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"source\.tar is no whole tar: the header at byte {place} is damaged"):
+        import_tar(source, tmp_path / "out/0.tar", split="val", first_row=0, **LIMITS)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extract.images.checks import check_image, main
+from extract.images.checks import check_image, main, tar_images
 from extract.settings import ImageSettings
 from extract.tables import IMAGE_CHECKS, IMAGES, read_rows, write_table
 
@@ -50,6 +50,19 @@ def test_each_rule_names_itself_and_the_value(data, reason, detail):
     check = check_image(data, sha256=None, settings=SETTINGS)
     assert check["reason"] == reason
     assert check["detail"] if detail is None else check["detail"] == detail
+
+
+def test_a_shard_whose_tar_was_damaged_is_named_and_not_shortened(tmp_path):
+    path = tmp_path / "0.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for key in ("a", "b"):
+            tar.addfile(tarfile.TarInfo(f"{key}.jpg"))
+    assert [key for key, _ in tar_images(path)] == ["a", "b"]
+    data = path.read_bytes()
+    for bad in (data[:512], data[:700], data[:512] + b"x" + data[513:], bytes(512) + data[512:]):
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match=r"0\.tar is no whole tar: .*; remove it and start the same command again"):
+            list(tar_images(path))
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,23 @@ def test_a_turned_image_is_stored_upright():
     assert upright[:, :8].mean() > 225
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+def test_a_turned_tiff_is_stored_upright_and_turned_once(compression):
+    image = Image.new("RGB", (31, 17), "white")
+    image.paste("black", (0, 0, 31, 5))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = pixels(encoded(image, "TIFF", exif=exif, compression=compression))
+    assert upright.shape[:2] == (31, 17)
+    assert upright[:, -3:].mean() < 30
+    assert upright[:, :8].mean() > 225
+
+
+def test_numbers_of_which_none_is_white_are_no_picture():
+    with pytest.raises(DownloadFailure, match=r"undecodable_image.*floating-point"):
+        prepare_image(encoded(Image.fromarray(np.ones((17, 31), np.float32)), "TIFF"), **LIMITS)
+
+
 def test_an_animation_is_its_first_picture():
     frames = [Image.new("RGB", (31, 17), colour) for colour in ("red", "blue", "green")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])

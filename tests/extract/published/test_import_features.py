@@ -237,7 +237,9 @@ def test_npz_files_are_read_without_running_what_they_name(tmp_path):
 
 def test_npz_files_without_objects_know_no_classes(tmp_path):
     row = {name: value for name, value in make_row("a").items() if name != "objects_conf"}
-    write_npz(tmp_path / "npz", row)
+    write_npz(tmp_path / "elsewhere", row)
+    (tmp_path / "npz").mkdir()
+    (tmp_path / "npz/linked").symlink_to("../elsewhere")
     _, store = imported((FeatureFormat.MILVLG_NPZ, tmp_path / "npz"), tmp_path)
     assert store.classes == ()
 

@@ -112,7 +112,9 @@ def test_a_pixel_beyond_the_image_is_cut_off(tar, tmp_path):
 def test_vcr_metadata_have_a_score_behind_each_box(tmp_path):
     (tmp_path / "movie").mkdir()
     (tmp_path / "movie/x@0.json").write_text(json.dumps({"boxes": [[1, 2, 3, 4, 0.9], [5, 6, 7, 8, 0.5]]}))
-    assert read_vcr_boxes(tmp_path)["x@0"].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/movie").symlink_to("../movie")
+    assert read_vcr_boxes(tmp_path / "linked")["x@0"].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
 def test_two_lists_of_boxes_of_one_image_are_an_error(tmp_path):
