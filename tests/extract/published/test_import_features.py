@@ -211,7 +211,7 @@ def test_a_row_that_knows_other_classes_than_the_first_has_no_record(tmp_path):
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
     source = write_tsv(tmp_path / "a.tsv", [make_row("9"), make_row("10")], BOTTOM_UP)
     source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
-    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path, image_key="val_{image_id}")
+    _, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path, image_key="val_{image_id}")
     assert list(store) == ["val_10", "val_9"]
     assert_is(store["val_9"], make_row("9"), np.arange(3))
 
