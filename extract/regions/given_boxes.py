@@ -219,7 +219,7 @@ def objection(image: SeenImage, boxes: Boxes, turned: Mapping[str, int]) -> Obje
         turned: orientations of the images that EXIF turned.
     """
     if image.size is None:
-        return Objection("undecodable", image.error or "")
+        return image.objection
     given = boxes.get(image.key)
     if given is None or not len(given.corners):
         return Objection("no_boxes", "")

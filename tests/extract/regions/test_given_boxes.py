@@ -37,6 +37,9 @@ class BoxCorners:
     def __init__(self):
         self.batches: list[int] = []
 
+    def sees(self, size):
+        return min(size) > 2
+
     def resized_size(self, size):
         return size
 
@@ -110,6 +113,17 @@ def test_what_is_no_box_keeps_its_image_out_and_its_number(tar, tmp_path):
         ("a", "bad_box", "box 1: nan nan nan nan, the image is 31 x 37"),
         ("b", "bad_box", "box 1: nan nan nan nan, the image is 31 x 37"),
     ]
+
+
+def test_an_image_that_the_model_would_see_no_pixel_of_has_no_record(tmp_path):
+    (tmp_path / "images").mkdir()
+    for key, size in {"a": (31, 37), "b": (300, 1)}.items():
+        Image.new("RGB", size).save(tmp_path / f"images/{key}.png")
+    pack_folder(tmp_path / "images", tmp_path / "images.tar")
+    given = {"a": boxes([1, 2, 11, 13]), "b": boxes([0, 0, 30, 1])}
+    rows = extract_given(tmp_path / "images.tar", tmp_path / "s.lmdb", given, detector=BoxCorners(), batch_size=5)
+    assert [(row["image_key"], row["reason"], row["detail"]) for row in rows] == [("b", "too_thin", "300 x 1")]
+    assert list(RegionStore([tmp_path / "s.lmdb"])) == ["a"]
 
 
 def test_a_pixel_beyond_the_image_is_cut_off(tar, tmp_path):
