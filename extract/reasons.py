@@ -51,6 +51,7 @@ class DownloadReason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TRUNCATED_IMAGE = "truncated_image"
     UNDECODABLE_IMAGE = "undecodable_image"
+    TOO_COSTLY_IMAGE = "too_costly_image"  # to decode: time, memory, or scans of a JPEG
 
     @property
     def is_retried(self) -> bool:
@@ -82,6 +83,7 @@ class DownloadReason(StrEnum):
             DownloadReason.TOO_MANY_PIXELS,
             DownloadReason.TRUNCATED_IMAGE,
             DownloadReason.UNDECODABLE_IMAGE,
+            DownloadReason.TOO_COSTLY_IMAGE,
         }:
             return "failed_to_resize"
         return "failed_to_download"

@@ -16,10 +16,11 @@ from typing import Annotated, Any
 import pandas as pd
 import torch
 import typer
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from transformers import AutoConfig, PreTrainedModel
 
 from extract.command import run
+from extract.images.decoding import as_seen
 from extract.regions.store import RegionStore
 from vilbert.batches.padding import pad_images
 from vilbert.conversion.convert import MODELS
@@ -176,7 +177,7 @@ def draw_boxes(rows: Sequence[dict], images: Path, output: Path) -> None:
     for row in rows:
         if "box" in row:
             with Image.open(paths[row["image"]]) as image:
-                drawn = ImageOps.exif_transpose(image).convert("RGB")  # upright, as its boxes were found
+                drawn = as_seen(image).convert("RGB")  # upright, as its boxes were found
             ImageDraw.Draw(drawn).rectangle(row["box"], outline=MARK, width=max(2, min(drawn.size) // 100))
             drawn.save(output / f"{row['image']}.png")
 

@@ -354,4 +354,4 @@ def test_what_detectron2_misses_is_named(random_weights, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ImportError, match=r"cannot be imported \(No module named 'no_such_dependency'\)"):
         load(random_weights, backend="detectron2")
-    monkeypatch.delitem(sys.modules, "detectron2")
+    del sys.modules["detectron2"]
