@@ -112,6 +112,10 @@ def too_many_pixels(width: int, height: int, *, limit: int) -> DownloadFailure:
     return DownloadFailure(DownloadReason.TOO_MANY_PIXELS, f"{width} x {height}, at most {limit}")
 
 
+def too_costly(detail: str) -> DownloadFailure:
+    return DownloadFailure(DownloadReason.TOO_COSTLY_IMAGE, detail)
+
+
 def http_reason(status: int) -> DownloadReason:
     """The reason for an answer that is neither 200 nor a redirect."""
     if status == 429:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.download.shard_files import ShardTar, write_images_table
+from extract.images.decoder import Decoders
 from extract.tables import whole_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -34,11 +35,15 @@ def pack_folder(folder: Path, output: Path) -> list[dict]:
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, which annotations could not tell apart; rename one")
     rows = []
-    with whole_file(output) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        whole_file(output) as partial,
+        tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar,
+        Decoders(max_pixels=MAX_PIXELS, max_side=None) as decoders,
+    ):
         shard = ShardTar(tar)
         for path in tqdm(paths, desc="images", unit="image"):
             row: dict = {"key": path.stem, "url": path.name, "caption": None}
-            rows.append(row | shard.take(row, path.read_bytes, max_pixels=MAX_PIXELS, max_side=None))
+            rows.append(row | shard.take(row, path.read_bytes, decoders))
     return rows
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.download.shard_files import ShardTar, write_imported
+from extract.images.decoder import Decoders
 from extract.reasons import DownloadFailure, DownloadReason
 from extract.tables import whole_file
 
@@ -92,7 +93,11 @@ def import_tar(
     Raises: ValueError if the tar holds more samples than a shard has rows: two shards would share keys.
     """
     image_rows: list[dict] = []
-    with whole_file(output) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        whole_file(output) as partial,
+        tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar,
+        Decoders(max_pixels=max_pixels, max_side=max_side) as decoders,
+    ):
         shard = ShardTar(tar)
         for index, sample in enumerate(tqdm(read_samples(source), desc="samples", unit="sample")):
             if index == max_rows:
@@ -100,7 +105,7 @@ def import_tar(
                     f"{source} has more than {index} samples; raise source.rows_per_shard, and num_rows with it"
                 )
             row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
-            row |= shard.take(row, sample.read, max_pixels=max_pixels, max_side=max_side)
+            row |= shard.take(row, sample.read, decoders)
             image_rows.append(row)
     return image_rows
 

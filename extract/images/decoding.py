@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from extract.images.jpeg_scans import scan_objection
-from extract.reasons import DownloadFailure, DownloadReason, too_many_pixels
+from extract.reasons import DownloadFailure, DownloadReason, too_costly, too_many_pixels
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF")
 JPEGS = {"JPEG", "MPO"}
@@ -60,7 +60,7 @@ def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> Imag
             if image.format not in JPEGS:
                 image.load()  # what is behind the pixels as well: a PNG may have its EXIF there
             elif (objection := scan_objection(data)) is not None:
-                raise DownloadFailure(DownloadReason.TOO_COSTLY_IMAGE, objection)
+                raise too_costly(objection)
             exif = _exif(image)
             stored, width, height = _stored(image, data, exif=exif, max_side=max_side)
     except DownloadFailure:
@@ -137,7 +137,7 @@ def _exif_text(exif: Image.Exif) -> str | None:
     texts: dict[str, str] = {}
     left = MAX_EXIF_TEXT
     with suppress(Exception):  # what breaks in the middle ends there
-        for tag in sorted(exif, key=lambda tag: tag != ORIENTATION):
+        for tag in sorted(exif, key=lambda tag: (tag != ORIENTATION, tag)):
             if isinstance(value := exif[tag], bytes):
                 continue
             text = str(value)
