@@ -1,8 +1,8 @@
 """Strangers' images decoded in processes of their own: one that takes too long or too much memory ends its process.
 
-python -m extract.images.decoder MAX_PIXELS MAX_SIDE SECONDS BYTES is such a process, which reads images and answers with
-what became of them. No library can be stopped in the middle of an image, and a process can. Every image comes in by this
-door, so that the stages behind it decode what was decoded once, within these bounds.
+python -m extract.images.decoder MAX_PIXELS MAX_SIDE SECONDS BYTES is such a process, which reads images and answers
+with what became of them. No library can be stopped in the middle of an image, and a process can. Every image comes in
+by this door, so that the stages behind it decode what was decoded once, within these bounds.
 """
 
 import os
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, Self
@@ -68,12 +69,12 @@ class _Decoder:
         try:
             pickle.dump(data, process.stdin, protocol=5)
             process.stdin.flush()
-            answer = pickle.load(process.stdout)
+            answer: ImageFile | DownloadFailure = pickle.load(process.stdout)
         except (BrokenPipeError, EOFError, pickle.UnpicklingError) as error:
             raise self._ended() from error
         if isinstance(answer, DownloadFailure):
             raise answer
-        return answer
+        return answer if answer.data else replace(answer, data=data)
 
     def end(self) -> None:
         """Wait for the process, which ends as soon as it has nothing more to read."""
@@ -124,6 +125,8 @@ def serve(
         signal.setitimer(signal.ITIMER_PROF, seconds)
         try:
             answer = prepare_image(data, max_pixels=max_pixels, max_side=max_side)
+            if answer.data is data:
+                answer = replace(answer, data=b"")  # whoever asks has it
         except DownloadFailure as failure:
             is_full = isinstance(failure.__cause__, MemoryError)
             answer = too_costly(f"more than {memory >> 20} MB to decode") if is_full else failure
