@@ -20,9 +20,9 @@ from typing import BinaryIO, Self
 from extract.images.decoding import ImageFile, prepare_image
 from extract.reasons import DownloadFailure, DownloadReason, too_costly
 
-CPU_SECONDS = 30  # of an image; 100 megapixels of the slowest kind take 10
+CPU_SECONDS = 30  # of an image; a PNG of 98 megapixels takes 8
 MEMORY = 1 << 30  # bytes that an image may take
-MEMORY_PER_PIXEL = 24  # bytes, and so many for each that it may have: four channels, thrice, and twice in a decoder
+MEMORY_PER_PIXEL = 24  # bytes, and so many for each that it may have; a PNG that one can see through takes 20
 READY = b"ready\n"
 
 
@@ -76,11 +76,14 @@ class _Decoder:
             raise answer
         return answer if answer.data else replace(answer, data=data)
 
-    def end(self) -> None:
-        """Wait for the process, which ends as soon as it has nothing more to read."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
+    def end(self) -> int:
+        """What the process ended with; 0 if there is none."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.kill()  # unless it has ended by itself
+        process.communicate()
+        return process.returncode
 
     def _start(self) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -92,10 +95,7 @@ class _Decoder:
 
     def _ended(self) -> DownloadFailure:
         """Why an image ended the process."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.communicate()
-        code, self._process = self._process.returncode, None
+        code = self.end()
         if code == -signal.SIGPROF:
             return too_costly(f"more than {CPU_SECONDS} seconds to decode")
         name = signal.Signals(-code).name if code < 0 else f"code {code}"
