@@ -53,6 +53,7 @@ class DownloadReason(StrEnum):
     TOO_MANY_PIXELS = "too_many_pixels"
     TRUNCATED_IMAGE = "truncated_image"
     UNDECODABLE_IMAGE = "undecodable_image"
+    TOO_COSTLY_IMAGE = "too_costly_image"  # to decode: time, memory, or scans of a JPEG
 
     @property
     def is_retried(self) -> bool:
@@ -84,6 +85,7 @@ class DownloadReason(StrEnum):
             DownloadReason.TOO_MANY_PIXELS,
             DownloadReason.TRUNCATED_IMAGE,
             DownloadReason.UNDECODABLE_IMAGE,
+            DownloadReason.TOO_COSTLY_IMAGE,
         }:
             return "failed_to_resize"
         return "failed_to_download"
@@ -110,6 +112,10 @@ def too_many_bytes(detail: str) -> DownloadFailure:
 
 def too_many_pixels(width: int, height: int, *, limit: int) -> DownloadFailure:
     return DownloadFailure(DownloadReason.TOO_MANY_PIXELS, f"{width} x {height}, at most {limit}")
+
+
+def too_costly(detail: str) -> DownloadFailure:
+    return DownloadFailure(DownloadReason.TOO_COSTLY_IMAGE, detail)
 
 
 def http_reason(status: int) -> DownloadReason:

@@ -42,6 +42,7 @@ OF_WORKFLOW = SETTINGS | {"extract.captions.csv_lists", "extract.plain_files", "
 SEAMS = {
     "extract.captions.text",
     "extract.cleaning.relatedness",
+    "extract.images.decoding",
     "extract.regions.store",
     "extract.section",
     "extract.command",

@@ -24,8 +24,8 @@ try:
     from detectron2.structures import ImageList
 except ImportError as error:
     raise ImportError(
-        "detector.backend is 'detectron2', which cannot be imported; create the environment envs/detectron2.yaml, "
-        "or set detector.backend to 'torchvision', which gives the same numbers"
+        f"detector.backend is 'detectron2', which cannot be imported ({error}); create the environment "
+        "envs/detectron2.yaml, or set detector.backend to 'torchvision', which gives the same numbers"
     ) from error
 
 

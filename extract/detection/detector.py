@@ -36,6 +36,9 @@ class Detector(Protocol):
     identity: dict[str, JsonValue]  # what tells it from other detectors, sha256 of the weights included
     device: torch.device
 
+    def sees(self, size: Size) -> bool:
+        """Whether there is a pixel left of an image of this size, both ways, when the model looks at it."""
+
     def resized_size(self, size: Size) -> Size:
         """That at which the model looks at an image of this size; of one such size, images share a batch."""
 

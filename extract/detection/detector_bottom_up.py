@@ -102,6 +102,10 @@ class BottomUpDetector:
             device=device,
         )
 
+    def sees(self, size: Size) -> bool:
+        """Always: however thin an image is, it is resized to as many pixels as the feature map needs for a cell."""
+        return True
+
     def resized_size(self, size: Size) -> Size:
         """That at which the model looks at an image of this size."""
         return resized_size(*size, settings=self.settings)

@@ -61,6 +61,7 @@ class TorchvisionDetector:
         self.model.backbone.to(memory_format=torch.channels_last)
         self.classes = architecture.classes
         self.feature_size = architecture.feature_size
+        self.sides = architecture.shorter_side, architecture.longer_side
         self.dtype = dtype
         self.device = device
         self.identity: dict[str, JsonValue] = {
@@ -90,6 +91,11 @@ class TorchvisionDetector:
         return cls(
             model, architecture, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), dtype=dtype, device=device
         )
+
+    def sees(self, size: Size) -> bool:
+        """Whether a pixel of an image of this size is left, both ways, when torchvision has resized it."""
+        shorter, longer = sorted(size)
+        return int(shorter * min(self.sides[0] / shorter, self.sides[1] / longer)) >= 1
 
     def resized_size(self, size: Size) -> Size:
         """The same: the model resizes on the device."""

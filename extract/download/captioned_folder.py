@@ -15,6 +15,7 @@ from tqdm import tqdm
 from extract.captions.csv_lists import CsvRow, picture_path, read_captions
 from extract.command import run
 from extract.download.shard_files import ShardTar, failure_columns, read_picture, write_imported
+from extract.images.decoder import Decoders
 from extract.plain_files import in_text
 from extract.reasons import DownloadFailure, DownloadReason
 from extract.tables import whole_file
@@ -65,7 +66,11 @@ def import_folder(
         first_keys.setdefault(listed_row, f"{split}-{number:08d}")
     outcomes: dict[str, dict] = {}  # by file
     image_rows = []
-    with whole_file(output) as partial_tar, tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        whole_file(output) as partial_tar,
+        tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as tar,
+        Decoders(max_pixels=max_pixels, max_side=max_side) as decoders,
+    ):
         shard_tar = ShardTar(tar)
         for number in tqdm(numbers, desc="captions", unit="row"):
             file, caption = listed[number]
@@ -75,7 +80,7 @@ def import_folder(
                 continue
             if file not in outcomes:
                 read = partial(read_named, pictures, file)
-                outcomes[file] = shard_tar.take(row, read, max_pixels=max_pixels, max_side=max_side)
+                outcomes[file] = shard_tar.take(row, read, decoders)
             image_rows.append(row | outcomes[file])
     return image_rows
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.download.shard_files import ShardTar, failure_columns, read_picture, write_images_table
+from extract.images.decoder import Decoders
 from extract.images.decoding import SUFFIXES
 from extract.plain_files import files_below, in_text
 from extract.reasons import DownloadFailure, DownloadReason
@@ -38,11 +39,15 @@ def pack_folder(folder: Path, output: Path) -> list[dict]:
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, which annotations could not tell apart; rename one")
     rows = []
-    with whole_file(output) as partial_tar, tarfile.open(partial_tar, "w", format=tarfile.PAX_FORMAT) as tar:
+    with (
+        whole_file(output) as partial_tar,
+        tarfile.open(partial_tar, "w", format=tarfile.PAX_FORMAT) as tar,
+        Decoders(max_pixels=MAX_PIXELS, max_side=None) as decoders,
+    ):
         shard = ShardTar(tar)
         for path in tqdm(images, desc="images", unit="image"):
             row: dict = {"key": key_of(path), "url": in_text(path.name), "caption": None}
-            rows.append(row | shard.take(row, partial(read_picture, path), max_pixels=MAX_PIXELS, max_side=None))
+            rows.append(row | shard.take(row, partial(read_picture, path), decoders))
     others = [path for path in files if path.suffix.lower() not in SUFFIXES]
     return rows + [no_image(in_text(str(path.relative_to(folder)))) for path in others]
 

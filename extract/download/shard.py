@@ -13,16 +13,16 @@ import typer
 from tqdm import tqdm
 
 from extract.command import run
-from extract.download.fetch import Answer, Fetcher, open_session
+from extract.download.fetch import Fetcher, open_session
 from extract.download.journal import Journal, Limits
 from extract.download.shard_files import ShardTar, image_columns, write_images_table, write_stats
 from extract.download.site import Site
-from extract.images.decoding import ImageFile, prepare_image
+from extract.images.decoder import Decoders
 from extract.reasons import DownloadFailure, DownloadReason
 from extract.settings import DownloadSettings
 from extract.tables import CAPTIONS, ROWS, read_rows, whole_file
 
-NUM_DECODERS = 2  # threads; Pillow decodes without the interpreter's lock
+NUM_DECODERS = 2  # processes, and threads that wait for them
 
 
 def main(
@@ -81,7 +81,10 @@ async def fetch_all(urls: list[str], journal: Journal, *, settings: DownloadSett
         if mirror == "site" and site is not None:
             mirror = (await stack.enter_async_context(Site(site))).address
         session = await stack.enter_async_context(open_session(settings))
-        decoders = stack.enter_context(ThreadPoolExecutor(NUM_DECODERS))
+        decoders = stack.enter_context(
+            Decoders(NUM_DECODERS, max_pixels=settings.max_pixels, max_side=settings.max_side)
+        )
+        threads = stack.enter_context(ThreadPoolExecutor(NUM_DECODERS))
         bar = stack.enter_context(tqdm(total=len(urls), desc="images", unit="url"))
         fetcher = Fetcher(session, settings, mirror=mirror)
         waiting = iter(urls)
@@ -91,7 +94,8 @@ async def fetch_all(urls: list[str], journal: Journal, *, settings: DownloadSett
             for url in waiting:
                 try:
                     answer = await fetcher.fetch(url)
-                    journal.add_image(url, await _decode(answer, settings, decoders), answer)
+                    image = await asyncio.get_running_loop().run_in_executor(threads, decoders.prepare, answer.data)
+                    journal.add_image(url, image, answer)
                 except DownloadFailure as failure:
                     journal.add_failure(url, failure)
                     failures[failure.reason] += 1
@@ -105,12 +109,6 @@ async def fetch_all(urls: list[str], journal: Journal, *, settings: DownloadSett
                     group.create_task(work())
         except ExceptionGroup as failed:  # a full disk, say; the first says it all
             raise failed.exceptions[0] from failed
-
-
-async def _decode(answer: Answer, settings: DownloadSettings, decoders: ThreadPoolExecutor) -> ImageFile:
-    return await asyncio.get_running_loop().run_in_executor(
-        decoders, lambda: prepare_image(answer.data, max_pixels=settings.max_pixels, max_side=settings.max_side)
-    )
 
 
 def write_tar(path: Path, listed: list[dict], journal: Journal) -> list[dict]:

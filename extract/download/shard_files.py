@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from extract.images.decoding import ImageFile, prepare_image
+from extract.images.decoder import Decoders
+from extract.images.decoding import ImageFile
 from extract.plain_files import in_text, plain_status
 from extract.reasons import DownloadFailure, DownloadReason, too_many_bytes
 from extract.tables import IMAGES, ROWS, whole_file, write_table
@@ -31,10 +32,10 @@ class ShardTar:
         self._member(f"{row['key']}.txt", (row["caption"] or "").encode())
         self._member(f"{row['key']}.json", json.dumps({**row, "sha256": image.sha256}, sort_keys=True).encode())
 
-    def take(self, row: dict, read: Callable[[], bytes], *, max_pixels: int, max_side: int | None) -> dict:
+    def take(self, row: dict, read: Callable[[], bytes], decoders: Decoders) -> dict:
         """Add the image that `read` gives, if it is one, and give the columns that say what became of it."""
         try:
-            image = prepare_image(read(), max_pixels=max_pixels, max_side=max_side)
+            image = decoders.prepare(read())
         except DownloadFailure as failure:
             return failure_columns(failure)
         columns = {**image_columns(image), "image_key": row["key"]}

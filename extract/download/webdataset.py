@@ -14,6 +14,7 @@ from tqdm import tqdm
 from extract.command import run
 from extract.download.shard_files import ShardTar, write_imported
 from extract.download.tar_samples import read_samples
+from extract.images.decoder import Decoders
 from extract.tables import whole_file
 
 
@@ -55,11 +56,15 @@ def import_tar(
     image_rows: list[dict] = []
     samples = read_samples(source, max_samples=max_rows)
     try:
-        with whole_file(output) as partial, tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with (
+            whole_file(output) as partial,
+            tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar,
+            Decoders(max_pixels=max_pixels, max_side=max_side) as decoders,
+        ):
             shard = ShardTar(tar)
             for index, sample in enumerate(tqdm(samples, desc="samples", unit="sample")):
                 row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
-                row |= shard.take(row, sample.read, max_pixels=max_pixels, max_side=max_side)
+                row |= shard.take(row, sample.read, decoders)
                 image_rows.append(row)
     except tarfile.TarError as error:
         raise ValueError(

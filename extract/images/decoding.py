@@ -3,16 +3,30 @@
 import hashlib
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from extract.reasons import DownloadFailure, DownloadReason, too_many_pixels
+from extract.images.jpeg_scans import scan_objection
+from extract.reasons import DownloadFailure, DownloadReason, too_costly, too_many_pixels
 
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF", "TIFF")
 SUFFIXES = frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
+JPEGS = {"JPEG", "MPO"}
 QUALITY = 95  # of JPEGs that are written anew, as in img2dataset
+MAX_EXIF_TEXT = 10_000  # characters of its tags that are kept; few pictures have more than 1,000
+ORIENTATION = ExifTags.Base.Orientation
+TURNS = {  # by EXIF's orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 DEEP_MODES = {"I", "I;16", "I;16B", "I;16L", "I;16N"}  # grey with 16 bits a pixel
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -44,6 +58,10 @@ def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> Imag
             original_width, original_height = image.size
             if original_width * original_height > max_pixels:
                 raise too_many_pixels(original_width, original_height, limit=max_pixels)
+            if image.format not in JPEGS:
+                image.load()  # what is behind the pixels as well: a PNG may have its EXIF there
+            elif (objection := scan_objection(data)) is not None:
+                raise too_costly(objection)
             exif = _exif(image)
             stored, width, height = _stored(image, data, exif=exif, max_side=max_side)
     except DownloadFailure:
@@ -56,8 +74,9 @@ def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> Imag
 
 def as_seen(image: Image.Image) -> Image.Image:
     """Upright, RGB or grey, over white where one could see through; of an animation, the first picture."""
-    upright = image if _exif(image) is None else ImageOps.exif_transpose(image)
-    return _without_transparency(upright)
+    image.load()  # what is behind the pixels as well: a PNG may have its EXIF there
+    turn = TURNS.get(_exif(image).get(ORIENTATION, 1))
+    return _without_transparency(image if turn is None else image.transpose(turn))
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -71,22 +90,26 @@ def _opened(data: bytes) -> Image.Image:
         raise DownloadFailure(DownloadReason.TOO_MANY_PIXELS, str(error)) from error
 
 
-def _stored(
-    image: Image.Image, data: bytes, *, exif: Image.Exif | None, max_side: int | None
-) -> tuple[bytes, int, int]:
+def _stored(image: Image.Image, data: bytes, *, exif: Image.Exif, max_side: int | None) -> tuple[bytes, int, int]:
     """The bytes to store, and their width and height."""
-    is_upright = exif is None or exif.get(ExifTags.Base.Orientation, 1) == 1
     is_small = max_side is None or max(image.size) <= max_side
-    is_plain = image.format in {"JPEG", "MPO"} and image.mode in {"RGB", "L"}
-    if is_upright and is_small and is_plain:
+    is_plain = image.format in JPEGS and image.mode in {"RGB", "L"}
+    if exif.get(ORIENTATION, 1) not in TURNS and is_small and is_plain:
         image.load()
         return data, *image.size
-    if max_side is not None and not is_small:
-        image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
+    if not is_small and image.format in JPEGS:
+        _shrink(image, max_side)  # before the pixels are there: a JPEG is decoded no larger than need be
     flat = as_seen(image)
+    if not is_small:
+        _shrink(flat, max_side)  # the picture as one sees it: between numbers of a palette is no colour
     buffer = io.BytesIO()
     flat.save(buffer, "JPEG", quality=QUALITY, exif=b"")
     return buffer.getvalue(), *flat.size
+
+
+def _shrink(image: Image.Image, max_side: int | None) -> None:
+    assert max_side is not None
+    image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:
@@ -102,23 +125,29 @@ def _without_transparency(image: Image.Image) -> Image.Image:
     return image if image.mode == "L" else image.convert("RGB")
 
 
-def _exif(image: Image.Image) -> Image.Exif | None:
-    if "exif" not in image.info:
-        return None
+def _exif(image: Image.Image) -> Image.Exif:
+    """What EXIF says of a picture whose pixels are loaded. XMP, which may say so too, turns none in browsers either."""
+    exif = Image.Exif()
     try:
-        return image.getexif()
+        exif.load(image.info.get("exif", b""))
     except Exception:  # a broken one is none, as in browsers
-        return None
+        return Image.Exif()
+    return exif
 
 
-def _exif_text(exif: Image.Exif | None) -> str | None:
-    """The readable tags by name, as JSON."""
-    if not exif:
-        return None
-    texts = {
-        ExifTags.TAGS.get(tag, str(tag)): str(value) for tag, value in exif.items() if not isinstance(value, bytes)
-    }
-    return json.dumps(texts, sort_keys=True)
+def _exif_text(exif: Image.Exif) -> str | None:
+    """The readable tags by name, as JSON, which way up it is among them; of a huge or broken EXIF, those that fit."""
+    texts: dict[str, str] = {}
+    left = MAX_EXIF_TEXT
+    with suppress(Exception):  # what breaks in the middle ends there
+        for tag in sorted(exif, key=lambda tag: (tag != ORIENTATION, tag)):
+            if isinstance(value := exif[tag], bytes):
+                continue
+            text = str(value)
+            if (left := left - len(text)) < 0:
+                break
+            texts[ExifTags.TAGS.get(tag, str(tag))] = text
+    return json.dumps(texts, sort_keys=True) if texts else None
 
 
 def _decoding_failure(error: Exception) -> DownloadFailure:

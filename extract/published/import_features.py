@@ -18,6 +18,8 @@ from extract.published.regions import BoxSource, Expected, KnownClasses, known_c
 from extract.regions.store import MAX_KEY_BYTES, RegionStoreWriter
 from extract.tables import IMPORTED, write_table
 
+MAX_DIGITS = 18  # of an image's number
+
 
 def main(
     feature_format: Annotated[FeatureFormat, typer.Argument(metavar="FORMAT", help="whose features they are")],
@@ -109,13 +111,17 @@ def check_pattern(image_key: str | None) -> None:
 
 def key_of(row: Row, image_key: str | None) -> str:
     """The key of a row's record; the id itself where it is not numbered as the pattern wants."""
-    is_numbered = image_key is not None and row.image_id.isdecimal()
-    return image_key.format(image_id=int(row.image_id)) if is_numbered else row.image_id  # type: ignore[union-attr]
+    return row.image_id if image_key is None or not is_number(row) else image_key.format(image_id=int(row.image_id))
+
+
+def is_number(row: Row) -> bool:
+    """Whether the id of a row is one that data sets number their images by."""
+    return row.image_id.isdecimal() and len(row.image_id) <= MAX_DIGITS
 
 
 def check_row(key: str, row: Row, *, image_key: str | None, latest: Imported | None) -> None:
     """Raises: RowError if the row cannot have a record of its own, whatever its features."""
-    if image_key is not None and not row.image_id.isdecimal():
+    if image_key is not None and not is_number(row):
         raise RowError("bad_key", f"'{key[:50]}' is no number, as '{image_key}' wants it")
     if not 1 <= len(key.encode()) <= MAX_KEY_BYTES or "\N{REPLACEMENT CHARACTER}" in key:
         raise RowError("bad_key", f"'{key[:50]}' has {len(key.encode())} bytes or is no UTF-8")

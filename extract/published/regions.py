@@ -162,5 +162,7 @@ def whole_number(fields: Mapping[str, Any], name: str, least: int, most: int) ->
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not number.is_integer() or not least <= number <= most:
-        raise RowError("bad_number", f"{name} is '{str(value)[:30]}', expected a whole number from {least} to {most}")
+        is_short = isinstance(value, str | float) or math.isfinite(number)
+        shown = str(value)[:30] if is_short else type(value).__name__
+        raise RowError("bad_number", f"{name} is '{shown}', expected a whole number from {least} to {most}")
     return int(number)

@@ -20,6 +20,7 @@ from torch import Tensor
 from extract.detection.detector import Detector, Size
 from extract.images.checks import decoding_detail, tar_images
 from extract.images.decoding import FORMATS, as_seen
+from extract.objection import Objection
 
 Item = TypeVar("Item")
 WINDOW = 1024  # images among which those of one size are sought; their bytes are held, and their records
@@ -42,7 +43,7 @@ class SeenImage:
     place: int  # in the tar
     key: str
     size: Size | None  # as one sees it, before resizing
-    error: str | None = None
+    objection: Objection | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Batch:
 
     images: list[SeenImage]
     pixels: Tensor  # [B, 3, h, w] uint8 RGB on the detector's device, channels last
-    left_out: list[SeenImage]  # not decodable, or not wanted
+    left_out: list[SeenImage]  # not decodable, too thin, or not wanted
     copied: torch.cuda.Event | None = None  # after which the pixels are there
 
     @property
@@ -122,8 +123,11 @@ def decode(image: PackedImage, detector: Detector) -> tuple[SeenImage, np.ndarra
         with Image.open(io.BytesIO(image.data), formats=FORMATS) as opened:
             pixels = np.asarray(as_seen(opened).convert("RGB"))
     except Exception as error:  # a decoder raises whatever a stranger's bytes make it trip over
-        return SeenImage(image.place, image.key, None, decoding_detail(error)), None
-    return SeenImage(image.place, image.key, (pixels.shape[0], pixels.shape[1])), detector.resize(pixels)
+        return SeenImage(image.place, image.key, None, Objection("undecodable", decoding_detail(error))), None
+    height, width = pixels.shape[:2]
+    if not detector.sees((height, width)):
+        return SeenImage(image.place, image.key, None, Objection("too_thin", f"{width} x {height}")), None
+    return SeenImage(image.place, image.key, (height, width)), detector.resize(pixels)
 
 
 def on_device(pixels: np.ndarray, stream: torch.cuda.Stream | None) -> tuple[Tensor, torch.cuda.Event | None]:

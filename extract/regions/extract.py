@@ -150,8 +150,9 @@ def likeliest_attributes(proposals: Proposals, indices: Tensor | slice) -> tuple
 def put(writer: RegionStoreWriter, image: SeenImage, regions: Regions | None) -> dict:
     """Store the regions of an image, if it has any, and give its row."""
     row: dict = {"key": image.key, "num_regions": 0, "num_confident": 0}
-    if regions is None:
-        return row | {"reason": "undecodable", "detail": image.error}
+    if image.objection is not None:
+        return row | image.objection._asdict()
+    assert regions is not None
     if len(regions) == 0:
         return row | {"reason": "no_proposals", "detail": "{} x {}".format(*regions.image_size)}
     writer.put(image.key, regions)

@@ -2,15 +2,18 @@
 
 python -m extract.regions.given_boxes TAR FORMAT BOXES MODEL OUT_STORE OUT_MANIFEST OUT_DROPPED
 
-A record holds an image's boxes in the order of the file, so that annotations find them by their number.
+A record holds an image's boxes in the order of the file, so that annotations find them by their number. Boxes that may
+be of other pixels, of a picture of another size or before EXIF turned it, have no record.
 """
 
 import json
 import math
+import tarfile
+from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,22 +26,31 @@ from extract.command import run
 from extract.detection.boxes import box_objection, cut_off
 from extract.detection.detector import Detector, Proposals, Size, best_device
 from extract.detection.loading import load_detector
+from extract.objection import Objection
 from extract.plain_files import files_below
-from extract.regions.batches import Batch, SeenImage
+from extract.regions.batches import SIDEWAYS, Batch, SeenImage
 from extract.regions.extract import likeliest_attributes
 from extract.regions.in_order import regions_in_order
 from extract.regions.store import Regions, RegionStoreWriter, manifest_path
 from extract.settings import DetectorSettings
 from extract.tables import whole_file
 
-Boxes = dict[str, np.ndarray]  # image key -> [N, 4] float32, x1 y1 x2 y2 in pixels
+
+class GivenBoxes(NamedTuple):
+    """Those of one image."""
+
+    corners: np.ndarray  # [N, 4] float32, x1 y1 x2 y2 in pixels
+    image_size: tuple[int, int] | None = None  # width, height of the picture that they are of; null: not told
+
+
+Boxes = dict[str, GivenBoxes]  # by image key
 
 
 class BoxFormat(StrEnum):
     """Files that name boxes."""
 
-    VCR = "vcr"  # folder of VCR's metadata, a json an image: boxes x1 y1 x2 y2 score
-    COCO = "coco"  # instances.json: boxes x y width height, by image
+    VCR = "vcr"  # folder of VCR's metadata, a json an image: boxes x1 y1 x2 y2 score, width, height
+    COCO = "coco"  # instances.json: boxes x y width height, by image, of which width and height are told
     DETECTIONS = "detections"  # MAttNet's list: image_id and box x y width height
 
 
@@ -89,7 +101,11 @@ def read_vcr_boxes(folder: Path) -> Boxes:
     for one, other in pairwise(paths):
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, so that of an image are two lists of boxes; remove one")
-    return {path.stem: _array([_four(box) for box in _read(path)["boxes"]]) for path in paths}
+    return {path.stem: _of_vcr(_read(path)) for path in paths}
+
+
+def _of_vcr(metadata: dict) -> GivenBoxes:
+    return GivenBoxes(_array([_four(box) for box in metadata["boxes"]]), _size_of(metadata))
 
 
 def read_coco_boxes(path: Path) -> Boxes:
@@ -110,14 +126,26 @@ def read_detections(path: Path, instances: Path) -> Boxes:
 
 
 def _by_image(rows: list[dict], field: str, *, path: Path, images: list[dict]) -> Boxes:
-    names = {image["id"]: Path(image["file_name"]).stem for image in images}
-    lists: dict[str, list[list[float]]] = {}
+    """Raises: ValueError for boxes of an image without a name, or of two with one."""
+    of_images = {image["id"]: image for image in images}
+    lists: dict[Any, list[list[float]]] = {}
     for row in rows:
-        if row["image_id"] not in names:
+        if row["image_id"] not in of_images:
             raise ValueError(f"{path} has boxes of image {row['image_id']}, which instances.json does not name")
         x, y, width, height = _four(row[field])
-        lists.setdefault(names[row["image_id"]], []).append([x, y, x + width, y + height])
-    return {key: _array(boxes) for key, boxes in lists.items()}
+        lists.setdefault(row["image_id"], []).append([x, y, x + width, y + height])
+    found: Boxes = {}
+    for image_id, corners in lists.items():
+        key = Path(of_images[image_id]["file_name"]).stem
+        if key in found:
+            raise ValueError(f"{path} has boxes of two images of the name {key}, which cannot be told apart")
+        found[key] = GivenBoxes(_array(corners), _size_of(of_images[image_id]))
+    return found
+
+
+def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and height that a file tells of its image."""
+    return None if row.get("width") is None or row.get("height") is None else (row["width"], row["height"])
 
 
 def _read(path: Path) -> Any:
@@ -143,6 +171,7 @@ def extract_given(
     """Write the store; give a row for each image of the tar or of the boxes that has no record."""
     rows: list[dict] = []
     left = set(boxes)
+    turned = orientations(tar)
     writer = RegionStoreWriter(
         store,
         classes=detector.classes,
@@ -160,34 +189,56 @@ def extract_given(
         num_threads=num_threads,
         look=lambda batch: detector.pool(batch.pixels, boxes_of(batch, boxes), batch.sizes),
         read=to_given,
-        is_wanted=lambda image: objection(image, boxes) is None,
+        is_wanted=lambda image: objection(image, boxes, turned) is None,
     )
     with writer:
         for image, regions in tqdm(images, desc="given boxes", unit="image"):
             left.discard(image.key)
             if regions is not None:
                 writer.put(image.key, regions)
-            elif (why := objection(image, boxes)) is not None:
-                rows.append({"image_key": image.key, "reason": why[0], "detail": why[1]})
+            elif (why := objection(image, boxes, turned)) is not None:
+                rows.append({"image_key": image.key, "reason": why.reason, "detail": why.detail})
     return rows + [{"image_key": key, "reason": "no_image", "detail": tar.name} for key in sorted(left)]
 
 
-def objection(image: SeenImage, boxes: Boxes) -> tuple[str, str | None] | None:
-    """Why an image gets no record, and the detail: all of its boxes are there, or none, or numbers would be wrong."""
+def orientations(tar: Path) -> dict[str, int]:
+    """By which EXIF turned images before they came into the tar, by key, where it did: 2 to 8."""
+    found = {}
+    with tarfile.open(tar) as members:
+        for member in members:
+            if member.name.endswith(".json") and (file := members.extractfile(member)):
+                told = json.loads(json.load(file)["exif"] or "{}").get("Orientation")
+                if told in set("2345678"):
+                    found[member.name.removesuffix(".json")] = int(told)
+    return found
+
+
+def objection(image: SeenImage, boxes: Boxes, turned: Mapping[str, int]) -> Objection | None:
+    """Why an image gets no record: all of its boxes are there, and of its own pixels, or numbers would be wrong.
+
+    Args:
+        turned: orientations of the images that EXIF turned.
+    """
     if image.size is None:
-        return "undecodable", image.error
+        return image.objection
     given = boxes.get(image.key)
-    if given is None or not len(given):
-        return "no_boxes", None
+    if given is None or not len(given.corners):
+        return Objection("no_boxes", "")
     height, width = image.size
-    detail = box_objection(given, (width, height))
-    return None if detail is None else ("bad_box", detail)
+    told, here = given.image_size, f"the image is {width} x {height}"
+    if told not in (None, (width, height)):
+        why = ", turned by EXIF" if image.key in turned else ""
+        return Objection("other_size", f"boxes of {told[0]} x {told[1]}, {here}{why}")
+    if image.key in turned and not (told and width != height and turned[image.key] in SIDEWAYS):
+        return Objection("turned", f"{here}, turned by EXIF; whether its boxes were before that, nothing tells")
+    detail = box_objection(given.corners, (width, height))
+    return None if detail is None else Objection("bad_box", detail)
 
 
 def boxes_of(batch: Batch, boxes: Boxes) -> list[Tensor]:
     """Those of each image, [P, 4], which end where the image does."""
     return [
-        torch.from_numpy(cut_off(boxes[image.key], (width, height)))
+        torch.from_numpy(cut_off(boxes[image.key].corners, (width, height)))
         for image, (height, width) in zip(batch.images, batch.sizes, strict=True)
     ]
 

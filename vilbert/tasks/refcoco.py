@@ -7,8 +7,10 @@ Dimension key:
 import io
 import json
 import pickle
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,12 @@ from vilbert.training.shares import ask_in_shares
 
 HIT = 0.5  # intersection over union from which a region is what is meant
 EVALUATION_BATCH = 128
+MAX_CORNER = 1_000_000  # pixels; no image is larger, and what is no number at all is not below it
 # What a damaged pickle raises.
-DAMAGE = (EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError)
+DAMAGE = (
+    *(EOFError, ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, AssertionError),
+    *(RuntimeError, BufferError, struct.error),
+)
 REF = ("ref_id", "ann_id", "image_id", "split", "sentences")
 SENTENCE = ("sent_id", "sent")
 
@@ -43,10 +49,14 @@ class Expression:
     split: str
     text: str
     box: tuple[float, float, float, float]  # x1 y1 x2 y2, pixels
+    image_size: tuple[int, int] | None = None  # width, height of the picture that the box is of; None: not told
 
 
-class _BuiltinsOnly(pickle.Unpickler):
-    """Lists, dicts, texts and numbers need no class at all, so none is looked up."""
+class _BuiltinsOnly(pickle._Unpickler):
+    """Lists, dicts, texts and numbers need no class at all, so none is looked up.
+
+    Written in Python: the other one makes room for as many values as nine bytes can claim.
+    """
 
     def find_class(self, module: str, name: str) -> type:
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
@@ -75,7 +85,7 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
         raise ValueError(f"{instances} holds no images and annotations, expected COCO's instances.json")
     of_images = demand_fields(content["images"], ("id", "file_name"), source=f"{instances}, images")
-    of_boxes = demand_fields(content["annotations"], ("id", "bbox"), source=f"{instances}, annotations")
+    of_boxes = demand_fields(content["annotations"], ("id", "image_id", "bbox"), source=f"{instances}, annotations")
     images = by_id(of_images, source=f"{instances}, images")
     boxes = by_id(of_boxes, source=f"{instances}, annotations")
     kept, dropped = [], []
@@ -84,6 +94,9 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
             annotation, text = f"{ref['ref_id']}-{sentence['sent_id']}", str(sentence["sent"]).strip()
             if ref["ann_id"] not in boxes:
                 dropped.append(Dropped(annotation, "no_box", f"ann_id {ref['ann_id']}"))
+            elif boxes[ref["ann_id"]]["image_id"] != ref["image_id"]:
+                detail = f"ann_id {ref['ann_id']} is of image {boxes[ref['ann_id']]['image_id']}"
+                dropped.append(Dropped(annotation, "other_image", f"{detail}, image_id is {ref['image_id']}"))
             elif not is_box(boxes[ref["ann_id"]]["bbox"]):
                 dropped.append(Dropped(annotation, "bad_box", str(boxes[ref["ann_id"]]["bbox"])))
             elif ref["image_id"] not in images:
@@ -91,14 +104,34 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
             elif not text:
                 dropped.append(Dropped(annotation, "empty_expression", repr(sentence["sent"])))
             else:
-                key, box = Path(images[ref["image_id"]]["file_name"]).stem, corners(boxes[ref["ann_id"]]["bbox"])
-                kept.append(Expression(annotation, key, ref["split"], text, box))
+                image, box = images[ref["image_id"]], corners(boxes[ref["ann_id"]]["bbox"])
+                size = (image["width"], image["height"]) if {"width", "height"} <= image.keys() else None
+                kept.append(Expression(annotation, Path(image["file_name"]).stem, ref["split"], text, box, size))
+    return Reading(kept, dropped)
+
+
+def of_these_pixels(reading: Reading[Expression], store: RegionStore) -> Reading[Expression]:
+    """Expressions without those whose box is of a picture of another size than the one that the features are of."""
+
+    @cache
+    def size_of(key: str) -> tuple[int, int]:
+        return store[key].image_size
+
+    kept, dropped = [], list(reading.dropped)
+    for one in reading.examples:
+        if one.image_size is None or one.image_key not in store or one.image_size == size_of(one.image_key):
+            kept.append(one)
+        else:
+            here = "{} x {}".format(*size_of(one.image_key))
+            detail = "a box of {} x {}".format(*one.image_size)
+            dropped.append(Dropped(one.annotation, "other_size", f"{detail}, the image is {here}"))
     return Reading(kept, dropped)
 
 
 def is_box(box: Any) -> bool:
     """Whether this is x, y, width, height with an area."""
-    return isinstance(box, list) and len(box) == 4 and box[2] > 0 and box[3] > 0
+    is_four = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) for value in box)
+    return is_four and all(abs(value) < MAX_CORNER for value in box) and box[2] > 0 and box[3] > 0
 
 
 def corners(box: Sequence[float]) -> tuple[float, float, float, float]:

@@ -18,7 +18,7 @@ from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.settings import FinetuningSettings, VqaSplitSettings
 from vilbert.tasks.held_out import HeldOut, MeasuredData
 from vilbert.tasks.reading import Dropped, Example, Reading, apart, with_features
-from vilbert.tasks.refcoco import Expression, RefCocoDataset, read_expressions, unknown
+from vilbert.tasks.refcoco import Expression, RefCocoDataset, of_these_pixels, read_expressions, unknown
 from vilbert.tasks.refcoco_baselines import RefCocoBaselines
 from vilbert.tasks.retrieval import RetrievalDataset, read_captions
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
@@ -191,7 +191,8 @@ def refcoco_data(source: TaskSource) -> TaskData:
     assert settings is not None
     files = [source.annotations / settings.refs, source.annotations / settings.instances]
     splits = ["train", *settings.validation_splits]
-    expressions, dropped = by_split(read_expressions(*files), splits, source.store, path=files[0])
+    reading = of_these_pixels(read_expressions(*files), source.store)
+    expressions, dropped = by_split(reading, splits, source.store, path=files[0])
 
     def make(
         expressions: Sequence[Expression], widths: Widths = ANY_WIDTH, *, truth: RegionStore | None

@@ -58,6 +58,20 @@ def test_boxes_are_pixels_of_the_image_that_came_in(weights, height, width):
         assert x2.max() > width / 2
 
 
+@pytest.mark.parametrize("thickness", [1, 2, 3])
+def test_a_detector_sees_what_is_not_too_thin_for_it_and_says_so_of_the_rest(weights, thickness):
+    """An image is resized to 64 pixels, the longer side to 128 at most, and rounded down."""
+    detector = load(weights)
+    for width in (1, 64, 128 * thickness - 1, 128 * thickness):
+        assert detector.sees((thickness, width))
+        assert detector.sees((width, thickness))
+        for proposals in (*detector.detect(images(2, thickness, width)), *detector.detect(images(1, width, thickness))):
+            assert proposals.features.isfinite().all()
+    for width in (128 * thickness + 1, 3000):
+        assert not detector.sees((thickness, width))
+        assert not detector.sees((width, thickness))
+
+
 def test_a_batch_gives_what_single_images_give(weights):
     detector = load(weights)
     batch = images(5, 67, 89)

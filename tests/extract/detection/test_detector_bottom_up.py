@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -95,9 +96,10 @@ def test_regressed_boxes_keep_the_features_and_repooled_ones_do_not(weights, gol
 
 
 @needs_golden
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (10, 2000), (997, 3), (67, 89)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (600, 1), (10, 2000), (997, 3), (67, 89)])
 def test_a_batch_of_any_size_gives_what_single_images_give(weights, height, width):
     detector = load(weights)
+    assert detector.sees((height, width))
     batch = torch.randint(0, 256, (3, 3, height, width), generator=torch.Generator().manual_seed(1)).byte()
     for index, together in enumerate(detector.detect(batch)):
         (alone,) = detector.detect(batch[index : index + 1])
@@ -276,10 +278,15 @@ def test_a_missing_weight_is_named(tmp_path, name, message):
         load(save_weights(tmp_path / "model.pkl", weights))
 
 
+def test_weights_that_are_objects_are_refused(tmp_path):
+    path = save_weights(tmp_path / "model.pkl", tiny_weights() | {"a": np.array([1, None], object)})
+    with pytest.raises(ValueError, match=r"model\.pkl is no pickle of numbers: it holds an array of objects"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.array([1, None], object), "is an array of object, expected numbers"),
         (np.array(["a"]), "is an array of <U1, expected numbers"),
         ([1.0, 2.0], "is a list, expected an array of numbers"),
     ],
@@ -337,3 +344,14 @@ def test_a_missing_detectron2_is_named_with_its_remedy(weights):
 )
 def test_the_shorter_side_is_as_asked_for_unless_the_longer_would_be_too_long(size, expected):
     assert resized_size(*size, settings=SETTINGS.bottom_up) == expected
+
+
+@pytest.mark.skipif(HAS_DETECTRON2, reason="detectron2 is there")
+def test_what_detectron2_misses_is_named(random_weights, tmp_path, monkeypatch):
+    (tmp_path / "detectron2").mkdir()
+    (tmp_path / "detectron2/__init__.py").touch()
+    (tmp_path / "detectron2/config.py").write_text("import no_such_dependency")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=r"cannot be imported \(No module named 'no_such_dependency'\)"):
+        load(random_weights, backend="detectron2")
+    del sys.modules["detectron2"]

@@ -1,10 +1,16 @@
 """Reading pickles without running them."""
 
+import contextlib
 import os
 import pickle
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from extract.detection.restricted_pickle import load_pickle
 
@@ -71,3 +77,101 @@ def test_every_cut_of_a_pickle_is_a_damaged_file():
 def test_damaged_files_are_named(data):
     with pytest.raises(ValueError, match=r"^weights\.pkl is no pickle of numbers"):
         load_pickle(data, source="weights.pkl")
+
+
+# [object at the address 0x4645444342410000] as numpy's own types write it: one element is looked at, and Python dies.
+RAW_POINTERS = (
+    b"\x80\x02cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x01\x85cnumpy\ndtype\n"
+    b"U\x02O8\x89\x88\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x08\x00\x00ABCDEFtb."
+)
+
+
+def test_raw_memory_is_never_taken_for_an_object():
+    """In a process of its own, which would end."""
+    looking = (
+        "import sys; from extract.detection.restricted_pickle import load_pickle\n"
+        "try: load_pickle(sys.stdin.buffer.read(), source='weights.pkl')[0]\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", looking], input=RAW_POINTERS, capture_output=True, check=True)
+    assert done.stdout == b"weights.pkl is no pickle of numbers: it holds an array of objects, expected numbers\n"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([{"a": 1}, "b"], object),
+        np.zeros(3, [("a", "O"), ("b", "f4")]),
+        np.zeros(3, [("a", "f4")]),
+        np.array(["2020-01-01"], "datetime64[D]"),
+        np.zeros(3, [("a", "O")])[0],
+    ],
+    ids=["objects", "fields of objects", "fields", "dates", "a record"],
+)
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_arrays_of_anything_but_numbers_and_letters_are_refused(value, protocol):
+    with pytest.raises(ValueError, match="no pickle of numbers: it holds an array of"):
+        load_pickle(pickle.dumps(value, protocol), source="file")
+
+
+def test_one_value_may_stand_alone_in_an_array_as_numpy_saves_it():
+    assert load_pickle(pickle.dumps(np.array({"a": 1}, object)), source="file").item() == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.zeros((3, 0), np.float32),
+        np.array("one"),
+        np.arange(6).reshape(2, 3).T,
+        np.arange(5, dtype=">i2"),
+        np.array([True, False]),
+        np.array(["", "é"]),
+        np.float16(0.5),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_arrays_of_every_kind_and_shape_come_back(value, protocol):
+    loaded = load_pickle(pickle.dumps(value, protocol), source="file")
+    np.testing.assert_array_equal(loaded, value)
+    assert np.shape(loaded) == np.shape(value)
+
+
+@pytest.mark.parametrize("name", ["bytes", "bytearray"])
+def test_no_zeros_are_made_because_a_few_bytes_say_how_many(name):
+    data = f"c__builtin__\n{name}\nI1000000000000\n\x85R.".encode("latin1")
+    with pytest.raises(ValueError, match=f"it asks for {name} of a int"):
+        load_pickle(data, source="file")
+
+
+def test_nothing_is_changed_but_the_arrays_that_are_read():
+    """A state of (None, {name: value}) sets attributes: here those of what stands for numpy.dtype."""
+    with pytest.raises(ValueError, match="it changes a type, expected arrays"):
+        load_pickle(b"\x80\x02cnumpy\ndtype\nN}U\x0c__setstate__Ns\x86b.", source="file")
+    np.testing.assert_array_equal(load_pickle(pickle.dumps(np.arange(3), 2), source="file"), np.arange(3))
+
+
+def test_no_room_is_made_for_values_that_are_only_claimed():
+    tracemalloc.start()
+    assert load_pickle(b"\x80\x02Nr\x00\x00\x00\x01.", source="file") is None  # the first, put in place 2^24
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+MIXED = {
+    "a": np.arange(5, dtype=np.float32),
+    "b": ["x", b"\xff", 2.5],
+    "c": np.array({"d": {1, 2}}, object),
+    "e": np.int8(3),
+}
+
+
+@settings(deadline=None, max_examples=100, derandomize=True, database=None)
+@given(data=st.data(), protocol=st.integers(0, 5))
+def test_a_damaged_pickle_is_read_or_refused(data, protocol):
+    damaged = bytearray(pickle.dumps(MIXED, protocol))
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ValueError):
+        load_pickle(bytes(damaged), source="file")

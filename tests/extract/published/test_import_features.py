@@ -2,11 +2,14 @@
 
 import os
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from places import REAL
 from published_rows import (
     BOTTOM_UP,
@@ -21,6 +24,7 @@ from published_rows import (
     write_tsv,
 )
 
+from extract.published import formats
 from extract.published.formats import FeatureFormat
 from extract.published.import_features import import_features, main
 from extract.regions.drawing import Image, draw_regions
@@ -202,6 +206,56 @@ def test_a_row_that_knows_other_classes_than_the_first_has_no_record(tmp_path):
     rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path)
     assert list(store) == ["a"]
     assert (rows[1]["reason"], rows[1]["detail"]) == ("other_classes", "known: none, of the images before all")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("9"), make_row("10")], BOTTOM_UP)
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    _, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path, image_key="val_{image_id}")
+    assert list(store) == ["val_10", "val_9"]
+    assert_is(store["val_9"], make_row("9"), np.arange(3))
+
+
+def test_a_number_that_no_data_set_has_is_no_key(tmp_path):
+    source = write_tsv(tmp_path / "a.tsv", [make_row("9"), make_row("1" * 5000)], BOTTOM_UP)
+    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path, image_key="val_{image_id}")
+    assert list(store) == ["val_9"]
+    assert [row.get("reason") for row in rows] == ["bad_key", None]
+
+
+def test_rows_that_unfold_to_more_than_an_image_has_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "MAX_ROW_BYTES", 2000)
+    source = write_tsv(tmp_path / "a.tsv", [make_row(key) for key in ("a", "b", "c")], BOTTOM_UP)
+    lines = source.read_bytes().splitlines(keepends=True)
+    source.write_bytes(lines[0] + lines[1].replace(b"\r\n", b"A" * 4001 + b"\r\n") + lines[2])
+    rows, store = imported((FeatureFormat.BOTTOM_UP_TSV, source), tmp_path)
+    assert list(store) == ["a", "c"]
+    assert (rows[1]["row"], rows[1]["reason"]) == (2, "too_large")
+    folder = tmp_path / "npz"
+    write_npz(folder, make_row("a"))
+    with zipfile.ZipFile(folder / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", bytes(2001))
+    (tmp_path / "out").mkdir()
+    rows, store = imported((FeatureFormat.MILVLG_NPZ, folder), tmp_path / "out")
+    assert list(store) == ["a"]
+    assert rows[1]["reason"] == "too_large"
+
+
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(data=st.data(), kind=st.sampled_from(["bottom_up with cls_prob", "lxmert", "milvlg"]))
+def test_of_a_damaged_source_every_row_is_imported_or_has_a_reason(data, kind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damaged")
+    feature_format, source = write_source(kind, folder)
+    file = source if source.is_file() else source / "10.npz"
+    damaged = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(damaged) - 1))
+        end = place + data.draw(st.integers(0, 40))
+        damaged[place:end] = data.draw(st.binary(max_size=8))
+    file.write_bytes(damaged)
+    rows = import_features(feature_format, source, folder / "s.lmdb", expected=EXPECTED, image_key=None)
+    assert all(row["num_regions"] > 0 for row in rows if row.get("reason") is None)
+    assert [row["row"] for row in rows if row["key"] == "9" and row.get("reason") is None] or source.is_file()
 
 
 class Harmful:

@@ -29,6 +29,9 @@ class BrightPixels:
     def __init__(self) -> None:
         self.batch_shapes: list[tuple[int, ...]] = []
 
+    def sees(self, size):
+        return min(size) > 2
+
     def resized_size(self, size):
         return size
 
@@ -89,6 +92,25 @@ def test_every_image_is_a_row_and_what_fails_has_a_reason(tmp_path):
     }
     assert list(store) == [row["key"] for row in rows if not row.get("reason")]
     assert store["val-00000001"].image_size == (29, 23)
+
+
+def test_an_image_that_the_model_would_see_no_pixel_of_has_a_reason_and_the_shard_goes_on(tmp_path):
+    write_tar(tmp_path / "0.tar", [(23, 29), (300, 1), (1, 1), (23, 29)])
+    rows = extract_regions(
+        tmp_path / "0.tar",
+        tmp_path / "s.lmdb",
+        detector=BrightPixels(),
+        batch_size=3,
+        selection=SELECTION,
+        num_classes_kept=None,
+        num_images=4,
+    )
+    assert [(row.get("reason"), row.get("detail")) for row in rows] == [
+        (None, None),
+        ("too_thin", "300 x 1"),
+        ("too_thin", "1 x 1"),
+        (None, None),
+    ]
 
 
 def test_batches_hold_one_size_and_give_what_single_images_give(tmp_path):

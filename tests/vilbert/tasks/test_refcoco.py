@@ -1,7 +1,9 @@
 import itertools
 import json
+import math
 import os
 import pickle
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +15,8 @@ from places import REAL
 from extract.overlap import overlaps
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
-from vilbert.tasks.refcoco import RefCocoDataset, corners, read_expressions, read_refs
+from vilbert.tasks.reading import Reading
+from vilbert.tasks.refcoco import RefCocoDataset, corners, is_box, of_these_pixels, read_expressions, read_refs
 
 
 def files(drawn):
@@ -84,8 +87,11 @@ def test_refs_without_box_image_or_words_are_dropped(tmp_path):
         {"ref_id": 4, "ann_id": 5, "image_id": 7, "split": "val", "sentences": [{"sent_id": 3, "sent": " "}]},
         {"ref_id": 5, "ann_id": 8, "image_id": 7, "split": "val", "sentences": [{"sent_id": 4, "sent": "dog"}]},
         {"ref_id": 6, "ann_id": 9, "image_id": 7, "split": "val", "sentences": [{"sent_id": 5, "sent": "dog"}]},
+        {"ref_id": 7, "ann_id": 4, "image_id": 7, "split": "val", "sentences": [{"sent_id": 6, "sent": "dog"}]},
+        {"ref_id": 8, "ann_id": 4, "image_id": 8, "split": "val", "sentences": [{"sent_id": 7, "sent": "dog"}]},
     ]
     boxes = [{"id": 5, "bbox": [1, 2, 3, 4]}, {"id": 8, "bbox": [1, 2, 0, 4]}, {"id": 9, "bbox": [1, 2, 3]}]
+    boxes = [box | {"image_id": 8 if box["id"] == 4 else 7} for box in [{"id": 4, "bbox": [1, 2, 3, 4]}, *boxes]]
     (tmp_path / "refs.p").write_bytes(pickle.dumps(refs, protocol=2))
     instances = {"images": [{"id": 7, "file_name": "COCO_7.jpg"}], "annotations": boxes}
     (tmp_path / "instances.json").write_text(json.dumps(instances))
@@ -93,11 +99,42 @@ def test_refs_without_box_image_or_words_are_dropped(tmp_path):
     assert [(one.annotation, one.image_key, one.box) for one in reading.examples] == [("1-0", "COCO_7", (1, 2, 4, 6))]
     assert [(row.annotation, row.reason, row.detail) for row in reading.dropped] == [
         ("2-1", "no_box", "ann_id 6"),
-        ("3-2", "no_image", "image_id 8"),
+        ("3-2", "other_image", "ann_id 5 is of image 7, image_id is 8"),
         ("4-3", "empty_expression", "' '"),
         ("5-4", "bad_box", "[1, 2, 0, 4]"),
         ("6-5", "bad_box", "[1, 2, 3]"),
+        ("7-6", "other_image", "ann_id 4 is of image 8, image_id is 7"),
+        ("8-7", "no_image", "image_id 8"),
     ]
+
+
+def test_expressions_about_a_picture_of_another_size_are_dropped(drawn):
+    """The store's images have 64 x 64 pixels."""
+    drawn_size, other, unknown_size = read_expressions(*files(drawn)).examples[:3]
+    assert drawn_size.image_size == (64, 64)
+    other, unknown_size = replace(other, image_size=(640, 480)), replace(unknown_size, image_size=None)
+    nowhere = replace(other, image_key="no image")
+    reading = of_these_pixels(Reading([drawn_size, other, unknown_size, nowhere], []), drawn.detected)
+    assert reading.examples == [drawn_size, unknown_size, nowhere]
+    assert reading.dropped == [
+        (other.annotation, "other_size", "a box of 640 x 480, the image is 64 x 64"),
+    ]
+
+
+def test_no_room_is_made_for_values_that_are_only_claimed(tmp_path):
+    (tmp_path / "refs.p").write_bytes(b"\x80\x02]r\x00\x00\x00\x01.")  # no refs, put in place 2^24
+    tracemalloc.start()
+    assert read_refs(tmp_path / "refs.p") == []
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "box", [[1, 2, 3], [1, 2, 0, 4], [math.nan, 2, 3, 4], [1, 2, math.inf, 4], ["1", 2, 3, 4], None]
+)
+def test_what_has_no_area_or_is_no_number_is_no_box(box):
+    assert not is_box(box)
+    assert is_box([1, 2.5, 3, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -106,8 +143,12 @@ def test_refs_without_box_image_or_words_are_dropped(tmp_path):
         ([{"ref_id": 1}], {"images": [], "annotations": []}, r"refs\.p, refs: row 0 has no 'ann_id'"),
         ([1], {"images": [], "annotations": []}, r"refs\.p, refs: row 0 has no 'ref_id'"),
         ([], {"images": [{"id": 7}], "annotations": []}, r"images: row 0 has no 'file_name'"),
-        ([], {"images": [], "annotations": [{"id": 7}]}, r"annotations: row 0 has no 'bbox'"),
-        ([], {"images": [], "annotations": [{"id": 7, "bbox": []}] * 2}, r"annotations: id 7 stands twice"),
+        ([], {"images": [], "annotations": [{"id": 7, "image_id": 1}]}, r"annotations: row 0 has no 'bbox'"),
+        (
+            [],
+            {"images": [], "annotations": [{"id": 7, "image_id": 1, "bbox": []}] * 2},
+            r"annotations: id 7 stands twice",
+        ),
         ([], [], r"holds no images and annotations"),
     ],
 )
