@@ -23,7 +23,7 @@ from transformers import AutoModelForPreTraining
 from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.batches.tokens import TokenTable
-from vilbert.model.directory import read_processor
+from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import alignment_scores, one_pair_an_image
@@ -44,6 +44,7 @@ def main(
     settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
 ) -> None:
     """Draw the first captions of the validation split, each with the images that fit it best."""
+    demand_model(model)
     trained = AutoModelForPreTraining.from_pretrained(model).eval()
     tokenizer, store = read_processor(model).tokenizer, RegionStore(stores)
     demand_same_regions(model, store)

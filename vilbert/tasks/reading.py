@@ -110,10 +110,14 @@ def whole_number(value: Any) -> int | None:
 def by_id(rows: Sequence[dict], *, source: str) -> dict[Any, dict]:
     """Rows by their `id`.
 
-    Raises: ValueError if two have one.
+    Raises: ValueError if two have one, or for one that is neither a number nor a text.
     """
     found: dict[Any, dict] = {}
-    for row in rows:
+    for number, row in enumerate(rows):
+        try:
+            text_in(row, "id")
+        except ValueError as error:
+            raise ValueError(f"{source}: row {number}: {error}") from error
         if found.setdefault(row["id"], row) is not row:
             raise ValueError(f"{source}: id {row['id']} stands twice")
     return found

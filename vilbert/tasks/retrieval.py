@@ -67,9 +67,9 @@ def read_captions(path: Path) -> Reading[Caption]:
         if not of_image:
             dropped.append(Dropped(name, "no_caption", image["filename"]))
     image_of: dict[str, str] = {}
-    begins_anew = any(image_of.setdefault(number, image_id) != image_id for image_id, number, *_ in sentences)
-    for image_id, number, key, split, raw in sentences:
-        annotation = f"{image_id}-{number}" if begins_anew else number
+    begin_anew = any(image_of.setdefault(sent_id, image_id) != image_id for image_id, sent_id, *_ in sentences)
+    for image_id, sent_id, key, split, raw in sentences:
+        annotation = f"{image_id}-{sent_id}" if begin_anew else sent_id
         try:
             text = " ".join(text_of(raw, name="raw").split())
         except ValueError as error:

@@ -86,7 +86,7 @@ def newest_whole(folder: Path) -> Path | None:
 
     Raises: ValueError if all are damaged, of which none is removed.
     """
-    flaws = {}
+    flaws: dict[Path, str] = {}
     for checkpoint in reversed(checkpoints_in(folder)):
         flaw = flaw_of(checkpoint)
         if flaw is None:

@@ -122,3 +122,5 @@ def test_two_rows_of_one_id_are_an_error():
     assert by_id([{"id": 5}, {"id": 7}], source="a.json") == {5: {"id": 5}, 7: {"id": 7}}
     with pytest.raises(ValueError, match=r"a\.json: id 5 stands twice"):
         by_id([{"id": 5}, {"id": 7}, {"id": 5}], source="a.json")
+    with pytest.raises(ValueError, match=r"a\.json: row 1: id is \[7\], expected a text"):
+        by_id([{"id": 5}, {"id": [7]}], source="a.json")

@@ -116,6 +116,14 @@ def test_a_note_of_before_is_an_unfinished_training(run):
         folder_of(run).claim(num_earlier_kept=2)
 
 
+def test_a_damaged_note_is_named_with_both_ways_on(run):
+    note = unfinished(run).path / "training.json"
+    note.write_text(note.read_text()[:20])
+    expected = rf"{note} is damaged \(.*\): to go on from .* `rm {note}`; to begin anew, `rm -r {note.parent}`"
+    with pytest.raises(ValueError, match=expected):
+        folder_of(run).claim(num_earlier_kept=2)
+
+
 def test_the_newest_of_a_name_are_kept(run):
     earlier = run / "earlier"
     for name in ("pretrain", "finetune/vqa", "pretrain", "pretrain"):
