@@ -80,15 +80,16 @@ def read_boxes(box_format: BoxFormat, path: Path, instances: Path | None) -> Box
 def read_vcr_boxes(folder: Path) -> Boxes:
     """Of every metadata file below the folder; its name is the image's.
 
-    Raises: ValueError for a file that is cut off, two of one name, or a folder without one.
+    Raises: ValueError for a file that is cut off or has no boxes, two of one name, or a folder without one.
     """
     paths = sorted(folder.rglob("*.json"), key=lambda path: path.stem)
+    paths = [path for path in paths if not path.name.startswith(".")]  # macOS packs ._x.json beside x.json
     if not paths:
         raise ValueError(f"no metadata in {folder}, expected a .json an image")
     for one, other in pairwise(paths):
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, so that of an image are two lists of boxes; remove one")
-    return {path.stem: _array([_four(box) for box in _read(path)["boxes"]]) for path in paths}
+    return {path.stem: _array([_four(box) for box in _metadata(path)["boxes"]]) for path in paths}
 
 
 def read_coco_boxes(path: Path) -> Boxes:
@@ -119,9 +120,16 @@ def _by_image(rows: list[dict], field: str, *, path: Path, images: list[dict]) -
     return {key: _array(boxes) for key, boxes in lists.items()}
 
 
+def _metadata(path: Path) -> dict:
+    content = _read(path)
+    if not isinstance(content, dict) or not isinstance(content.get("boxes"), list):
+        raise ValueError(f"{path} holds no list 'boxes', expected VCR's metadata of an image; fetch it again")
+    return content
+
+
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
 
