@@ -88,11 +88,11 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
             if ref["image_id"] in images:
                 text_in(images[ref["image_id"]], "file_name")
             sentences = demand_fields(ref["sentences"], SENTENCE, source="sentences")
-            said = [(f"{name}-{text_in(one, 'sent_id')}", text_in(one, "sent")) for one in sentences]
+            said = [(f"{name}-{text_in(one, 'sent_id')}", text_in(one, "sent"), one["sent"]) for one in sentences]
         except ValueError as error:
             dropped.append(Dropped(name, "bad_value", str(error)))
             continue
-        for annotation, text in said:
+        for annotation, text, sent in said:
             if ref["ann_id"] not in boxes:
                 dropped.append(Dropped(annotation, "no_box", f"ann_id {ref['ann_id']}"))
             elif not is_box(boxes[ref["ann_id"]]["bbox"]):
@@ -100,7 +100,7 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
             elif ref["image_id"] not in images:
                 dropped.append(Dropped(annotation, "no_image", f"image_id {ref['image_id']}"))
             elif not text:
-                dropped.append(Dropped(annotation, "empty_expression", repr(text)))
+                dropped.append(Dropped(annotation, "empty_expression", repr(sent)))
             else:
                 key, box = Path(images[ref["image_id"]]["file_name"]).stem, corners(boxes[ref["ann_id"]]["bbox"])
                 kept.append(Expression(annotation, key, ref["split"], text, box))

@@ -94,7 +94,7 @@ def test_refs_without_box_image_or_words_are_dropped(tmp_path):
     assert [(row.annotation, row.reason, row.detail) for row in reading.dropped] == [
         ("2-1", "no_box", "ann_id 6"),
         ("3-2", "no_image", "image_id 8"),
-        ("4-3", "empty_expression", "''"),
+        ("4-3", "empty_expression", "' '"),
         ("5-4", "bad_box", "[1, 2, 0, 4]"),
         ("6-5", "bad_box", "[1, 2, 3]"),
     ]
