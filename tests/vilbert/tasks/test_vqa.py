@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,7 +166,7 @@ def test_an_image_is_called_as_the_pattern_says_whether_its_id_is_a_number_or_a_
     ("question_id", "expected"), [("262148000", 262148000), ("q7", "q7"), ("007", "007"), ("-1", "-1"), ("²", "²")]
 )
 def test_an_id_that_is_a_number_is_written_as_one(question_id, expected):
-    """The challenge's server asks for that; an id that is a text ended a fine-tune after its last step."""
+    """The challenge's server asks for that."""
     assert numbered(question_id) == expected
 
 
@@ -272,6 +273,15 @@ def test_a_model_without_a_whole_image_gets_none(drawn):
     bare = VqaDataset(data.questions, drawn.detected, drawn.processor_of_mmf, answers=["yes"], max_tokens=29)
     for name in ("visual_features", "visual_boxes", "visual_attention_mask"):
         assert torch.equal(bare.batch([0, 7])[name], data.batch([0, 7])[name][:, 1:])
+
+
+def test_a_question_is_answered_by_its_id_whether_that_is_a_number_or_a_text(drawn):
+    """A text ended a fine-tune after its last step."""
+    first, second, *_ = dataset(drawn, ["yes", "no"]).questions
+    questions = [replace(first, annotation="q7"), replace(second, annotation="11")]
+    data = VqaDataset(questions, drawn.detected, drawn.processor, answers=["yes", "no"], max_tokens=29)
+    predictions = data.predict(SecondAnswer(2))
+    assert predictions == [{"question_id": "q7", "answer": "no"}, {"question_id": 11, "answer": "no"}]
 
 
 def test_predictions_and_accuracy_by_hand(drawn):
