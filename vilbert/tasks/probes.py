@@ -69,8 +69,8 @@ def main(
 
 
 def read_probes(path: Path) -> list[Probe]:
-    """Raises: FileNotFoundError; ValueError for a file without these columns, without a row, with an empty field, or with
-    a quote that is never closed."""
+    """Raises: FileNotFoundError; ValueError for a file without these columns, without a row, with an empty field, or
+    that is no csv."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
