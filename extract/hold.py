@@ -11,13 +11,15 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # what a file system 
 class Hold:
     """Keeps other processes out of a folder, which is made if need be, until it is let go or the process ends.
 
-    On a file system without locks nobody is kept out.
+    Processes that it forks do not hold it, as they outlive it by seconds where it is killed. On a file system without
+    locks nobody is kept out.
     """
 
     def __init__(self, folder: Path) -> None:
         """Raises: ValueError if another process holds the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._handle: int | None = os.open(folder / ".held", os.O_RDWR | os.O_CREAT)
+        os.register_at_fork(after_in_child=self.let_go)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -1,5 +1,6 @@
 """Tables on disk: one Parquet schema a stage, written whole or not at all, and the same bytes for the same rows."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,8 @@ PAIRS = pa.schema(
     ]
 )
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -77,6 +80,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names the file in what the system says of a disk that is full or broken."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_ERRORS and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:

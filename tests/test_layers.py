@@ -48,6 +48,7 @@ SEAMS = {
     "extract.command",
     "extract.overlap",
     "extract.hold",
+    "extract.tables",
 }  # what vilbert/ may know of extract/
 NETWORK = {"aiohttp", "http", "httpx", "requests", "socket", "ssl", "urllib.error", "urllib.request", "urllib3"}
 

@@ -93,15 +93,16 @@ def read_boxes(box_format: BoxFormat, path: Path, instances: Path | None) -> Box
 def read_vcr_boxes(folder: Path) -> Boxes:
     """Of every metadata file below the folder; its name is the image's.
 
-    Raises: ValueError for a file that is cut off, two of one name, or a folder without one.
+    Raises: ValueError for a file that is cut off or has no boxes, two of one name, or a folder without one.
     """
     paths = sorted((path for path in files_below(folder) if path.suffix == ".json"), key=lambda path: path.stem)
+    paths = [path for path in paths if not path.name.startswith(".")]  # macOS packs ._x.json beside x.json
     if not paths:
         raise ValueError(f"no metadata in {folder}, expected a .json an image")
     for one, other in pairwise(paths):
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, so that of an image are two lists of boxes; remove one")
-    return {path.stem: _of_vcr(_read(path)) for path in paths}
+    return {path.stem: _of_vcr(_metadata(path)) for path in paths}
 
 
 def _of_vcr(metadata: dict) -> GivenBoxes:
@@ -148,9 +149,16 @@ def _size_of(row: Mapping[str, Any]) -> tuple[int, int] | None:
     return None if row.get("width") is None or row.get("height") is None else (row["width"], row["height"])
 
 
+def _metadata(path: Path) -> dict:
+    content = _read(path)
+    if not isinstance(content, dict) or not isinstance(content.get("boxes"), list):
+        raise ValueError(f"{path} holds no list 'boxes', expected VCR's metadata of an image; fetch it again")
+    return content
+
+
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
 

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from extract.regions.store import RegionStore
 from extract.tables import whole_file
 
 INK, KEPT, DROPPED, GRID = "#222222", "#2a6f97", "#c1440e", "#dddddd"
+MAX_LINES = 4  # of a caption
 STAGES = ("captions", "download", "images", "duplicates", "features", "relatedness")
 
 
@@ -67,7 +69,10 @@ def relatedness(path: Path, *, kept: Sequence[float | None], dropped: Sequence[f
 def sample_regions(
     path: Path, store: RegionStore, pairs: pa.Table, tars: Sequence[Path], *, num_images: int = 12
 ) -> None:
-    """Images of kept pairs with their confident regions, spread over the shards, each above its caption."""
+    """Images of kept pairs with their confident regions, spread over the shards, each below its caption.
+
+    A caption is drawn as it is, a dollar sign too; what the font lacks, as a box.
+    """
     samples = list(_samples(store, pairs, tars, num_images=num_images))[:num_images]
     columns = 4
     rows = max(1, -(-len(samples) // columns))
@@ -75,9 +80,11 @@ def sample_regions(
     for position, (image, caption) in enumerate(samples):
         axes = figure.add_subplot(rows, columns, position + 1)
         axes.imshow(image)
-        axes.set_title(textwrap.fill(caption, 44), fontsize=8, color=INK)
+        title = textwrap.fill(caption, 44, max_lines=MAX_LINES, placeholder=" ...")
+        axes.set_title(title, fontsize=8, color=INK, parse_math=False)
         axes.axis("off")
-    with whole_file(path) as partial:
+    with whole_file(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
         figure.savefig(partial, format="png", dpi=110)
 
 

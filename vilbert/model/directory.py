@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from vilbert.model.origin import PROVENANCE
@@ -47,9 +47,16 @@ def write_model(
 
 
 def demand_model(path: Path) -> None:
-    """Raises: FileNotFoundError for what is no model directory; transformers would ask a hub for it."""
+    """Raises: FileNotFoundError for what is no model directory, for which transformers would ask a hub; ValueError for
+    weights that are cut off."""
     if not (path / "config.json").is_file():
         raise FileNotFoundError(f"{path} is no model directory: it holds no config.json; `vilbert convert` makes one")
+    for weights in sorted(path.glob("*.safetensors")):
+        try:
+            with safe_open(weights, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"{weights} is damaged ({error}); copy or make the model anew") from error
 
 
 def read_processor(path: Path) -> VilbertProcessor:

@@ -49,6 +49,13 @@ def demand_same_regions(model: Path, store: RegionStore, *, are_given: bool = Fa
 
 def learnt_from(model: Path) -> dict[str, Any]:
     """What a model directory knows of the regions that it has learnt of, by the names of `origin_of`."""
-    width = {"feature_size": json.loads((model / "config.json").read_text()).get("visual_feature_size")}
+    width = {"feature_size": _read(model / "config.json").get("visual_feature_size")}
     path = model / PROVENANCE
-    return width | (json.loads(path.read_text()).get("regions", {}) if path.exists() else {})
+    return width | (_read(path).get("regions", {}) if path.exists() else {})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); copy or make the model anew") from error

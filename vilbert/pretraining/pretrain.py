@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, set_seed
 
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
+from extract.tables import naming
 from vilbert.baselines.rows import write_rows
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.card import model_card
@@ -103,21 +104,22 @@ def main(
         evaluation_steps=settings.evaluation.every_steps,
     )
     if is_first_process():
-        last = last_evaluation(checkpoints / "metrics.jsonl")
-        rows = pretraining_rows(evaluator, words, split=settings.validation_split, measured=last)
-        card = model_card("ViLBERT, pretrained", trained, rows)
-        write_model(
-            trained,
-            VilbertProcessor(words),
-            model_output,
-            classes=store.classes,
-            provenance=folder.provenance | {"regions": origin_of(store)},
-            card=card,
-        )
-        write_rows(baselines_output, rows)
-        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
-        draw_learning_curves(metrics, curves_output, rows=rows)
-        folder.end(outputs)
+        with naming(model_output.parent):
+            last = last_evaluation(checkpoints / "metrics.jsonl")
+            rows = pretraining_rows(evaluator, words, split=settings.validation_split, measured=last)
+            card = model_card("ViLBERT, pretrained", trained, rows)
+            write_model(
+                trained,
+                VilbertProcessor(words),
+                model_output,
+                classes=store.classes,
+                provenance=folder.provenance | {"regions": origin_of(store)},
+                card=card,
+            )
+            write_rows(baselines_output, rows)
+            shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+            draw_learning_curves(metrics, curves_output, rows=rows)
+            folder.end(outputs)
 
 
 def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:

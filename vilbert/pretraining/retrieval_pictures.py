@@ -6,6 +6,7 @@ python -m vilbert.pretraining.retrieval_pictures MODEL TOKENS STORE... OUTPUT
 import io
 import tarfile
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ from transformers import AutoModelForPreTraining
 from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.batches.tokens import TokenTable
-from vilbert.model.directory import read_processor
+from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import alignment_scores, one_pair_an_image
@@ -30,6 +31,7 @@ from vilbert.retrieval.ranks import best_first
 from vilbert.settings import PretrainingSettings
 
 NUM_QUERIES, NUM_SHOWN = 6, 5
+MAX_LINES = 6  # of a caption
 RIGHT = "#2e8b57"
 
 
@@ -42,6 +44,7 @@ def main(
     settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
 ) -> None:
     """Draw the first captions of the validation split, each with the images that fit it best."""
+    demand_model(model)
     trained = AutoModelForPreTraining.from_pretrained(model).eval()
     tokenizer, store = read_processor(model).tokenizer, RegionStore(stores)
     demand_same_regions(model, store)
@@ -63,7 +66,7 @@ def main(
 def draw_retrieved(
     scores: np.ndarray, captions: Sequence[str], image_keys: Sequence[str], tars: Sequence[Path], output: Path
 ) -> None:
-    """A row a caption: the best images from left to right, the caption's own in a frame.
+    """A row a caption, drawn as it is: the best images from left to right, the caption's own in a frame.
 
     Args:
         scores: [N captions, N images], the pairs on the diagonal; the first captions are drawn.
@@ -76,7 +79,9 @@ def draw_retrieved(
     for row, caption in enumerate(captions):
         rank = int(np.flatnonzero(order[row] == row)[0]) + 1
         text = panel(figure, (len(captions), num_shown + 1, row * (num_shown + 1) + 1))
-        text.text(0, 0.5, f"{textwrap.fill(caption, 24)}\n\nits own image: {rank} of {len(image_keys)}", va="center")
+        told = textwrap.fill(caption, 24, max_lines=MAX_LINES, placeholder=" ...")
+        told += f"\n\nits own image: {rank} of {len(image_keys)}"
+        text.text(0, 0.5, told, va="center", parse_math=False)
         for column, place in enumerate(shown[row]):
             axes = panel(figure, (len(captions), num_shown + 1, row * (num_shown + 1) + column + 2))
             image = images[image_keys[place]]
@@ -85,7 +90,9 @@ def draw_retrieved(
                 frame = Rectangle((-0.5, -0.5), image.width, image.height, fill=False, color=RIGHT, linewidth=5)
                 frame.set_clip_on(False)
                 axes.add_patch(frame)
-    figure.savefig(output, dpi=90)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font", UserWarning)
+        figure.savefig(output, dpi=90)
 
 
 def read_images(tars: Sequence[Path], keys: set[str]) -> dict[str, Image.Image]:

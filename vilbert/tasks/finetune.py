@@ -12,6 +12,7 @@ from transformers import AutoConfig, PreTrainedModel, set_seed
 
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
+from extract.tables import naming
 from vilbert.baselines.rows import Row, write_rows
 from vilbert.conversion.convert import MODELS
 from vilbert.model.card import model_card
@@ -112,21 +113,22 @@ def main(
     )
     evaluator.complete(trained)
     if is_first_process():
-        rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))
-        card = model_card(f"ViLBERT, fine-tuned: {task}", trained, rows)
-        write_model(
-            trained,
-            processor,
-            model_output,
-            classes=detected.classes,
-            provenance=folder.provenance | {"regions": origin_of(detected)},
-            card=card,
-        )
-        write_rows(baselines_output, rows)
-        shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
-        write_dropped(dropped_output, data.dropped)
-        evaluator.write(predictions_output)
-        folder.end(outputs)
+        with naming(model_output.parent):
+            rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))
+            card = model_card(f"ViLBERT, fine-tuned: {task}", trained, rows)
+            write_model(
+                trained,
+                processor,
+                model_output,
+                classes=detected.classes,
+                provenance=folder.provenance | {"regions": origin_of(detected)},
+                card=card,
+            )
+            write_rows(baselines_output, rows)
+            shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
+            write_dropped(dropped_output, data.dropped)
+            evaluator.write(predictions_output)
+            folder.end(outputs)
 
 
 def baseline_rows(data: TaskData, measured: dict[str, float]) -> list[Row]:

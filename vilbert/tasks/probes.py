@@ -69,12 +69,16 @@ def main(
 
 
 def read_probes(path: Path) -> list[Probe]:
-    """Raises: FileNotFoundError; ValueError for a file without these columns, without a row, or with an empty field."""
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if missing := set(Probe._fields) - set(reader.fieldnames or ()):
-            raise ValueError(f"{path} has no column {min(missing)}, expected {', '.join(Probe._fields)}")
-        rows = [Probe(*(row[name] or "" for name in Probe._fields)) for row in reader]
+    """Raises: FileNotFoundError; ValueError for a file without these columns, without a row, with an empty field, or
+    that is no csv."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            if missing := set(Probe._fields) - set(reader.fieldnames or ()):
+                raise ValueError(f"it has no column {min(missing)}, expected {', '.join(Probe._fields)}")
+            rows = [Probe(*(row[name] or "" for name in Probe._fields)) for row in reader]
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is no csv of probes: {error}") from error
     if not rows:
         raise ValueError(f"{path} holds no probe")
     for number, row in enumerate(rows, start=2):

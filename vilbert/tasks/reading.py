@@ -2,8 +2,10 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -42,17 +44,23 @@ class Reading(NamedTuple, Generic[ExampleT]):
 
 
 def read_json(path: Path) -> Any:
-    """Raises: FileNotFoundError; ValueError for a file that was cut off or is something else."""
+    """In UTF-8, with a byte order mark or without, UTF-16 or UTF-32.
+
+    Raises: FileNotFoundError; ValueError for a file that was cut off or is something else.
+    """
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
 
 
 def read_lines(path: Path) -> list[str]:
-    """Raises: FileNotFoundError; ValueError for a file that is no text."""
+    """In UTF-8, with a byte order mark or without.
+
+    Raises: FileNotFoundError; ValueError for a file that is no text.
+    """
     try:
-        return path.read_text().removesuffix("\n").split("\n")
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text ({error}); fetch it again") from error
 
@@ -71,13 +79,45 @@ def demand_fields(rows: Any, fields: Sequence[str], *, source: str) -> list[dict
     return rows
 
 
+def text_in(row: dict, field: str) -> str:
+    """A field's text without blanks around it; a number is one as it is written, and 2.0 is 2.
+
+    Raises: ValueError for anything else.
+    """
+    return text_of(row[field], name=field)
+
+
+def text_of(value: Any, *, name: str) -> str:
+    """The same of a value, by its name."""
+    number = whole_number(value)
+    if number is not None or (isinstance(value, float) and math.isfinite(value)):
+        return str(value if number is None else number)
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {shown(value)}, expected a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:  # a half of a pair, which JSON may hold
+        raise ValueError(f"{name} is {shown(value)}, which is no Unicode: {error.reason}") from error
+    return value.strip()
+
+
+def whole_number(value: Any) -> int | None:
+    """A number without a fraction, such as 2 or 2.0; None: it is something else."""
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
+    return int(value) if is_whole else None
+
+
 def by_id(rows: Sequence[dict], *, source: str) -> dict[Any, dict]:
     """Rows by their `id`.
 
-    Raises: ValueError if two have one.
+    Raises: ValueError if two have one, or for one that is neither a number nor a text.
     """
     found: dict[Any, dict] = {}
-    for row in rows:
+    for number, row in enumerate(rows):
+        try:
+            text_in(row, "id")
+        except ValueError as error:
+            raise ValueError(f"{source}: row {number}: {error}") from error
         if found.setdefault(row["id"], row) is not row:
             raise ValueError(f"{source}: id {row['id']} stands twice")
     return found
@@ -120,7 +160,7 @@ def apart(examples: Iterable[ExampleT], store: RegionStore) -> tuple[list[Exampl
 
 def write_dropped(path: Path, rows: Iterable[Dropped]) -> None:
     """A csv with a row for each annotation that is not used."""
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Dropped._fields)
         writer.writerows(rows)

@@ -25,7 +25,7 @@ from vilbert.batches.padding import ANY_WIDTH, Widths, pad_images, pad_texts, to
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.tasks.reading import Dropped, Reading, by_id, demand_fields, encode_texts, read_json
+from vilbert.tasks.reading import Dropped, Reading, by_id, demand_fields, encode_texts, read_json, text_in
 from vilbert.training.shares import ask_in_shares
 
 HIT = 0.5  # intersection over union from which a region is what is meant
@@ -89,9 +89,20 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
     images = by_id(of_images, source=f"{instances}, images")
     boxes = by_id(of_boxes, source=f"{instances}, annotations")
     kept, dropped = [], []
-    for ref in demand_fields(read_refs(refs), REF, source=f"{refs}, refs"):
-        for sentence in demand_fields(ref["sentences"], SENTENCE, source=f"{refs}, sentences of {ref['ref_id']}"):
-            annotation, text = f"{ref['ref_id']}-{sentence['sent_id']}", str(sentence["sent"]).strip()
+    for number, ref in enumerate(demand_fields(read_refs(refs), REF, source=f"{refs}, refs")):
+        name = f"row {number}"
+        try:
+            name = text_in(ref, "ref_id")
+            for field in ("ann_id", "image_id", "split"):
+                text_in(ref, field)
+            if ref["image_id"] in images:
+                text_in(images[ref["image_id"]], "file_name")
+            sentences = demand_fields(ref["sentences"], SENTENCE, source="sentences")
+            said = [(f"{name}-{text_in(one, 'sent_id')}", text_in(one, "sent"), one["sent"]) for one in sentences]
+        except ValueError as error:
+            dropped.append(Dropped(name, "bad_value", str(error)))
+            continue
+        for annotation, text, sent in said:
             if ref["ann_id"] not in boxes:
                 dropped.append(Dropped(annotation, "no_box", f"ann_id {ref['ann_id']}"))
             elif boxes[ref["ann_id"]]["image_id"] != ref["image_id"]:
@@ -102,7 +113,7 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
             elif ref["image_id"] not in images:
                 dropped.append(Dropped(annotation, "no_image", f"image_id {ref['image_id']}"))
             elif not text:
-                dropped.append(Dropped(annotation, "empty_expression", repr(sentence["sent"])))
+                dropped.append(Dropped(annotation, "empty_expression", repr(sent)))
             else:
                 image, box = images[ref["image_id"]], corners(boxes[ref["ann_id"]]["bbox"])
                 size = (image["width"], image["height"]) if {"width", "height"} <= image.keys() else None

@@ -24,7 +24,7 @@ from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage
 from vilbert.tasks.metrics import retrieval_metrics
-from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
+from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json, text_in, text_of
 from vilbert.training.shares import score_in_shares
 
 NUM_NEIGHBOURS = 100
@@ -38,7 +38,7 @@ SENTENCE = ("sentid", "raw")
 class Caption:
     """One caption of one image."""
 
-    annotation: str  # sentid
+    annotation: str  # sentid, or '{imgid}-{sentid}' where these begin anew with each image
     image_key: str  # stem of the image's file name
     split: str
     text: str
@@ -52,17 +52,33 @@ def read_captions(path: Path) -> Reading[Caption]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise ValueError(f"{path} holds no list 'images', expected Karpathy's dataset_flickr30k.json or its like")
-    kept, dropped = [], []
-    for image in demand_fields(content["images"], IMAGE, source=f"{path}, images"):
-        key, split = Path(image["filename"]).stem, "train" if image["split"] == "restval" else image["split"]
-        if not image["sentences"]:
-            dropped.append(Dropped(f"image {image['imgid']}", "no_caption", image["filename"]))
-        for sentence in demand_fields(image["sentences"], SENTENCE, source=f"{path}, sentences of {image['filename']}"):
-            annotation, text = str(sentence["sentid"]), " ".join(sentence["raw"].split())
-            if not text:
-                dropped.append(Dropped(annotation, "empty_caption", repr(sentence["raw"])))
-            else:
-                kept.append(Caption(annotation, key, split, text))
+    kept, dropped, sentences = [], [], []
+    for number, image in enumerate(demand_fields(content["images"], IMAGE, source=f"{path}, images")):
+        name = f"row {number}"
+        try:
+            image_id = text_in(image, "imgid")
+            name = f"image {image_id}"
+            key, split = Path(text_in(image, "filename")).stem, text_in(image, "split")
+            of_image = demand_fields(image["sentences"], SENTENCE, source="sentences")
+            sentences += [(image_id, text_in(one, "sentid"), key, split, one["raw"]) for one in of_image]
+        except ValueError as error:
+            dropped.append(Dropped(name, "bad_value", str(error)))
+            continue
+        if not of_image:
+            dropped.append(Dropped(name, "no_caption", image["filename"]))
+    image_of: dict[str, str] = {}
+    begin_anew = any(image_of.setdefault(sent_id, image_id) != image_id for image_id, sent_id, *_ in sentences)
+    for image_id, sent_id, key, split, raw in sentences:
+        annotation = f"{image_id}-{sent_id}" if begin_anew else sent_id
+        try:
+            text = " ".join(text_of(raw, name="raw").split())
+        except ValueError as error:
+            dropped.append(Dropped(annotation, "bad_value", str(error)))
+            continue
+        if not text:
+            dropped.append(Dropped(annotation, "empty_caption", repr(raw)))
+        else:
+            kept.append(Caption(annotation, key, "train" if split == "restval" else split, text))
     return Reading(kept, dropped)
 
 

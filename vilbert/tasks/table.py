@@ -24,7 +24,7 @@ from vilbert.tasks.retrieval import RetrievalDataset, read_captions
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
 from vilbert.tasks.vcr import VcrDataset, VcrQuestion, read_vcr, undecided
 from vilbert.tasks.vcr_baselines import VcrBaselines
-from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, read_answer_list, read_questions
+from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, numbered, read_answer_list, read_questions
 from vilbert.tasks.vqa_baselines import VqaBaselines, commonest_answer
 
 MOST_REGIONS = 96  # of an image, with those that its annotations name, that layers are compiled for
@@ -122,11 +122,16 @@ def vqa_data(source: TaskSource) -> TaskData:
         )
 
     training = make(learnt, source.widths(settings.max_tokens))
+    if not any(training.scores):
+        raise ValueError(
+            f"no answer to {len(learnt)} questions is one of the {len(answers)} of the list, such as '{answers[0]}'; "
+            "give another one as finetuning.vqa.answers, or null"
+        )
     fixed = commonest_answer(training)
 
     def hold_out(questions: Sequence[Question]) -> HeldOut[VqaDataset]:
         seen, unseen = apart(questions, source.store)
-        rows = [{"question_id": int(question.annotation), "answer": fixed} for question in unseen]
+        rows = [{"question_id": numbered(question.annotation), "answer": fixed} for question in unseen]
         return HeldOut(make(seen), num_examples=len(seen), unseen=rows)
 
     return TaskData(
@@ -270,7 +275,8 @@ def by_split(
     for split in splits:
         of_split = [one for one in reading.examples if one.split == split]
         if not apart(of_split, store)[0]:
-            raise ValueError(f"{path} holds nothing of the split '{split}' whose image has features")
+            first = f"; the first that cannot be used at all: {', '.join(dropped[0])}" if dropped else ""
+            raise ValueError(f"{path} holds nothing of the split '{split}' whose image has features{first}")
         examples[split], dropped = with_features(Reading(of_split, dropped), store, is_held_out=split != "train")
     return examples, dropped
 

@@ -9,7 +9,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from reprlib import repr as shown
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from vilbert.batches.padding import ANY_WIDTH, Tokens, Widths, pad_images, pad_t
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_lines
+from vilbert.tasks.reading import Dropped, Reading, encode_texts, read_lines, text_in, text_of, whole_number
 from vilbert.training.shares import ask_in_shares
 
 Words = list[str | list[int]]  # a list is objects of the image, by their number
@@ -81,42 +82,54 @@ def read_vcr(path: Path, *, seed: int, has_labels: bool = True) -> Reading[VcrQu
     for number, line in enumerate(read_lines(path), start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             dropped.append(Dropped(f"line {number}", "no_json", str(error)))
             continue
         if not isinstance(row, dict) or not row.keys() >= FIELDS:
             raise ValueError(f"{path}, line {number}, holds no question with choices and objects, expected VCR's jsonl")
-        wrong = [f"{name} is {row.get(name)}" for name in LABELS if row.get(name) not in range(NUM_CHOICES)]
-        if has_labels and wrong:
-            dropped.append(Dropped(row["annot_id"], "bad_label", f"{wrong[0]}, expected 0 to {NUM_CHOICES - 1}"))
-            continue
+        annotation = f"line {number}"
         try:
-            kept.append(_question(row, seed=seed, has_labels=has_labels))
+            annotation = text_in(row, "annot_id")
+            question = _question(row, annotation, seed=seed, has_labels=has_labels)
         except ValueError as error:
-            dropped.append(Dropped(row["annot_id"], "bad_text", str(error)))
+            dropped.append(Dropped(annotation, "bad_text", str(error)))
+            continue
+        if has_labels and None in (question.answer_label, question.rationale_label):
+            name = LABELS[question.answer_label is not None]
+            detail = f"{name} is {shown(row.get(name))}, expected 0 to {NUM_CHOICES - 1}"
+            dropped.append(Dropped(annotation, "bad_label", detail))
+        else:
+            kept.append(question)
     return Reading(kept, dropped)
 
 
-def _question(row: dict, *, seed: int, has_labels: bool) -> VcrQuestion:
+def _question(row: dict, annotation: str, *, seed: int, has_labels: bool) -> VcrQuestion:
     for field in ("objects", "answer_choices", "rationale_choices"):
         if not isinstance(row[field], list):
-            raise ValueError(f"{field} is {row[field]!r}, expected a list")
-    image_key = Path(row["img_fn"]).stem
-    names = object_names(row["objects"], seed=seed, image_key=image_key)
+            raise ValueError(f"{field} is {shown(row[field])}, expected a list")
+    image_key = Path(text_in(row, "img_fn")).stem
+    objects = [text_of(kind, name="an object") for kind in row["objects"]]
+    names = object_names(objects, seed=seed, image_key=image_key)
     choices = {}
     for field in ("answer_choices", "rationale_choices"):
         choices[field] = tuple(in_words(words, names) for words in row[field])
         if len(choices[field]) != NUM_CHOICES:
             raise ValueError(f"{field} are {len(choices[field])}, expected {NUM_CHOICES}")
     return VcrQuestion(
-        annotation=row["annot_id"],
+        annotation=annotation,
         image_key=image_key,
         question=in_words(row["question"], names),
         answers=choices["answer_choices"],
         rationales=choices["rationale_choices"],
-        answer_label=row["answer_label"] if has_labels else None,
-        rationale_label=row["rationale_label"] if has_labels else None,
+        answer_label=choice_of(row.get("answer_label")) if has_labels else None,
+        rationale_label=choice_of(row.get("rationale_label")) if has_labels else None,
     )
+
+
+def choice_of(label: Any) -> int | None:
+    """The number of a choice, such as 2 or 2.0; None: it is none."""
+    number = whole_number(label)
+    return number if number in range(NUM_CHOICES) else None
 
 
 def object_names(objects: Sequence[str], *, seed: int, image_key: str) -> list[str]:
@@ -131,15 +144,16 @@ def in_words(words: Words, names: Sequence[str]) -> str:
     Raises: ValueError for a number that is no object, something else than words, or a text without one.
     """
     if not isinstance(words, list):
-        raise ValueError(f"a text is {words!r}, expected a list of words")
+        raise ValueError(f"a text is {shown(words)}, expected a list of words")
     parts = []
     for word in words:
         if isinstance(word, str):
-            parts.append(word)
+            parts.append(text_of(word, name="a word"))
             continue
-        if not isinstance(word, list) or any(index not in range(len(names)) for index in word):
-            raise ValueError(f"objects {word} are named, the image has {len(names)}")
-        parts.append(" and ".join(names[index] for index in word))
+        numbers = [whole_number(index) for index in word] if isinstance(word, list) else [None]
+        if any(number not in range(len(names)) for number in numbers):
+            raise ValueError(f"objects {shown(word)} are named, the image has {len(names)}")
+        parts.append(" and ".join(names[number] for number in numbers if number is not None))
     text = " ".join(part for part in parts if part.strip())
     if not text:
         raise ValueError("a text has no word")

@@ -5,10 +5,12 @@ Dimension key:
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shown
 from statistics import mean
 
 import numpy as np
@@ -22,12 +24,13 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.tasks.metrics import normalised_answer, vqa_accuracy
-from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json
+from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json, text_in, text_of
 from vilbert.training.shares import ask_in_shares
 
 MIN_COUNT = 9  # times that an answer has to be the most frequent one of a question
 SCORE_A_PERSON = 0.3
 EVALUATION_BATCH = 256
+NUMBER = re.compile("0|[1-9][0-9]{0,17}")  # a text that says nothing else than its number
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,15 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
     kept: list[Question] = []
     answers, dropped = ({}, []) if annotations is None else read_answers(annotations)
     asked: set[str] = set()
-    for row in rows_of(questions, "questions", fields=("question_id", "image_id", "question")):
-        annotation = str(row["question_id"])
-        asked.add(annotation)
-        text = str(row["question"]).strip()
+    for number, row in enumerate(rows_of(questions, "questions", fields=("question_id", "image_id", "question"))):
+        annotation = f"row {number}"
+        try:
+            annotation = text_in(row, "question_id")
+            asked.add(annotation)
+            text, key = text_in(row, "question"), image_key_of(row, image_key)
+        except ValueError as error:
+            dropped.append(Dropped(annotation, "bad_value", str(error)))
+            continue
         if not text:
             dropped.append(Dropped(annotation, "empty_question", repr(row["question"])))
         elif annotations is not None and annotation not in answers:
@@ -62,7 +70,6 @@ def read_questions(questions: Path, annotations: Path | None, *, image_key: str)
         elif annotations is not None and not answers[annotation]:
             dropped.append(Dropped(annotation, "no_answer", annotations.name))
         else:
-            key = image_key.format(image_id=row["image_id"])
             kept.append(Question(annotation, key, text, answers.get(annotation, ())))
     dropped += [Dropped(annotation, "no_question", questions.name) for annotation in answers if annotation not in asked]
     return Reading(kept, dropped)
@@ -72,14 +79,32 @@ def read_answers(annotations: Path) -> tuple[dict[str, tuple[str, ...]], list[Dr
     """What people answered, by question_id; of a question that stands twice, the first."""
     answers: dict[str, tuple[str, ...]] = {}
     dropped = []
-    for row in rows_of(annotations, "annotations", fields=("question_id", "answers")):
-        annotation = str(row["question_id"])
+    for number, row in enumerate(rows_of(annotations, "annotations", fields=("question_id", "answers"))):
+        annotation = f"row {number}"
+        try:
+            annotation = text_in(row, "question_id")
+            given = [text_in(one, "answer") for one in demand_fields(row["answers"], ("answer",), source="answers")]
+        except ValueError as error:
+            dropped.append(Dropped(annotation, "bad_value", f"{annotations.name}: {error}"))
+            continue
         if annotation in answers:
             dropped.append(Dropped(annotation, "duplicate_annotation", annotations.name))
-            continue
-        given = demand_fields(row["answers"], ("answer",), source=f"{annotations}, answers to question {annotation}")
-        answers[annotation] = tuple(one["answer"] for one in given)
+        else:
+            answers[annotation] = tuple(given)
     return answers, dropped
+
+
+def image_key_of(row: dict, image_key: str) -> str:
+    """How an image is called; its number may stand as a text.
+
+    Raises: ValueError for an `image_id` that the pattern cannot take.
+    """
+    text = text_in(row, "image_id")
+    if "{image_id}" in image_key:
+        return image_key.format(image_id=text)
+    if not text.isdecimal():
+        raise ValueError(f"image_id is {shown(text)}, expected a number for '{image_key}'")
+    return image_key.format(image_id=int(text))
 
 
 def rows_of(path: Path, name: str, *, fields: Sequence[str]) -> list[dict]:
@@ -91,27 +116,39 @@ def rows_of(path: Path, name: str, *, fields: Sequence[str]) -> list[dict]:
 
 
 def minival(questions: Sequence[Question], *, size: int) -> tuple[list[Question], list[Question]]:
-    """What is trained on and what is kept back of the validation set: the `size` highest question ids.
+    """What is trained on and what is kept back of the validation set: the `size` highest question ids, texts last.
 
     Raises: ValueError if nothing would be left to train on.
     Source: vilbert_beta and vilbert-multi-task keep back 3,000.
     """
     if size >= len(questions):
         raise ValueError(f"minival_size is {size}, expected less than the {len(questions)} questions of the split")
-    ordered = sorted(questions, key=lambda question: int(question.annotation))
+
+    def order(question: Question) -> tuple[bool, int, str]:
+        number = numbered(question.annotation)
+        return (False, number, "") if isinstance(number, int) else (True, 0, number)
+
+    ordered = sorted(questions, key=order)
     return ordered[: len(ordered) - size], ordered[len(ordered) - size :]
+
+
+def numbered(question_id: str) -> int | str:
+    """As the challenge's server takes it: a number, where it is one."""
+    return int(question_id) if NUMBER.fullmatch(question_id) else question_id
 
 
 def answer_list(annotations: Iterable[Path], *, min_count: int = MIN_COUNT) -> list[str]:
     """Answers that are the most frequent one of at least `min_count` questions, the commonest first: 3,129 of VQA v2.
 
-    Raises: ValueError if there is none.
+    Raises: ValueError if there is none, or for one that is no text.
     """
-    counts = Counter(
-        normalised_answer(row["multiple_choice_answer"])
-        for path in annotations
-        for row in rows_of(path, "annotations", fields=("multiple_choice_answer",))
-    )
+    counts: Counter[str] = Counter()
+    for path in annotations:
+        for number, row in enumerate(rows_of(path, "annotations", fields=("multiple_choice_answer",))):
+            try:
+                counts[normalised_answer(text_in(row, "multiple_choice_answer"))] += 1
+            except ValueError as error:
+                raise ValueError(f"{path}, annotations: row {number}: {error}") from error
     answers = [
         answer for answer, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= min_count
     ]
@@ -121,13 +158,18 @@ def answer_list(annotations: Iterable[Path], *, min_count: int = MIN_COUNT) -> l
 
 
 def read_answer_list(path: Path) -> list[str]:
-    """A list of answers by their number, such as the trainval_label2ans.json that comes with published weights.
+    """A list of answers by their number, such as the trainval_label2ans.json that comes with published weights; as the
+    annotations' answers are compared with it, in the words of the official evaluator.
 
     Raises: ValueError for something else, or an answer that stands twice.
     """
-    answers = read_json(path)
-    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+    given = read_json(path)
+    if not isinstance(given, list) or not given:
         raise ValueError(f"{path} holds no list of answers")
+    try:
+        answers = [normalised_answer(text_of(answer, name=f"answer {number}")) for number, answer in enumerate(given)]
+    except ValueError as error:
+        raise ValueError(f"{path} holds no list of answers: {error}") from error
     if len(set(answers)) != len(answers):
         twice = next(answer for answer, count in Counter(answers).items() if count > 1)
         raise ValueError(f"{path} holds '{twice}' more than once")
@@ -223,7 +265,7 @@ class VqaDataset(Dataset):
         order = np.argsort(self.lengths, kind="stable").tolist()
         answered = ask_in_shares(order, answers, batch_size=EVALUATION_BATCH)
         return [
-            {"question_id": int(question.annotation), "answer": self.answers[answered[number]]}
+            {"question_id": numbered(question.annotation), "answer": self.answers[answered[number]]}
             for number, question in enumerate(self.questions)
         ]
 

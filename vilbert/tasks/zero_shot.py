@@ -13,8 +13,9 @@ from transformers import AutoModelForPreTraining, PreTrainedModel
 
 from extract.command import run
 from extract.regions.store import RegionStore
+from extract.tables import naming
 from vilbert.baselines.rows import write_rows
-from vilbert.model.directory import read_processor
+from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.reading import write_dropped
@@ -46,16 +47,20 @@ def main(
     assert of_task is not None
     (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
     metrics = dataset.measure(dataset.predict(load(model)))
-    metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
-    write_dropped(dropped_output, dropped)
-    write_rows(baselines_output, RetrievalBaselines().of(dataset).rows("validation", metrics))
+    rows = RetrievalBaselines().of(dataset).rows("validation", metrics)
+    with naming(metrics_output.parent):
+        metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
+        write_dropped(dropped_output, dropped)
+        write_rows(baselines_output, rows)
 
 
 def load(path: Path) -> PreTrainedModel:
     """A model with a trained alignment head, on the GPU if there is one.
 
-    Raises: ValueError for a model without that head: a new one would rank by chance.
+    Raises: FileNotFoundError for what is none; ValueError for a damaged one, or one without that head: a new one would
+        rank by chance.
     """
+    demand_model(path)
     model, loading = AutoModelForPreTraining.from_pretrained(path, output_loading_info=True)
     if any(name.startswith("alignment_head.") for name in loading["missing_keys"]):
         raise ValueError(f"{path} holds no alignment head, expected a pretrained model, not one of another task")

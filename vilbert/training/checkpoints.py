@@ -1,11 +1,18 @@
-"""Checkpoints that are whole or not there: a crash while one is written leaves the one before."""
+"""Checkpoints that are whole or not taken up: a crash while one is written leaves the one before.
 
+Each lists its files with their checksums, so that what was lost or changed on a disk since is seen.
+"""
+
+import json
 import os
 import pickle
 import shutil
+import sys
+import zlib
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from accelerate.utils.other import load
 from safetensors import SafetensorError
 from torch.distributed.checkpoint.api import CheckpointException
@@ -16,10 +23,12 @@ from vilbert.training.folder import CHECKPOINT
 UNWRITTEN = (OSError, RuntimeError, SafetensorError, CheckpointException)
 UNREADABLE = (*UNWRITTEN, EOFError, KeyError, pickle.UnpicklingError)
 STAGING = "staging"  # where a checkpoint lies while it is written
+CONTENTS = "contents.json"  # of a checkpoint: size and checksum of each of its files, by path
+CHUNK = 1 << 24  # bytes that are read at once
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
+    """Checkpoints, oldest first."""
     found = [path for path in folder.glob(f"{CHECKPOINT}*") if path.name.removeprefix(CHECKPOINT).isdigit()]
     return sorted(found, key=step_of)
 
@@ -31,7 +40,7 @@ def step_of(checkpoint: Path) -> int:
 def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_kept: int) -> None:
     """Weights, optimizer and random states of all processes: into staging, then into place.
 
-    Raises: OSError if they cannot be written; the checkpoint before is whole.
+    Raises: OSError if they cannot be written; the checkpoint before stays.
     """
     try:
         staged = folder / STAGING / f"{CHECKPOINT}{step}"
@@ -40,23 +49,24 @@ def write_checkpoint(accelerator: Accelerator, folder: Path, step: int, *, num_k
         if accelerator.is_main_process:
             publish(folder, step, num_kept=num_kept)
     except UNWRITTEN as error:
+        before = [path.name for path in checkpoints_in(folder)[-1:]]
         raise OSError(
-            f"the checkpoint of step {step} could not be written to {folder}: {error}; "
-            "the one before is whole: make room and start again"
+            f"the checkpoint of step {step} could not be written to {folder}: {error}; make room and start again, "
+            f"which goes on from {before[0] if before else 'the beginning'}"
         ) from error
     accelerator.wait_for_everyone()
 
 
 def restore_newest(accelerator: Accelerator, folder: Path) -> int:
-    """Take up the newest checkpoint, if there is one; gives the steps that were taken until then, or 0.
+    """Take up the newest whole checkpoint, if there is one; gives the steps that were taken until then, or 0.
 
-    Raises: OSError if it cannot be read; ValueError if its weights are spread and those of this training are not, or
-        the other way round.
+    Raises: ValueError if there are checkpoints, but none is whole, or if its weights are spread and those of this
+        training are not, or the other way round; OSError if it cannot be read.
     """
-    found = checkpoints_in(folder)
-    if not found:
+    found = [newest_whole(folder) if accelerator.is_main_process else None]
+    newest = broadcast_object_list(found)[0]
+    if newest is None:
         return 0
-    newest = found[-1]
     is_spread = any(newest.glob("pytorch_model_fsdp*"))
     if is_spread != accelerator.is_fsdp2:
         raise ValueError(f"{newest} was written with runtime.fsdp: {str(is_spread).lower()}; set it back to go on")
@@ -70,10 +80,64 @@ def restore_newest(accelerator: Accelerator, folder: Path) -> int:
     return step_of(newest)
 
 
-def demand_random_state(checkpoint: Path, accelerator: Accelerator) -> None:
-    """accelerate leaves out a damaged one without a word; of processes that the checkpoint had not, there is none.
+def newest_whole(folder: Path) -> Path | None:
+    """The newest checkpoint that has all that was written; damaged ones after it are told and removed, as their steps
+    are taken again. None: there is no checkpoint at all.
 
-    Raises: OSError, or what a damaged file makes of itself.
+    Raises: ValueError if all are damaged, of which none is removed.
+    """
+    flaws: dict[Path, str] = {}
+    for checkpoint in reversed(checkpoints_in(folder)):
+        flaw = flaw_of(checkpoint)
+        if flaw is None:
+            for damaged, its_flaw in flaws.items():
+                print(f"{damaged} is damaged: {its_flaw}; going on from {checkpoint.name}", file=sys.stderr)
+                shutil.rmtree(damaged)
+            return checkpoint
+        flaws[checkpoint] = flaw
+    if flaws:
+        told = "; ".join(f"{path.name}: {flaw}" for path, flaw in flaws.items())
+        raise ValueError(f"no checkpoint in {folder} is whole ({told}); to begin anew, `rm -r {folder}`")
+    return None
+
+
+def flaw_of(checkpoint: Path) -> str | None:
+    """What a checkpoint lacks of what was written; None: nothing."""
+    try:
+        contents = json.loads((checkpoint / CONTENTS).read_text())
+    except FileNotFoundError:
+        return f"it has no {CONTENTS}"
+    except ValueError:
+        return f"{CONTENTS} is not as it was written"
+    for name, written in contents.items():
+        if not (checkpoint / name).is_file():
+            return f"{name} is missing"
+        if (found := summed(checkpoint / name)) != written:
+            return f"{name} has {found}, was written with {written}"
+    return None
+
+
+def write_contents(checkpoint: Path) -> None:
+    """The list that `flaw_of` goes by."""
+    paths = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != CONTENTS)
+    contents = {str(path.relative_to(checkpoint)): summed(path) for path in paths}
+    (checkpoint / CONTENTS).write_text(json.dumps(contents, indent=1))
+
+
+def summed(path: Path) -> str:
+    """A file's size, and its CRC-32, which takes a tenth of the time of a cryptographic digest."""
+    size, checksum = 0, 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size, checksum = size + len(chunk), zlib.crc32(chunk, checksum)
+    return f"{size} bytes, crc32 {checksum:08x}"
+
+
+def demand_random_state(checkpoint: Path, accelerator: Accelerator) -> None:
+    """accelerate leaves out one that cannot be read without a word; of processes that the checkpoint had not, there is
+    none.
+
+    Raises: OSError, or what such a file makes of itself.
     """
     path = checkpoint / f"random_states_{accelerator.process_index}.pkl"
     if accelerator.is_main_process or path.exists():
@@ -86,6 +150,7 @@ def publish(folder: Path, step: int, *, num_kept: int) -> None:
     Its bytes are on the disk before its name is, so that not even a power cut leaves half of one.
     """
     staged, target = folder / STAGING / f"{CHECKPOINT}{step}", folder / f"{CHECKPOINT}{step}"
+    write_contents(staged)
     for path in sorted([staged, *staged.rglob("*")], reverse=True):
         _sync(path)
     if target.exists():

@@ -83,11 +83,20 @@ class TrainingFolder:
 
 
 def read_note(folder: Path) -> dict[str, Any]:
-    """What stands in a training's folder; {} where none began. A note of before 2026-11-28 is an identity alone."""
+    """What stands in a training's folder; {} where none began. A note of before 2026-11-28 is an identity alone.
+
+    Raises: ValueError for a damaged one.
+    """
     path = folder / NOTE
     if not path.exists():
         return {}
-    note = json.loads(path.read_text())
+    try:
+        note = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): to go on from the checkpoints beside it with the settings as they are, "
+            f"`rm {path}`; to begin anew, `rm -r {folder}`"
+        ) from error
     return note if "identity" in note else {"identity": note, "ended": None}
 
 

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from tqdm import tqdm
 
+from extract.tables import naming
 from vilbert.model.inputs import Batch
 from vilbert.training.feed import Step
 
@@ -179,7 +180,7 @@ class MetricsLog:
         if "loss" in metrics:
             self.bar.set_postfix(loss=f"{metrics['loss']:.3f}", refresh=False)
         if self.accelerator.is_main_process:
-            with self.path.open("a") as file:
+            with naming(self.path), self.path.open("a") as file:
                 file.write(json.dumps({"step": step, **metrics}) + "\n")
         self.accelerator.log(metrics, step=step)
 

@@ -150,7 +150,6 @@ def test_two_lists_of_boxes_of_one_image_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("box_format", "content"),
     [
-        ("vcr", {"names": []}),
         ("coco", {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7}]}),
         ("coco", [{"image_id": 7, "box": [1, 2, 10, 20]}]),
         ("detections", {"7": [1, 2, 10, 20]}),
@@ -158,13 +157,11 @@ def test_two_lists_of_boxes_of_one_image_are_an_error(tmp_path):
     ],
 )
 def test_a_file_of_another_format_is_named(tmp_path, box_format, content):
-    (tmp_path / "boxes").mkdir()
-    path = tmp_path / "boxes/x.json"
+    path = tmp_path / "boxes.json"
     path.write_text(json.dumps(content))
     (tmp_path / "instances.json").write_text('{"images": [{"id": 7, "file_name": "COCO_7.jpg"}]}')
-    given = path.parent if box_format == "vcr" else path
-    with pytest.raises(ValueError, match=rf"{given.name} is no file of the format '{box_format}', (Key|Type)Error"):
-        read_boxes(BoxFormat(box_format), given, tmp_path / "instances.json")
+    with pytest.raises(ValueError, match=rf"boxes.json is no file of the format '{box_format}', (Key|Type)Error"):
+        read_boxes(BoxFormat(box_format), path, tmp_path / "instances.json")
 
 
 def test_real_boxes_are_in_their_real_images():
@@ -266,3 +263,18 @@ def test_detections_are_named_by_the_instances(tmp_path):
     (tmp_path / "dets.json").write_text('[{"image_id": 8, "box": [1, 2, 10, 20]}]')
     with pytest.raises(ValueError, match="has boxes of image 8, which"):
         read_boxes(BoxFormat.DETECTIONS, tmp_path / "dets.json", tmp_path / "instances.json")
+
+
+@pytest.mark.parametrize("content", ['{"segms": []}', '{"boxes": null}', "[]", '{"boxes": [[1, 2'])
+def test_the_one_file_of_vcrs_metadata_that_has_no_boxes_is_named(tmp_path, content):
+    """Of a hundred thousand, 'the folder is no metadata, KeyError boxes' finds none."""
+    (tmp_path / "a.json").write_text('{"boxes": [[1, 2, 3, 4, 0.9]]}')
+    (tmp_path / "b.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/b\.json (holds no list 'boxes'|is no whole JSON file)"):
+        read_boxes(BoxFormat.VCR, tmp_path, None)
+
+
+def test_what_macos_packs_beside_each_file_and_a_byte_order_mark_are_passed_over(tmp_path):
+    (tmp_path / "a.json").write_text('{"boxes": [[1, 2, 3, 4, 0.9]]}', encoding="utf-8-sig")
+    (tmp_path / "._a.json").write_bytes(b"\0\5\x16\7")
+    assert list(read_boxes(BoxFormat.VCR, tmp_path, None)) == ["a"]

@@ -33,3 +33,13 @@ def test_a_full_disk_is_an_error_that_leaves_the_model_before(tmp_path, largest_
 def test_a_folder_that_holds_no_model_is_named_before_a_hub_is_asked_for_it(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nomodel is no model directory: it holds no config.json"):
         demand_model(tmp_path / "nomodel")
+
+
+@pytest.mark.parametrize("num_bytes", [0, 5, 1_000, -1])
+def test_weights_that_are_cut_off_are_named(tmp_path, num_bytes):
+    write(tmp_path / "model")
+    demand_model(tmp_path / "model")
+    weights = tmp_path / "model/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:num_bytes])
+    with pytest.raises(ValueError, match=r"model\.safetensors is damaged \(.*\); copy or make the model anew"):
+        demand_model(tmp_path / "model")

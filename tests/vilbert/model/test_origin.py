@@ -86,3 +86,10 @@ def test_what_one_of_both_does_not_know_is_not_compared_but_the_width_is(model, 
 
 def test_a_model_knows_the_selection_that_it_has_learnt_of(model):
     assert learnt_from(model)["selection"] == SELECTION
+
+
+@pytest.mark.parametrize("name", ["config.json", "provenance.json"])
+def test_a_file_that_was_cut_off_is_named(model, name):
+    (model / name).write_text((model / name).read_text()[:9])
+    with pytest.raises(ValueError, match=rf"model/{name} is damaged \(.*\); copy or make the model anew"):
+        learnt_from(model)

@@ -368,3 +368,27 @@ def test_a_full_disk_stops_the_training_and_leaves_the_checkpoint_before(world, 
     assert "could not be written" in message
     assert "make room and start again" in message
     assert {path.name: path.read_bytes() for path in good.iterdir()} == content
+
+
+def test_a_second_process_of_a_training_is_refused_until_the_first_is_killed(world, tmp_path):
+    """As by `snakemake --unlock` after a Snakemake that was killed: its training lives on."""
+    command = world.command(tmp_path, settings={"optimizer": {"num_epochs": 300}}, runtime={"num_workers": 2})
+    first = subprocess.Popen([sys.executable, *command], stderr=subprocess.DEVNULL, env=ONE_THREAD)
+    lines, deadline = tmp_path / "checkpoints/metrics.jsonl", time.monotonic() + 120
+    while not (lines.exists() and len(read_metrics(lines)) > 5) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    try:
+        expected = f"error: another process is writing to {tmp_path}/checkpoints; wait until it has ended, or end it"
+        assert failure(command).startswith(expected)
+        assert first.poll() is None
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    second = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    num_lines = len(read_metrics(lines))
+    while len(read_metrics(lines)) < num_lines + 5 and second.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second.terminate()
+    assert "SIGTERM" in second.communicate(timeout=60)[1]
+    steps = [line["step"] for line in read_metrics(lines) if "loss" in line]
+    assert steps == list(range(1, len(steps) + 1))

@@ -51,3 +51,19 @@ def test_the_best_image_stands_first_and_the_captions_own_is_framed(tar, tmp_pat
     halves = [np.flatnonzero(half.any(axis=0)) for half in (frame[: height // 2], frame[height // 2 :])]
     assert halves[0].min() > width * 0.7
     assert halves[1].max() < width * 0.55
+
+
+@pytest.mark.parametrize("caption", ["he paid $5 {or $6}", "港口的清晨", "a\0b\x1bc", "a" * 5_000])
+def test_a_caption_is_drawn_whatever_stands_in_it(tar, tmp_path, caption):
+    draw_retrieved(np.array([[0.1, 0.9, 0.5]]), [caption], KEYS, [tar], tmp_path / "out.png")
+    text = np.asarray(Image.open(tmp_path / "out.png").convert("L"))
+    assert text[:, : text.shape[1] // 5].min() < 100
+
+
+def test_a_caption_is_no_formula(tar, tmp_path):
+    """Of which the dollar signs would be left out."""
+    ink = []
+    for caption in ("abc", "$abc$"):
+        draw_retrieved(np.array([[0.1, 0.9, 0.5]]), [caption], KEYS, [tar], tmp_path / "out.png")
+        ink.append((np.asarray(Image.open(tmp_path / "out.png").convert("L"))[:, :150] < 100).sum())
+    assert ink[1] > ink[0] + 20

@@ -62,7 +62,23 @@ def test_probes_are_read_whole_and_more_columns_do_no_harm(tmp_path):
 )
 def test_another_file_is_an_error(tmp_path, text, message):
     (tmp_path / "probes.csv").write_text(text)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"probes\.csv.*{message}"):
+        read_probes(tmp_path / "probes.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_column(tmp_path):
+    (tmp_path / "probes.csv").write_text("image,caption,foil,kind\na,yes,no,mine\n", encoding="utf-8-sig")
+    assert read_probes(tmp_path / "probes.csv") == [Probe("a", "yes", "no", "mine")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'a,"yes,no,mine\nb,yes,no,mine\n', b"a,caf\xe9,no,mine\n", b"a," + b"x" * 200_000 + b",no,mine\n"],
+    ids=["a quote that is never closed", "Latin-1", "a field of 200 kB"],
+)
+def test_what_is_no_csv_of_probes_is_named(tmp_path, data):
+    (tmp_path / "probes.csv").write_bytes(b"image,caption,foil,kind\n" + data)
+    with pytest.raises(ValueError, match=r"probes\.csv is no csv of probes: "):
         read_probes(tmp_path / "probes.csv")
 
 

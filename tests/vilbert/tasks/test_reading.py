@@ -8,6 +8,8 @@ from vilbert.tasks.reading import (
     demand_fields,
     read_json,
     read_lines,
+    text_in,
+    whole_number,
     with_features,
     write_dropped,
 )
@@ -25,6 +27,48 @@ def test_a_file_that_was_cut_off_is_named(tmp_path):
     (tmp_path / "val.jsonl").write_bytes(b"{}\n\xff\xfe")
     with pytest.raises(ValueError, match=r"val\.jsonl is no text"):
         read_lines(tmp_path / "val.jsonl")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, encoding):
+    (tmp_path / "x.json").write_text('{"answer": "caf\u00e9"}', encoding=encoding)
+    assert read_json(tmp_path / "x.json") == {"answer": "caf\u00e9"}
+    (tmp_path / "x.jsonl").write_text("{}\n[]\n", encoding="utf-8-sig")
+    assert read_lines(tmp_path / "x.jsonl") == ["{}", "[]"]
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, "1" * 5_000])
+def test_what_no_person_writes_is_named_too(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json is no whole JSON file"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_number_is_the_text_that_it_is_written_as():
+    row = {"a": 2, "b": 2.0, "c": 2.5, "d": " 02 ", "e": 10**30}
+    assert [text_in(row, name) for name in row] == ["2", "2", "2.5", "02", str(10**30)]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "raw is None, expected a text"),
+        (True, "raw is True, expected a text"),
+        (float("nan"), "raw is nan, expected a text"),
+        (float("inf"), "raw is inf, expected a text"),
+        ({"raw": "a"}, "raw is {'raw': 'a'}, expected a text"),
+        (["a"] * 10_000, r"raw is \['a', .*\.\.\.\], expected a text"),
+        ("a red circle \ud83d", r"raw is 'a red circle \\ud83d', which is no Unicode: surrogates not allowed"),
+    ],
+)
+def test_what_is_no_text_is_told(value, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        text_in({"raw": value}, "raw")
+
+
+def test_numbers_with_a_fraction_and_truths_are_no_whole_numbers():
+    assert [whole_number(value) for value in (2, 2.0, -3)] == [2, 2, -3]
+    assert {whole_number(value) for value in (True, 2.5, float("nan"), float("inf"), "2", None, [])} == {None}
 
 
 def test_what_cannot_be_used_is_a_row_with_its_reason(drawn, tmp_path):
@@ -78,3 +122,5 @@ def test_two_rows_of_one_id_are_an_error():
     assert by_id([{"id": 5}, {"id": 7}], source="a.json") == {5: {"id": 5}, 7: {"id": 7}}
     with pytest.raises(ValueError, match=r"a\.json: id 5 stands twice"):
         by_id([{"id": 5}, {"id": 7}, {"id": 5}], source="a.json")
+    with pytest.raises(ValueError, match=r"a\.json: row 1: id is \[7\], expected a text"):
+        by_id([{"id": 5}, {"id": [7]}], source="a.json")

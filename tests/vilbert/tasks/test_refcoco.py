@@ -264,3 +264,32 @@ def test_accuracy_reaches_the_upper_bound_and_falls_to_nothing(drawn, has_whole_
     best = data.measure(data.predict(Oracle(data, 1)))
     assert best["accuracy"] == best["upper_bound"] > 0.5
     assert data.measure(data.predict(Oracle(data, -1)))["accuracy"] == 0
+
+
+def test_odd_refs_are_dropped_with_what_is_odd(tmp_path):
+    sentences = [{"sent_id": 0, "sent": "dog"}]
+    ref = {"ann_id": 5, "image_id": 7, "split": "val", "sentences": sentences}
+    odd = {
+        "ann_id": [5],
+        "image_id": {},
+        "split": None,
+        "sentences": [*sentences, {"sent_id": 1, "sent": None}],
+        "ref_id": None,
+    }
+    refs = [{**ref, "ref_id": 1}, *({**ref, "ref_id": name, name: value} for name, value in odd.items())]
+    refs += [{**ref, "ref_id": "c", "sentences": [{"sent_id": 2}]}, {**ref, "ref_id": "d", "image_id": 8}]
+    (tmp_path / "refs.p").write_bytes(pickle.dumps(refs, protocol=2))
+    images = [{"id": 7, "file_name": "COCO_7.jpg"}, {"id": 8, "file_name": None}]
+    boxes = [{"id": 5, "image_id": 7, "bbox": [1, 2, 3, 4]}]
+    (tmp_path / "instances.json").write_text(json.dumps({"images": images, "annotations": boxes}))
+    kept, dropped = read_expressions(tmp_path / "refs.p", tmp_path / "instances.json")
+    assert [one.annotation for one in kept] == ["1-0"]
+    assert dropped == [
+        ("ann_id", "bad_value", "ann_id is [5], expected a text"),
+        ("image_id", "bad_value", "image_id is {}, expected a text"),
+        ("split", "bad_value", "split is None, expected a text"),
+        ("sentences", "bad_value", "sent is None, expected a text"),
+        ("row 5", "bad_value", "ref_id is None, expected a text"),
+        ("c", "bad_value", "sentences: row 0 has no 'sent', expected sent_id, sent"),
+        ("d", "bad_value", "file_name is None, expected a text"),
+    ]

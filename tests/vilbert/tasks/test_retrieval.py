@@ -9,7 +9,7 @@ from small_configs import make_two_stream
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
-from vilbert.tasks.retrieval import RetrievalDataset, nearest_images, read_captions
+from vilbert.tasks.retrieval import Caption, RetrievalDataset, nearest_images, read_captions
 
 SAMPLE = REAL / "coco/captions.json"
 
@@ -66,8 +66,8 @@ def test_empty_captions_and_images_without_any_are_dropped(tmp_path):
     reading = read_captions(karpathy(tmp_path / "x.json", images))
     assert not reading.examples
     assert [(row.annotation, row.reason) for row in reading.dropped] == [
-        ("5", "empty_caption"),
         ("image 2", "no_caption"),
+        ("5", "empty_caption"),
     ]
 
 
@@ -161,9 +161,54 @@ def test_scores_stand_by_caption_and_image(drawn, tmp_path):
 def test_a_row_that_lacks_something_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"x\.json, images: row 0 has no 'imgid'"):
         read_captions(karpathy(tmp_path / "x.json", [{"filename": "a.jpg", "split": "val", "sentences": []}]))
-    image = {"filename": "a.jpg", "imgid": 1, "split": "val", "sentences": [{"sentid": 5, "tokens": ["a"]}]}
-    with pytest.raises(ValueError, match=r"sentences of a\.jpg: row 0 has no 'raw'"):
-        read_captions(karpathy(tmp_path / "x.json", [image]))
+
+
+def test_odd_rows_are_dropped_with_what_is_odd(tmp_path):
+    image = {"filename": "a.jpg", "imgid": 1, "split": "val", "sentences": [{"sentid": 1, "raw": "a dog"}]}
+    odd = [
+        image,
+        {**image, "imgid": 2, "sentences": [{"sentid": 2, "raw": None}, {"sentid": 3, "raw": "a cat \ud83d"}]},
+        {**image, "imgid": 3, "sentences": [{"sentid": 4, "tokens": ["a"]}]},
+        {**image, "imgid": 4, "sentences": None},
+        {**image, "imgid": 5, "filename": None},
+        {**image, "imgid": 6, "split": ["val"]},
+        {**image, "imgid": {}},
+        {**image, "imgid": 8, "sentences": [{"sentid": [], "raw": "a"}]},
+        {**image, "imgid": 9, "sentences": [{"sentid": 5, "raw": 7}]},
+    ]
+    kept, dropped = read_captions(karpathy(tmp_path / "x.json", odd))
+    assert kept == [Caption("1", "a", "val", "a dog"), Caption("5", "a", "val", "7")]
+    assert dropped == [
+        ("image 3", "bad_value", "sentences: row 0 has no 'raw', expected sentid, raw"),
+        ("image 4", "bad_value", "sentences are no list"),
+        ("image 5", "bad_value", "filename is None, expected a text"),
+        ("image 6", "bad_value", "split is ['val'], expected a text"),
+        ("row 6", "bad_value", "imgid is {}, expected a text"),
+        ("image 8", "bad_value", "sentid is [], expected a text"),
+        ("2", "bad_value", "raw is None, expected a text"),
+        ("3", "bad_value", r"raw is 'a cat \ud83d', which is no Unicode: surrogates not allowed"),
+    ]
+
+
+def test_sentences_that_are_numbered_anew_for_each_image_are_told_apart(tmp_path):
+    """They were duplicates of the first image's: of a hundred images five captions were left."""
+    images = [
+        {
+            "filename": f"{name}.jpg",
+            "imgid": number,
+            "split": "val",
+            "sentences": [{"sentid": place, "raw": raw} for place, raw in enumerate(("a dog", f"a {name}", ""))],
+        }
+        for number, name in enumerate(("cat", "cow"), start=7)
+    ]
+    kept, dropped = read_captions(karpathy(tmp_path / "x.json", images))
+    assert [(one.annotation, one.text) for one in kept] == [
+        ("7-0", "a dog"),
+        ("7-1", "a cat"),
+        ("8-0", "a dog"),
+        ("8-1", "a cow"),
+    ]
+    assert dropped == [("7-2", "empty_caption", "''"), ("8-2", "empty_caption", "''")]
 
 
 def test_the_best_images_of_each_caption_are_measured_and_written(drawn, tmp_path):

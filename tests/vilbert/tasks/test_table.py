@@ -76,6 +76,12 @@ def test_a_given_list_of_answers_is_taken_as_it_is(source, drawn, tmp_path):
     assert path in data.files
 
 
+def test_a_list_that_has_no_answer_of_the_questions_is_refused(source, tmp_path):
+    (tmp_path / "list.json").write_text('["rot", "blau"]')
+    with pytest.raises(ValueError, match="no answer to 34 questions is one of the 2 of the list, such as 'rot'"):
+        vqa_data(source("vqa", answers=str(tmp_path / "list.json")))
+
+
 def test_a_test_set_is_there_to_be_answered_alone(source):
     data = vqa_data(source("vqa", min_answer_count=1))
     assert data.unlabelled["test"].num_examples == 14

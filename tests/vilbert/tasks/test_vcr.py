@@ -101,6 +101,34 @@ def test_a_label_that_is_none_of_the_choices_is_dropped(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("label", [True, "1", 1.5, float("nan"), [1], None])
+def test_a_label_that_is_no_number_is_dropped(tmp_path, label):
+    (), ((_, reason, _),) = read(tmp_path, row(rationale_label=label))
+    assert reason == "bad_label"
+
+
+def test_numbers_that_a_table_has_made_fractions_of_are_numbers(tmp_path):
+    """2.0 passed as a label, and ended the training as the index that it is none of."""
+    ((question,), dropped) = read(tmp_path, row(answer_label=1.0, rationale_label=2.0, question=["Why", [1.0], "?"]))
+    assert (question.answer_label, question.rationale_label, dropped) == (1, 2, [])
+    assert [type(label) for label in (question.answer_label, question.rationale_label)] == [int, int]
+    assert question.question == "Why dog ?"
+
+
+def test_odd_rows_are_dropped_with_what_is_odd(tmp_path):
+    odd = {"img_fn": None, "objects": ["dog", 2.5, None], "question": ["Why", "\ud83d"], "annot_id": None}
+    kept, dropped = read(tmp_path, *(row(**({"annot_id": name} | {name: value})) for name, value in odd.items()))
+    assert not kept
+    assert dropped == [
+        ("img_fn", "bad_text", "img_fn is None, expected a text"),
+        ("objects", "bad_text", "an object is None, expected a text"),
+        ("question", "bad_text", r"a word is '\ud83d', which is no Unicode: surrogates not allowed"),
+        ("line 4", "bad_text", "annot_id is None, expected a text"),
+    ]
+    _, ((_, reason, _),) = read(tmp_path, "[" * 100_000)
+    assert reason == "no_json"
+
+
 def test_a_test_set_needs_no_labels_and_shows_none(tmp_path):
     (tmp_path / "test.jsonl").write_text(json.dumps(row(answer_label=4)))
     ((question,), dropped) = read_vcr(tmp_path / "test.jsonl", seed=1, has_labels=False)

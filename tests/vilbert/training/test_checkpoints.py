@@ -1,15 +1,19 @@
+import re
+
 import pytest
 import torch
 from accelerate import Accelerator
 from torch import nn
 
 from vilbert.training.checkpoints import (
+    CONTENTS,
     STAGING,
     checkpoints_in,
     drop_half_written,
     publish,
     restore_newest,
     write_checkpoint,
+    write_contents,
 )
 
 
@@ -74,20 +78,89 @@ def test_a_checkpoint_is_taken_up(checkpoint):
     assert torch.equal(torch.rand(1), drawn)
 
 
-@pytest.mark.parametrize("name", ["optimizer.bin", "pytorch_model.bin", "random_states_0.pkl"])
-@pytest.mark.parametrize("damage", ["missing", "cut", "empty"])
-def test_a_checkpoint_that_lacks_something_is_named_and_the_one_before_it(checkpoint, name, damage):
+def damage(checkpoint, name, kind):
+    """What a kill, a copy or a disk may make of a file."""
+    path = checkpoint / name
+    content = path.read_bytes()
+    path.unlink()
+    if kind != "missing":
+        path.write_bytes(content[: len(content) // 2] if kind == "cut" else b"")
+
+
+@pytest.mark.parametrize("name", ["optimizer.bin", "pytorch_model.bin", "random_states_0.pkl", CONTENTS])
+@pytest.mark.parametrize("kind", ["missing", "cut", "empty"])
+def test_a_damaged_checkpoint_is_passed_over_with_a_line_for_the_whole_one_before_it(checkpoint, capsys, name, kind):
+    accelerator, network, path = checkpoint
+    before = network.weight.detach().clone()
+    nn.init.zeros_(network.weight)
+    write_checkpoint(accelerator, path.parent, 5, num_kept=2)
+    damaged = path.with_name("checkpoint-5")
+    damage(damaged, name, kind)
+    assert restore_newest(accelerator, path.parent) == 3
+    assert torch.equal(network.weight, before)
+    assert not damaged.exists()  # or it would be counted as one of those that are kept
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{damaged} is damaged: ")
+    assert name in line
+    assert line.endswith("going on from checkpoint-3")
+
+
+def test_a_single_bit_that_a_disk_changed_is_seen(checkpoint, capsys):
     accelerator, _, path = checkpoint
-    content = (path / name).read_bytes()
-    (path / name).unlink()
-    if damage != "missing":
-        (path / name).write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    write_checkpoint(accelerator, path.parent, 5, num_kept=2)
+    weights = path.with_name("checkpoint-5") / "pytorch_model.bin"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    assert restore_newest(accelerator, path.parent) == 3
+    assert re.search(
+        rf"pytorch_model.bin has {len(content)} bytes, crc32 \w{{8}}, was written with {len(content)} bytes, crc32",
+        capsys.readouterr().err,
+    )
+
+
+def test_the_empty_folder_that_a_kill_leaves_is_no_checkpoint(checkpoint, capsys):
+    accelerator, _, path = checkpoint
+    path.with_name("checkpoint-4").mkdir()
+    assert restore_newest(accelerator, path.parent) == 3
+    assert f"checkpoint-4 is damaged: it has no {CONTENTS}" in capsys.readouterr().err
+
+
+def test_a_training_whose_checkpoints_are_all_damaged_does_not_begin_anew_by_itself(checkpoint):
+    accelerator, _, path = checkpoint
+    write_checkpoint(accelerator, path.parent, 5, num_kept=2)
+    damage(path, "optimizer.bin", "missing")
+    damage(path.with_name("checkpoint-5"), "pytorch_model.bin", "cut")
+    expected = (
+        rf"no checkpoint in {path.parent} is whole \(checkpoint-5: pytorch_model.bin has \d+ bytes, .*; "
+        rf"checkpoint-3: optimizer.bin is missing\); to begin anew, `rm -r {path.parent}`"
+    )
+    with pytest.raises(ValueError, match=expected):
+        restore_newest(accelerator, path.parent)
+    assert [one.name for one in checkpoints_in(path.parent)] == ["checkpoint-3", "checkpoint-5"]
+
+
+def test_what_another_version_of_a_library_wrote_is_named_with_what_to_do(checkpoint):
+    """accelerate would go on with other random numbers, without a word."""
+    accelerator, _, path = checkpoint
+    damage(path, "random_states_0.pkl", "cut")
+    write_contents(path)
     with pytest.raises(OSError, match=r"checkpoint-3 cannot be read: .*; go on from the one before with `rm -r .*-3`$"):
         restore_newest(accelerator, path.parent)
+
+
+def test_a_full_disk_is_told_with_what_the_training_goes_on_from(checkpoint, largest_file):
+    accelerator, _, path = checkpoint
+    size = (path / "optimizer.bin").stat().st_size
+    expected = r"step 5 could not be written to .*; make room and start again, which goes on from checkpoint-3$"
+    with largest_file(size - 1), pytest.raises(OSError, match=expected):
+        write_checkpoint(accelerator, path.parent, 5, num_kept=2)
+    assert restore_newest(accelerator, path.parent) == 3
 
 
 def test_a_checkpoint_of_spread_weights_is_refused_by_a_training_of_whole_ones(checkpoint):
     accelerator, _, path = checkpoint
     (path / "pytorch_model.bin").rename(path / "pytorch_model_fsdp.bin")
+    write_contents(path)
     with pytest.raises(ValueError, match=r"checkpoint-3 was written with runtime.fsdp: true; set it back to go on"):
         restore_newest(accelerator, path.parent)

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -114,6 +116,14 @@ def test_a_note_of_before_is_an_unfinished_training(run):
         folder_of(run).claim(num_earlier_kept=2)
 
 
+def test_a_damaged_note_is_named_with_both_ways_on(run):
+    note = unfinished(run).path / "training.json"
+    note.write_text(note.read_text()[:20])
+    expected = rf"{note} is damaged \(.*\): to go on from .* `rm {note}`; to begin anew, `rm -r {note.parent}`"
+    with pytest.raises(ValueError, match=expected):
+        folder_of(run).claim(num_earlier_kept=2)
+
+
 def test_the_newest_of_a_name_are_kept(run):
     earlier = run / "earlier"
     for name in ("pretrain", "finetune/vqa", "pretrain", "pretrain"):
@@ -147,6 +157,29 @@ def test_two_processes_do_not_train_in_one_folder(run):
         with pytest.raises(ValueError, match="another process is writing to"):
             folder_of(run).claim(num_earlier_kept=2)
         other.communicate(b"\n")
+
+
+def test_a_kill_frees_the_folder_at_once_though_processes_that_read_live_on(run):
+    code = (
+        "import os, pathlib, sys, time; from vilbert.training.folder import TrainingFolder\n"
+        "folder = TrainingFolder(pathlib.Path(sys.argv[1]), {}, earlier=pathlib.Path(sys.argv[1]) / 'earlier')\n"
+        "folder.claim(num_earlier_kept=1)\n"
+        "child = os.fork()\n"
+        "print(child, flush=True) if child else os.close(1)\n"
+        "time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(run / "pretrain/checkpoints")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as other:
+        child = int(other.stdout.readline())
+        try:
+            with pytest.raises(ValueError, match="another process is writing to"):
+                folder_of(run).claim(num_earlier_kept=2)
+            other.kill()
+            other.wait()
+            os.kill(child, 0)  # it is there
+            folder_of(run).claim(num_earlier_kept=2)
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 def test_the_commit_is_on_record_and_no_part_of_the_identity(run):

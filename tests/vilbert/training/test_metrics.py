@@ -34,6 +34,15 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert read_metrics(path) == [{"step": 1}]
 
 
+def test_a_full_disk_is_told_with_the_file(accelerator, tmp_path, largest_file):
+    with (
+        make_log(accelerator, tmp_path, steps_done=0) as log,
+        largest_file(5),
+        pytest.raises(OSError, match=rf"File too large: '{tmp_path}/metrics\.jsonl'"),
+    ):
+        log.write(1, {"loss": 0.5})
+
+
 @pytest.mark.parametrize("text", ["garbage\n", '{"a": 1}\n', '{"step": 1}\n{"st\n{"step": 3}\n', '{"step": 1}\n[2]\n'])
 def test_what_no_training_wrote_is_named(tmp_path, text):
     path = tmp_path / "metrics.jsonl"
