@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 from workflow.contents import Contents
 from workflow.inputs import Inputs
 from workflow.paths import demand_paths, demand_writable
-from workflow.settings import check, digest_option, scaled, told
+from workflow.settings import check, compared, digest_option, scaled, told
 from workflow.trainings import planned_trainings, prepare
 
 min_version("9.27")
