@@ -167,7 +167,7 @@ def test_an_edit_and_a_forced_run_lose_no_training(finished, tmp_path):
         refused = subprocess.run(typed, capture_output=True, text=True, env=environment())
         assert refused.returncode != 0
         assert "nothing was run or deleted" in refused.stdout + refused.stderr
-        assert "add `--forcerun results/tiny/pretrain/model`" in refused.stdout + refused.stderr
+        assert "write `snakemake --forcerun=results/tiny/pretrain/model`" in refused.stdout + refused.stderr
     assert (directory / "results/tiny/features/val/00000.lmdb").exists()
     assert weights.read_bytes() == second
 
