@@ -127,7 +127,9 @@ def test_an_address_of_tars_names_each_of_them():
 @pytest.mark.parametrize("package", ["extract", "vilbert", "workflow"])
 def test_what_a_message_tells_to_type_has_its_paths_quoted(package):
     for path in (ROOT / package).rglob("*.py"):
-        for command in re.findall(r"(?:snakemake|(?<!from )vilbert [a-z-]+|rm) .*?(?:`|\"\)?$)", path.read_text(), flags=re.MULTILINE):
+        for command in re.findall(
+            r"\b(?:snakemake|(?<!from )vilbert [a-z-]+|rm) .*?(?:`|\"\)?$)", path.read_text(), flags=re.MULTILINE
+        ):
             for value in re.findall(r"(?<!\{)\{(\w[^{}]*)\}", command):
                 is_safe = value.startswith(("quote(", "len(")) or value == "configs"
                 assert is_safe, f"{path}: {{{value}}} in {command}"
