@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from extract.section import demand_path
 from workflow.contents import Contents
 from workflow.inputs import Inputs
 from workflow.paths import demand_paths, demand_writable
@@ -19,6 +20,7 @@ min_version("9.27")
 configfile: Path(workflow.basedir) / "config.yaml"
 
 
+demand_path(str(workflow.basedir))
 SETTINGS = check(config)
 demand_paths(SETTINGS)
 demand_writable(Path.cwd())

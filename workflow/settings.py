@@ -298,5 +298,6 @@ def _print_reference(model: type[BaseModel], prefix: str = "") -> None:
 if __name__ == "__main__":
     print("# Settings\n")
     print("Every key of `config.yaml`. An unknown one is an error. This page: `python -m workflow.settings`.\n")
+    print("A path may have blanks, quotes and `$` in it, not `{` `}` `<` `>`: Snakemake reads these as its own.\n")
     print("| key | what it is |\n|---|---|")
     _print_reference(Settings)

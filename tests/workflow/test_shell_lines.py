@@ -135,28 +135,24 @@ def test_what_a_message_tells_to_type_has_its_paths_quoted(package):
                 assert is_safe, f"{path}: {{{value}}} in {command}"
 
 
-def planned_commands(folder: Path, config: dict, targets: list[str]) -> list[str]:
+def planned_commands(folder: Path, checkout: Path, config: dict, targets: list[str]) -> list[str]:
     """The shell lines of all jobs of a run in `folder`."""
+    done = dry_run(folder, checkout, config, targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    commands = re.findall(r"^Shell command: (.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
+    return [command for command in commands if command != "None"]  # a rule that is a target alone
+
+
+def dry_run(folder: Path, checkout: Path, config: dict, targets: list[str]) -> subprocess.CompletedProcess:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(folder), "--dry-run"]
-    done = subprocess.run(
-        [
-            *snakemake,
-            "--printshellcmds",
-            "-s",
-            ROOT / "Snakefile",
-            "--configfile",
-            folder / "config.yaml",
-            "--",
-            *targets,
-        ],
+    snakemake = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(folder)]
+    snakemake += ["--dry-run", "--printshellcmds", "--snakefile", str(checkout / "Snakefile")]
+    return subprocess.run(
+        [*snakemake, "--configfile", str(folder / "config.yaml"), "--", *targets],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    commands = re.findall(r"^Shell command: (.*)$", done.stdout + done.stderr, flags=re.MULTILINE)
-    return [command for command in commands if command != "None"]  # a rule that is a target alone
 
 
 def arguments_of(command: str, folder: Path) -> list[str]:
@@ -191,8 +187,9 @@ def texts_in(value: Any) -> Iterator[str]:
 @pytest.mark.parametrize("kind", ["drawn", "urls", "webdataset", "folder"])
 def test_whatever_a_setting_holds_reaches_the_commands_as_it_is(tmp_path, kind):
     """A stand-in for Python writes down what it is called with; nothing that stands in a setting is run."""
-    folder = tmp_path / f"run {HOSTILE.replace('/', '')}"
+    folder, checkout = tmp_path / f"run {HOSTILE}", tmp_path / f"checkout {HOSTILE}"
     folder.mkdir()
+    checkout.symlink_to(ROOT)
     config = settings_of(kind)
     values = {key: f"{key} {HOSTILE}" for key in PATHS} | {key: f"-{key} {HOSTILE}\n{BRACES}" for key in TEXTS}
     values["finetuning.features"] += ".lmdb"
@@ -222,7 +219,7 @@ def test_whatever_a_setting_holds_reaches_the_commands_as_it_is(tmp_path, kind):
             make(folder / values["finetuning.annotations"] / value if is_below else folder / value)
 
     targets = ["all", "finetune", "probe", "zero_shot_retrieval", "compare_single_stream", "compare_pretraining"]
-    commands = planned_commands(folder, config, targets)
+    commands = planned_commands(folder, checkout, config, targets)
     assert len(commands) > 30
     called = [arguments_of(command, folder) for command in commands]
     assert {tuple(arguments[:1]) for arguments in called} == {("-m",)}
@@ -232,6 +229,16 @@ def test_whatever_a_setting_holds_reaches_the_commands_as_it_is(tmp_path, kind):
     if kind == "webdataset":
         assert f"https://library.example/val {HOSTILE}0000000.tar" in texts
     assert not list(tmp_path.rglob("RUN"))
+
+
+@pytest.mark.slow
+def test_a_checkout_where_snakemake_cannot_work_is_refused_in_a_line(tmp_path):
+    checkout = tmp_path / "checkout {10}"
+    checkout.symlink_to(ROOT)
+    refused = dry_run(tmp_path, checkout, DRAWN, ["list_stale"])
+    assert refused.returncode != 0
+    line = f"{str(checkout)!r} has '{{' in it, which Snakemake cannot have in a path; rename it"
+    assert line in refused.stdout + refused.stderr
 
 
 def make(path: Path) -> None:
