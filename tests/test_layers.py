@@ -37,8 +37,9 @@ LEVELS = {
     package: {room: level for level, row in enumerate(rows) for room in row.split()} for package, rows in ORDER.items()
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}
-# What workflow/ may know of the packages: which rows a shard of a csv has, and whether a training has ended.
-OF_WORKFLOW = SETTINGS | {"extract.captions.csv_lists", "vilbert.training.folder"}
+# What workflow/ may know of the packages: which rows a shard of a csv has, whether a training has ended, and what locks
+# a file system has.
+OF_WORKFLOW = SETTINGS | {"extract.section", "extract.captions.csv_lists", "extract.hold", "vilbert.training.folder"}
 SEAMS = {
     "extract.captions.text",
     "extract.cleaning.relatedness",
