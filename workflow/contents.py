@@ -9,6 +9,7 @@ that is planned is planned too, whatever that job will find.
 import hashlib
 import json
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -67,8 +68,10 @@ def look(files: list[Path], before: dict[str, Seen], *, name: str) -> dict[str, 
     for path in files:
         try:
             status = path.stat()
-        except OSError:
-            continue  # a link to nowhere, or a file that a csv names and nobody has: its row is dropped with a reason
+        except (OSError, ValueError):
+            continue  # a link to nowhere, or a name of a csv that nobody has or can have: that row gets a reason
+        if not stat.S_ISREG(status.st_mode):
+            continue  # a pipe or a device, whose end never comes
         known = before.get(str(path))
         if known is not None and (known.size, known.time_ns) == (status.st_size, status.st_mtime_ns):
             now[str(path)] = known
