@@ -4,18 +4,25 @@ import copy
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import hypothesis
 import pytest
 import yaml
+from hypothesis import strategies
 from places import ROOT
 from pydantic import BaseModel
+from snakemake.io import contains_wildcard
+from snakemake.pathvars import PATHVAR_REGEX
+from snakemake.utils import format as snakemake_format
 from snakemake.utils import update_config
 
+from extract.section import demand_path
 from workflow.settings import Settings, check
 
 DRAWN = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -114,6 +121,19 @@ def test_text_of_another_form_is_refused_in_a_line(key, kind):
             check(config)
         (line,) = str(raised.value).splitlines()[1:]
         assert key in line
+
+
+@hypothesis.settings(deadline=None, max_examples=100, derandomize=True, database=None)
+@hypothesis.given(strategies.text("{}<>-$`'\" \\\n\0ab10,/", max_size=12))
+def test_a_path_that_is_taken_means_itself_to_snakemake_and_to_a_shell(path):
+    try:
+        demand_path(path)
+    except ValueError:
+        return
+    assert not contains_wildcard(path)
+    assert not PATHVAR_REGEX.search(path)
+    assert shlex.split(snakemake_format("{path:q}", path=path)) == [path]
+    assert not path.startswith("-")
 
 
 def test_an_address_of_tars_names_each_of_them():
