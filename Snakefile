@@ -1,15 +1,18 @@
 """ViLBERT from a list of image urls to region features and models. See README.md."""
 
+import atexit
 import json
 from pathlib import Path
 
 from snakemake.utils import min_version
 
+from extract.section import demand_path
 from workflow.contents import Contents
 from workflow.inputs import Inputs
 from workflow.paths import demand_paths, demand_writable
-from workflow.settings import check, digest_option, scaled, told
-from workflow.trainings import planned_trainings, prepare
+from workflow.running import take_part
+from workflow.settings import check, compared, digest_option, scaled, told
+from workflow.trainings import planned_trainings, prepare, warn_of_refusal
 
 min_version("9.27")
 
@@ -17,9 +20,11 @@ min_version("9.27")
 configfile: Path(workflow.basedir) / "config.yaml"
 
 
+demand_path(str(workflow.basedir))
 SETTINGS = check(config)
 demand_paths(SETTINGS)
 demand_writable(Path.cwd())
+take_part(SETTINGS.run, state=Path(".snakemake"), is_main=workflow.is_main_process)
 SPLITS = list(SETTINGS.source.splits)
 RESULTS = f"results/{SETTINGS.run}"  # for params, where <results> does not stand
 INPUTS = Inputs(SETTINGS, Contents(Path(RESULTS) / "contents", looks=workflow.is_main_process), results=RESULTS)
@@ -47,6 +52,9 @@ onstart:
         earlier=Path(RESULTS) / "earlier",
         num_kept=SETTINGS.runtime.num_earlier_kept,
     )
+
+
+atexit.register(warn_of_refusal, workflow)
 
 
 rule features:

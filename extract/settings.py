@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from extract.section import MANNER, Count, Fraction, Section
+from extract.section import MANNER, Address, Count, Digest, FilePath, Fraction, Section
 
 
 class SplitSettings(Section):
@@ -19,7 +19,7 @@ class SplitSettings(Section):
         "which are not compressed; for kind folder: path of a csv with the columns file and caption; null where the "
         "workflow makes it"
     )
-    sha256: Annotated[str | None, MANNER] = Field(
+    sha256: Annotated[Digest | None, MANNER] = Field(
         description="of the caption list, which is refused if it has another when it is fetched; null: not checked"
     )
     num_rows: PositiveInt = Field(description="rows of the caption list; for kind webdataset: tars x rows_per_shard")
@@ -32,7 +32,7 @@ class SourceSettings(Section):
         description="the drawn world, a caption TAB url list, webdataset tars that hold the images already, or a "
         "folder of pictures with a csv of captions"
     )
-    pictures: Annotated[str | None, MANNER] = Field(
+    pictures: Annotated[FilePath | None, MANNER] = Field(
         description="folder below which the csv's files lie; null for every kind but folder"
     )
     rows_per_shard: PositiveInt = Field(
@@ -168,17 +168,17 @@ class DetectorTrainingSettings(Section):
 class BottomUpSettings(Section):
     """How a detector of bottom-up attention's family runs."""
 
-    url: Annotated[str | None, MANNER] = Field(
+    url: Annotated[Address | None, MANNER] = Field(
         description="https: or file: address of the weights; null: they are there already"
     )
-    sha256: Annotated[str | None, MANNER] = Field(
+    sha256: Annotated[Digest | None, MANNER] = Field(
         description="of the weights; a file with another is refused; null: printed in the log, not checked"
     )
-    class_names: Annotated[str | None, MANNER] = Field(
+    class_names: Annotated[FilePath | None, MANNER] = Field(
         description="path of a text file, one name a line without the background, 'stop sign,stopsign' being one class "
         "of two names; null: classes are unnamed, and no caption is judged"
     )
-    attribute_names: Annotated[str | None, MANNER] = Field(
+    attribute_names: Annotated[FilePath | None, MANNER] = Field(
         description="the same for attributes; null: they are unnamed"
     )
     shorter_side: PositiveInt = Field(description="pixels to which images are resized")
@@ -193,7 +193,7 @@ class DetectorSettings(Section):
     """The detector that finds the regions."""
 
     backend: Literal["torchvision", "detectron2"] = Field(description="both give the same numbers")
-    weights: Annotated[str | None, MANNER] = Field(
+    weights: Annotated[FilePath | None, MANNER] = Field(
         description="path of trained weights; null: train on the boxes of the drawn world"
     )
     batch_size: Annotated[PositiveInt, MANNER] = Field(

@@ -3,12 +3,13 @@
 Imported while Snakemake parses, so nothing heavy is imported here. No field has a default, as in `extract.settings`.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
 
-from extract.section import MANNER, Count, Fraction, Section
+from extract.section import MANNER, Count, FilePath, Fraction, Section, demand_pattern
 
 Weight = Annotated[float, Field(ge=0)]
 # Raised when the same data and settings give another model than before: trainings of the version before are made anew.
@@ -128,23 +129,12 @@ class PretrainingSettings(Section):
     evaluation: EvaluationSettings
 
 
-def demand_pattern(image_key: str) -> str:
-    """Raises: ValueError for a pattern that names all images alike, or asks for more than their number."""
-    try:
-        is_pattern = image_key.format(image_id=1) != image_key.format(image_id=2)
-    except (KeyError, IndexError) as error:
-        raise ValueError(f"asks for {error}, expected {{image_id}} alone") from error
-    if not is_pattern:
-        raise ValueError("has no {image_id} in it, expected a pattern such as COCO_val2014_{image_id:012d}")
-    return image_key
-
-
 class VqaSplitSettings(Section):
     """Files of one split of VQA v2, below `finetuning.annotations`."""
 
-    questions: str
-    annotations: str | None = Field(description="null for a test set")
-    image_key: Annotated[str, AfterValidator(demand_pattern)] = Field(
+    questions: FilePath
+    annotations: FilePath | None = Field(description="null for a test set")
+    image_key: Annotated[str, AfterValidator(partial(demand_pattern, field="image_id"))] = Field(
         description="name of an image's file without suffix, such as COCO_val2014_{image_id:012d}"
     )
 
@@ -159,7 +149,7 @@ class VqaSettings(Section):
         description="questions of the validation split that are kept back for evaluation, the others are trained on; "
         "0: the whole split is for evaluation"
     )
-    answers: str | None = Field(description="list of the answers; null: made of the annotations")
+    answers: FilePath | None = Field(description="list of the answers; null: made of the annotations")
     min_answer_count: PositiveInt = Field(description="times that an answer has to be a question's most frequent one")
     max_tokens: Annotated[int, Field(ge=3)]
     optimizer: OptimizerSettings
@@ -168,10 +158,10 @@ class VqaSettings(Section):
 class VcrSettings(Section):
     """Visual commonsense reasoning."""
 
-    train: str
-    validation: str
-    test: str | None = Field(description="answered for the leaderboard; null: none")
-    metadata: str = Field(description="folder of the images' json files with the boxes of the objects")
+    train: FilePath
+    validation: FilePath
+    test: FilePath | None = Field(description="answered for the leaderboard; null: none")
+    metadata: FilePath = Field(description="folder of the images' json files with the boxes of the objects")
     max_tokens: Annotated[int, Field(ge=4)] = Field(description="of a question with a choice")
     optimizer: OptimizerSettings
 
@@ -179,9 +169,9 @@ class VcrSettings(Section):
 class RefCocoSettings(Section):
     """Referring expressions."""
 
-    refs: str = Field(description="refs(unc).p or its like")
-    instances: str = Field(description="COCO's instances.json, with the boxes")
-    detections: str | None = Field(
+    refs: FilePath = Field(description="refs(unc).p or its like")
+    instances: FilePath = Field(description="COCO's instances.json, with the boxes")
+    detections: FilePath | None = Field(
         description="boxes to choose from, such as MAttNet's; null: those that this run's detector finds"
     )
     validation_splits: tuple[str, ...] = Field(description="that are measured at the end")
@@ -192,7 +182,7 @@ class RefCocoSettings(Section):
 class RetrievalSettings(Section):
     """Caption-based image retrieval."""
 
-    captions: str = Field(description="Karpathy's dataset_flickr30k.json or dataset_coco.json")
+    captions: FilePath = Field(description="Karpathy's dataset_flickr30k.json or dataset_coco.json")
     validation_split: str
     max_tokens: Annotated[int, Field(ge=3)]
     optimizer: OptimizerSettings
@@ -202,23 +192,23 @@ class FinetuningSettings(Section):
     """The fine-tunes, each from the pretrained model."""
 
     seed: Count
-    start_from: Annotated[str | None, MANNER] = Field(
+    start_from: Annotated[FilePath | None, MANNER] = Field(
         description="model directory, such as an imported checkpoint; null: this run's own"
     )
-    annotations: Annotated[str | None, MANNER] = Field(
+    annotations: Annotated[FilePath | None, MANNER] = Field(
         description="folder of the annotation files; null: the drawn world's"
     )
-    images: Annotated[str | None, MANNER] = Field(
+    images: Annotated[FilePath | None, MANNER] = Field(
         description="folder of the images that they speak of; null: the drawn world's"
     )
-    features: Annotated[str | None, MANNER] = Field(
+    features: Annotated[FilePath | None, MANNER] = Field(
         description="feature store of these images, such as an imported one; null: their regions are extracted"
     )
     vqa: VqaSettings | None = Field(description="null: this task has no files")
     vcr: VcrSettings | None = Field(description="null: this task has no files")
     refcoco: RefCocoSettings | None = Field(description="null: this task has no files")
     retrieval: RetrievalSettings | None = Field(description="null: this task has no files")
-    probes: str | None = Field(
+    probes: FilePath | None = Field(
         description="csv with the columns image, caption, foil and kind, below the annotations' folder; null: none"
     )
 

@@ -1,5 +1,6 @@
 """What rules read that settings may name: where it lies, and the input by which Snakemake knows when it is another."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,11 +78,15 @@ class Inputs:
         """The folder of the tasks' annotations."""
         return self.settings.finetuning.annotations or f"{self.results}/tasks"
 
+    def annotation(self, file: str) -> str:
+        """The path of a file that stands below `annotations`."""
+        return str(Path(self.annotations, file))
+
     def annotation_files(self, files: list[str]) -> str | list[str]:
         """What these files below `annotations` are known by; the drawn world's have one input for all."""
         if self.settings.finetuning.annotations is None:
             return self.annotations
-        return [self.contents.of(f"finetuning.annotations/{file}", Path(self.annotations, file)) for file in files]
+        return [self.contents.of(f"finetuning.annotations/{name_for(file)}", self.annotation(file)) for file in files]
 
     def store_of(self, task: str) -> Named:
         """The store of the regions that a task chooses among."""
@@ -115,3 +120,8 @@ class Inputs:
     def _folder(self, setting: str, path: str | None) -> list[str]:
         """Of what may also be a name of a hub, which is known by itself."""
         return [self.contents.of(setting, path)] if path is not None and Path(path).exists() else []
+
+
+def name_for(path: str) -> str:
+    """A name for what lies at a path, whatever that holds: '..', a slash before it, 300 letters."""
+    return hashlib.sha256(path.encode()).hexdigest()[:16]

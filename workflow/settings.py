@@ -7,11 +7,13 @@ import difflib
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from extract.settings import ExtractSettings
+from extract.section import demand_address, demand_path, demand_pattern
+from extract.settings import ExtractSettings, SplitSettings
 from vilbert.settings import VilbertSettings, finetuning_made_of, hub_name, pretraining_made_of
 
 
@@ -32,8 +34,7 @@ class Settings(ExtractSettings, VilbertSettings):
         if source.kind == "drawn" and self.world is None:
             raise ValueError("source.kind 'drawn' needs the section world")
         for name, split in source.splits.items():
-            if source.kind != "drawn" and split.url is None:
-                raise ValueError(f"source.splits.{name}.url is null: source.kind '{source.kind}' needs the address")
+            demand_source(source.kind, name, split)
         if (source.kind == "folder") != (source.pictures is not None):
             raise ValueError(
                 f"source.pictures is {source.pictures or 'null'}: source.kind 'folder' needs the folder of the "
@@ -51,7 +52,7 @@ class Settings(ExtractSettings, VilbertSettings):
             )
         for name in ("train_split", "validation_split"):
             if (split := getattr(self.pretraining, name)) not in source.splits:
-                raise ValueError(f"pretraining.{name} is '{split}', expected one of {', '.join(source.splits)}")
+                raise ValueError(f"pretraining.{name} is {split!r}, expected one of {', '.join(source.splits)}")
         for task in ("vcr", "refcoco"):
             if self.finetuning.features is not None and getattr(self.finetuning, task) is not None:
                 raise ValueError(
@@ -159,11 +160,11 @@ class Settings(ExtractSettings, VilbertSettings):
             return settings.vcr.metadata
         return settings.refcoco.detections if boxes.endswith("_detections") else settings.refcoco.instances
 
-    def box_names(self, boxes: str, annotations: str) -> str:
+    def box_names(self, boxes: str, annotations: str) -> list[str]:
         """The option that names the images of detections, which number them."""
         if not boxes.endswith("_detections"):
-            return ""
-        return f"--instances {annotations}/{self.finetuning.of('refcoco').refcoco.instances}"
+            return []
+        return ["--instances", str(Path(annotations, self.finetuning.of("refcoco").refcoco.instances))]
 
     @property
     def fetches_detector(self) -> bool:
@@ -184,6 +185,23 @@ class Settings(ExtractSettings, VilbertSettings):
         return sorted(self.source.splits, key=lambda split: (split == self.pretraining.train_split, split))
 
 
+def demand_source(kind: str, name: str, split: SplitSettings) -> None:
+    """Raises: ValueError if what a split comes from is not named as its kind of source needs it."""
+    if kind == "drawn":
+        return
+    if split.url is None:
+        raise ValueError(f"source.splits.{name}.url is null: source.kind '{kind}' needs the address")
+    try:
+        if kind == "folder":
+            demand_path(split.url)
+        else:
+            demand_address(split.url)
+        if kind == "webdataset":
+            demand_pattern(split.url, "shard")
+    except ValueError as error:
+        raise ValueError(f"source.splits.{name}.url: {error}") from error
+
+
 def check(config: dict[str, Any]) -> Settings:
     """The settings that `config` holds.
 
@@ -196,6 +214,16 @@ def check(config: dict[str, Any]) -> Settings:
             _describe(problem["loc"], problem["msg"], problem["type"], problem["input"]) for problem in error.errors()
         ]
     raise ValueError("config.yaml or an overlay of it is wrong:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def compared(text: str) -> Callable[[Any], str]:
+    """A parameter that re-runs its job when it changes. A plain string would be searched for wildcards: the {10} of a
+    regular expression."""
+
+    def of_job(wildcards: Any) -> str:
+        return text
+
+    return of_job
 
 
 def told(text: str) -> Callable[[Any, Any], str]:
@@ -229,7 +257,7 @@ def _describe(location: tuple[int | str, ...], message: str, kind: str, value: A
     if kind == "model_type":
         return f"{path}: got {value!r}, expected a section of keys"
     if kind != "extra_forbidden":
-        return f"{path}: {message}" if path else message.removeprefix("Value error, ")
+        return (f"{path}: " if path else "") + message.removeprefix("Value error, ")
     known = _known_keys(Settings, location[:-1])
     nearest = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0)
     return f"{path}: unknown key" + (f", did you mean '{nearest[0]}'?" if nearest else "")
@@ -270,5 +298,6 @@ def _print_reference(model: type[BaseModel], prefix: str = "") -> None:
 if __name__ == "__main__":
     print("# Settings\n")
     print("Every key of `config.yaml`. An unknown one is an error. This page: `python -m workflow.settings`.\n")
+    print("A path may have blanks, quotes and `$` in it, not `{` `}` `<` `>`: Snakemake reads these as its own.\n")
     print("| key | what it is |\n|---|---|")
     _print_reference(Settings)

@@ -1,6 +1,7 @@
 """The trainings that a run is about to begin, looked at before Snakemake deletes anything."""
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ class PlannedTraining(NamedTuple):
 def planned_trainings(dag: Any) -> list[PlannedTraining]:
     """Those of a DAG of Snakemake's that need to run."""
     planned = []
-    for job in dag.needrun_jobs():
+    for job in dag.needrun_jobs(exclude_finished=False):  # a dry run has finished them all
         if job.rule.name in TRAINING_RULES:
             before = {other for other in dag.bfs(dag.dependencies, job) if other != job and dag.needrun(other)}
             planned.append(
@@ -47,12 +48,22 @@ def prepare(trainings: Iterable[PlannedTraining], *, earlier: Path, num_kept: in
     Raises: ValueError for unfinished trainings that would become others, with what differs and the ways out.
     """
     trainings = list(trainings)
-    objections = [objection for training in trainings if (objection := objection_to(training)) is not None]
-    if objections:
+    if objections := objections_to(trainings):
         raise ValueError("\n".join(["nothing was run or deleted:", *objections]))
     for training in trainings:
         if training.is_forced and read_note(training.folder):
             print(f"{training.folder} is set aside as {set_aside(training.folder, earlier=earlier, num_kept=num_kept)}")
+
+
+def warn_of_refusal(workflow: Any) -> None:
+    """Say at the end of a dry run, in which Snakemake calls no `onstart`, what the run itself will refuse."""
+    if workflow.dryrun and workflow.scheduler is not None:
+        for objection in objections_to(planned_trainings(workflow.dag)):
+            print(f"this will be refused: {objection}", file=sys.stderr)
+
+
+def objections_to(trainings: Iterable[PlannedTraining]) -> list[str]:
+    return [objection for training in trainings if (objection := objection_to(training)) is not None]
 
 
 def objection_to(training: PlannedTraining) -> str | None:

@@ -7,6 +7,7 @@ import csv
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, NamedTuple
 
 import typer
@@ -67,7 +68,7 @@ def main(
     if missing:
         print(f"{len(missing)} without a file in {pictures}, which will be dropped, such as '{missing[0]}'")
     configs = "workflow/configs/conceptual_captions.yaml workflow/configs/own_data.yaml"
-    print(f"next: snakemake --configfile {configs} {out_dir}/source.yaml -- all")
+    print(f"next: snakemake --configfile {configs} {quote(str(out_dir / 'source.yaml'))} -- all")
 
 
 def read_captions(path: Path) -> list[CsvRow]:

@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -55,7 +56,9 @@ class Summary:
             return
         keys = table["key"].to_pylist()
         if any(first >= second for first, second in pairwise(keys)):
-            raise ValueError(f"the keys of {source} do not ascend; make it anew with `snakemake -f {source}`")
+            raise ValueError(
+                f"the keys of {source} do not ascend; make it anew with `snakemake -f {quote(str(source))}`"
+            )
         split = keys[0].rpartition("-")[0]
         if split != keys[-1].rpartition("-")[0]:
             raise ValueError(f"{source} has rows of more than one split, '{keys[0]}' and '{keys[-1]}'")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import pyarrow.compute as pc
@@ -77,12 +78,14 @@ def by_key(path: Path, schema, *, keys: list[str] | None = None) -> dict[str, di
     rows = read_rows(path, schema)
     found = {row["key"]: row for row in rows}
     if len(found) < len(rows):
-        raise ValueError(f"{path} has {len(rows)} rows but {len(found)} keys; make it anew with `snakemake -f {path}`")
+        raise ValueError(
+            f"{path} has {len(rows)} rows but {len(found)} keys; make it anew with `snakemake -f {quote(str(path))}`"
+        )
     if keys is not None and found.keys() != set(keys):
         example = min(found.keys() ^ set(keys))
         raise ValueError(
             f"{path} has {len(found)} rows, the caption list {len(keys)}, and they differ in '{example}'; "
-            f"make it anew with `snakemake -f {path}`"
+            f"make it anew with `snakemake -f {quote(str(path))}`"
         )
     return found
 

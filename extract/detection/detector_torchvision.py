@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import Literal, Self
 
 import numpy as np
@@ -81,7 +82,7 @@ class TorchvisionDetector:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (SafetensorError, ValidationError) as error:
             raise ValueError(
-                f"{path} holds no torchvision detector ({error}); train one with `snakemake {path}`"
+                f"{path} holds no torchvision detector ({error}); train one with `snakemake {quote(str(path))}`"
             ) from error
         model = build_model(architecture)
         model.load_state_dict(weights)

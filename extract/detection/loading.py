@@ -1,6 +1,7 @@
 """Which detector it is that the settings name, loaded."""
 
 from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -23,7 +24,9 @@ def load_detector(path: Path, *, settings: DetectorSettings, device: torch.devic
     ):
         raise ValueError(f"{torch.cuda.get_device_name(device)} has no bfloat16; set detector.dtype to 'float16'")
     if not path.is_file():
-        raise FileNotFoundError(f"no detector at {path}; train one with `snakemake {path}` or set detector.weights")
+        raise FileNotFoundError(
+            f"no detector at {path}; train one with `snakemake {quote(str(path))}` or set detector.weights"
+        )
     if settings.bottom_up is not None:
         return BottomUpDetector.load(path, settings=settings, device=device)
     if settings.backend != "torchvision":

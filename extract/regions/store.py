@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from shlex import quote
 from typing import Literal, Self
 
 import lmdb
@@ -216,7 +217,7 @@ class RegionStore(Mapping[str, Regions]):
             if names := first.differs_from(manifest):
                 raise ValueError(
                     f"{path} and {first_path} differ in {', '.join(names)}; "
-                    f"make one of them anew with `snakemake --forcerun extract_regions {path}`"
+                    f"make one of them anew with `snakemake --forcerun extract_regions {quote(str(path))}`"
                 )
         self.manifest = first
         self._num_records = sum(manifest.num_records for _, manifest in shards)
@@ -299,11 +300,11 @@ def read_manifest(store: Path) -> StoreManifest:
     Raises: FileNotFoundError, ValueError.
     """
     path = manifest_path(Path(store))
-    remedy = f"make it anew with `snakemake --forcerun extract_regions {store}`"
+    remedy = f"make it anew with `snakemake --forcerun extract_regions {quote(str(store))}`"
     for needed in (Path(store), path):
         if not needed.is_file():
             raise FileNotFoundError(
-                f"no feature store at {store}: {needed} is missing; make it with `snakemake {store}`"
+                f"no feature store at {store}: {needed} is missing; make it with `snakemake {quote(str(store))}`"
             )
     try:
         fields = json.loads(path.read_text())
@@ -330,7 +331,7 @@ def _open_environment(path: Path, num_records: int) -> lmdb.Environment:
     status = path.stat()
     if (environment := _ENVIRONMENTS.get((status.st_dev, status.st_ino))) is not None:
         return environment
-    remedy = f"make it anew with `snakemake --forcerun extract_regions {path}`"
+    remedy = f"make it anew with `snakemake --forcerun extract_regions {quote(str(path))}`"
     environment = open_whole_lmdb(path, remedy=remedy)
     if (num_found := environment.stat()["entries"]) != num_records:
         raise ValueError(f"{path} has {num_found} records, its manifest says {num_records}; {remedy}")

@@ -14,32 +14,44 @@ import typer
 
 from extract.command import run
 
-SHARD = re.compile(r"\d{5}(?!\d)")  # at the beginning of a name, in the folder of a split
-PARTIAL = re.compile(r"\..*\.partial")
-NOT_BY_SHARD = {"checkpoints", "earlier", "tasks", "world", "lists"}  # folders of a run that hold no shards
+# Folders of a run that have a folder a split, with a file or folder a shard.
+BY_SHARD = (
+    *("rows", "captions", "images", "checks", "features", "pairs", "published", "journals"),
+    *("contents/source", "times/*"),
+)
+SHARD = re.compile(r"\d{5}(?!\d)")  # at the beginning of a name
+PARTIAL = re.compile(r"\.(.+)\.\d+\.partial")  # what `whole_file` calls a file until that is whole
 
 
 def main(
     results: Annotated[Path, typer.Argument(help="folder of a run")],
     shards: Annotated[list[str], typer.Argument(help="of the run, as split/shard")],
     removes: Annotated[bool, typer.Option("--remove", help="remove them")] = False,
+    fetched: Annotated[Path | None, typer.Option(help="a file elsewhere that a rule of the run fetches")] = None,
 ) -> None:
     """Print what is stale in the folder RESULTS of a run whose SHARDS these are; no job of it may be running."""
-    found = list(stale_in(results, set(shards)))
+    found = sorted({*stale_in(results, set(shards)), *(partials_of(fetched) if fetched else [])})
     for path in found:
         print(path)
         if removes:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     print(f"{len(found)} {'removed' if removes else 'that no rule would make'}")
 
 
-def stale_in(folder: Path, shards: Set[str]) -> Iterator[Path]:
+def stale_in(results: Path, shards: Set[str]) -> Iterator[Path]:
     """Files and folders of other shards than these, and what killed jobs left half written; the outermost ones."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if PARTIAL.fullmatch(path.name) or is_of_another_shard(path, shards):
+    others = {path for stage in BY_SHARD for path in results.glob(f"{stage}/*/*") if is_of_another_shard(path, shards)}
+    yield from others
+    for path in {*results.rglob(".*.partial"), *results.glob("*/*/.*.partial")}:  # the second: in linked folders too
+        is_kept = "earlier" in path.relative_to(results).parts
+        if PARTIAL.fullmatch(path.name) and not is_kept and others.isdisjoint(path.parents):
             yield path
-        elif path.is_dir() and path.name not in NOT_BY_SHARD:
-            yield from stale_in(path, shards)
+
+
+def partials_of(file: Path) -> list[Path]:
+    """What killed jobs left of a file."""
+    beside = file.parent.iterdir() if file.parent.is_dir() else []
+    return [path for path in beside if (name := PARTIAL.fullmatch(path.name)) and name[1] == file.name]
 
 
 def is_of_another_shard(path: Path, shards: Set[str]) -> bool:

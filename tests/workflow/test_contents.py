@@ -76,6 +76,21 @@ def test_pictures_behind_links_are_looked_at_and_queues_are_not(pictures, tmp_pa
     assert [name for name, _, _ in look(pictures)[0]] == ["b.jpg", "harbour/a.jpg", "linked/d.jpg"]
 
 
+def test_what_is_no_file_is_not_read(pictures):
+    os.mkfifo(pictures / "pipe.jpg")
+    (pictures / "zeros.jpg").symlink_to("/dev/zero")
+    assert [name for name, _, _ in look(pictures)[0]] == ["b.jpg", "harbour/a.jpg"]
+
+
+def test_names_that_no_file_can_have_and_bytes_that_are_no_utf_8_are_no_error(pictures):
+    name = os.fsdecode(b"caf\xe9\n.jpg")
+    (pictures / name).write_bytes(b"a cup")
+    files = ["a\0b.jpg", "x" * 300, "harbour", name]
+    contents = Contents(pictures.parent / "contents", looks=True)
+    table = Path(contents.of_rows("source/val/00000", [["a\0b.jpg", "\ud800", 0]], pictures, files))
+    assert [json.loads(line)[0] for line in table.read_text().splitlines()] == ["a\0b.jpg", name]
+
+
 def test_what_is_not_there_is_itself_what_is_missed(tmp_path):
     assert Contents(tmp_path, looks=True).of("finetuning.images", "my/images") == "my/images"
 

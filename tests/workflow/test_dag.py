@@ -166,8 +166,11 @@ def test_an_edit_and_a_forced_run_lose_no_training(finished, tmp_path):
         typed = command(directory, configfiles=(TINY, overlay), targets=("pretrain",))
         refused = subprocess.run(typed, capture_output=True, text=True, env=environment())
         assert refused.returncode != 0
+        dry = command(directory, "--dry-run", configfiles=(TINY, overlay), targets=("pretrain",))
+        warned = subprocess.run(dry, check=True, capture_output=True, text=True, env=environment())
+        assert "this will be refused: the training in results/tiny/pretrain/checkpoints" in warned.stderr
         assert "nothing was run or deleted" in refused.stdout + refused.stderr
-        assert "add `--forcerun results/tiny/pretrain/model`" in refused.stdout + refused.stderr
+        assert "write `snakemake --forcerun=results/tiny/pretrain/model`" in refused.stdout + refused.stderr
     assert (directory / "results/tiny/features/val/00000.lmdb").exists()
     assert weights.read_bytes() == second
 
@@ -213,8 +216,8 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_tables(finished, tmp_path):
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    subprocess.run([*command(tmp_path, "--unlock")], check=True, env=environment(), capture_output=True)
-    snakemake(tmp_path, "--rerun-incomplete")
+    assert list(tmp_path.glob(".snakemake/locks/*"))
+    snakemake(tmp_path)
     assert digests(tmp_path / "results/tiny") == digests(finished / "results/tiny")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
+from extract.report.stale import BY_SHARD
+
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
 
 
@@ -52,3 +54,12 @@ def test_every_environment_and_caption_exists():
     for path in RULE_FILES:
         for name in re.findall(r'"(\.\./[^"]+)"', path.read_text()):
             assert (path.parent / name).exists(), f"{path.name} names {name}"
+
+
+def test_what_is_stale_is_looked_for_wherever_a_rule_writes_a_shard():
+    written = {
+        stage
+        for path in RULE_FILES
+        for stage in re.findall(r"(?:<results>|\{RESULTS\})/([\w/]+)/\{+split\}+/\{+shard\}+", path.read_text())
+    }
+    assert written | {"contents/source", "times/*"} == set(BY_SHARD)

@@ -142,7 +142,7 @@ def test_boxes_stand_in_the_files_of_their_task():
     assert settings.box_file("vcr") == "images"
     assert settings.box_file("refcoco") == "refcoco+/instances.json"
     assert settings.box_file("refcoco_detections") == "dets.json"
-    assert settings.box_names("refcoco_detections", "data") == "--instances data/refcoco+/instances.json"
+    assert settings.box_names("refcoco_detections", "data") == ["--instances", "data/refcoco+/instances.json"]
     assert settings.chooses_among_detections("refcoco")
     assert not settings.chooses_among_detections("vcr")
     assert not check(DEFAULT).chooses_among_detections("refcoco")

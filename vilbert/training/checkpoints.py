@@ -10,6 +10,7 @@ import shutil
 import sys
 import zlib
 from pathlib import Path
+from shlex import quote
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
@@ -75,7 +76,8 @@ def restore_newest(accelerator: Accelerator, folder: Path) -> int:
         accelerator.load_state(newest)
     except UNREADABLE as error:
         raise OSError(
-            f"the checkpoint {newest} cannot be read: {error}; go on from the one before with `rm -r {newest}`"
+            f"the checkpoint {newest} cannot be read: {error}; "
+            f"go on from the one before with `rm -r {quote(str(newest))}`"
         ) from error
     return step_of(newest)
 

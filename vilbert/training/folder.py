@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from extract.hold import Hold
@@ -138,7 +139,8 @@ def refusal(folder: Path, reasons: Iterable[str]) -> str:
     return (
         f"the training in {folder} is unfinished and would be another: {'; '.join(reasons)}; "
         "to go on with it, set that back and start the same command again; "
-        f"to set it aside and begin anew, add `--forcerun {folder.parent}/model`; to give it up, `rm -r {folder}`"
+        f"to set it aside and begin anew, write `snakemake --forcerun={quote(str(folder.parent / 'model'))}` "
+        f"and the rest of the command; to give it up, `rm -r {quote(str(folder))}`"
     )
 
 

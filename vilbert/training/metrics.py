@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Self
 
 import torch
@@ -112,7 +113,7 @@ class Meter:
                 what = "norm of the gradient" if name == "gradient" else f"loss {name}"
                 raise FloatingPointError(
                     f"the {what} is {value} at step {self._step}; the last checkpoint is from before: lower "
-                    f"learning_rate or raise warmup_share, and start anew with `rm -r {self.checkpoints}`"
+                    f"learning_rate or raise warmup_share, and start anew with `rm -r {quote(str(self.checkpoints))}`"
                 )
         return values
 

@@ -40,7 +40,7 @@ rule clean_captions:
         mem_mb=scaled(2000),
         runtime=scaled(15),
     params:
-        made_of=SETTINGS.made_of("captions"),
+        made_of=compared(SETTINGS.made_of("captions")),
         settings=told(SETTINGS.json("captions")),
     shell:
         "python -m extract.captions.rules {input} {output} --settings {params.settings:q} > {log} 2>&1"

@@ -1,4 +1,5 @@
 # What a changed shard size and killed jobs leave behind.
+FETCHED = ["--fetched", DETECTOR.path] if SETTINGS.fetches_detector else []
 
 
 localrules:
@@ -15,9 +16,10 @@ rule list_stale:
     params:
         run=RESULTS,
         shards=SHARDS_BY_PRIORITY,
+        fetched=FETCHED,
         option="",
     shell:
-        "python -m extract.report.stale {params.run} {params.shards} {params.option} 2> {log}"
+        "python -m extract.report.stale {params.run} {params.shards} {params.fetched:q} {params.option} 2> {log}"
 
 
 use rule list_stale as clean_stale with:
@@ -26,4 +28,5 @@ use rule list_stale as clean_stale with:
     params:
         run=RESULTS,
         shards=SHARDS_BY_PRIORITY,
+        fetched=FETCHED,
         option="--remove",

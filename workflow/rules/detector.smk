@@ -26,7 +26,7 @@ if SETTINGS.detector.weights is None:
             gpu=SETTINGS.gpus_per_job,
         params:
             dtype=SETTINGS.detector.dtype,
-            made_of=SETTINGS.made_of("detector_training"),
+            made_of=compared(SETTINGS.made_of("detector_training")),
             detector=told(SETTINGS.json("detector")),
             training=told(SETTINGS.json("detector_training")),
         shell:
@@ -48,7 +48,7 @@ if SETTINGS.fetches_detector:
             mem_mb=scaled(1000),
             runtime=scaled(60),
         params:
-            url=SETTINGS.detector.bottom_up.url,
+            url=compared(SETTINGS.detector.bottom_up.url),
             digest=told(digest_option(SETTINGS.detector.bottom_up.sha256)),
         shell:
-            "python -m extract.download.published_file {params.url:q} {output} {params.digest} > {log} 2>&1"
+            "python -m extract.download.published_file {params.url:q} {output:q} {params.digest} > {log} 2>&1"

@@ -86,14 +86,14 @@ rule extract_given_boxes:
     params:
         kind=lambda wildcards: GIVEN[wildcards.boxes],
         files=lambda wildcards: SETTINGS.box_files(wildcards.boxes),
-        boxes=lambda wildcards, resources: f"{INPUTS.annotations}/{SETTINGS.box_file(wildcards.boxes)}",
+        boxes=lambda wildcards, resources: INPUTS.annotation(SETTINGS.box_file(wildcards.boxes)),
         images=lambda wildcards, resources: SETTINGS.box_names(wildcards.boxes, INPUTS.annotations),
-        made_of=SETTINGS.made_of("detector"),
+        made_of=compared(SETTINGS.made_of("detector")),
         weights=told(DETECTOR.path),
         detector=told(SETTINGS.json("detector")),
     shell:
         "python -m extract.devices {resources.gpu} extract.regions.given_boxes {input.tar} {params.kind} {params.boxes:q}"
-        " {params.weights:q} {output} {params.images} --threads {threads} --detector {params.detector:q} > {log} 2>&1"
+        " {params.weights:q} {output} {params.images:q} --threads {threads} --detector {params.detector:q} > {log} 2>&1"
 
 
 rule finetune_task:
@@ -193,16 +193,15 @@ if SETTINGS.finetuning.probes is not None:
             runtime=scaled(60),
             gpu=SETTINGS.gpus_per_training,
         params:
-            probes=SETTINGS.finetuning.probes,
-            annotations=told(INPUTS.annotations),
+            name=compared(SETTINGS.finetuning.probes),
+            probes=told(INPUTS.annotation(SETTINGS.finetuning.probes)),
             model=told(INPUTS.start.path),
             store=told(INPUTS.detected.path),
             captions=lambda wildcards, input: f"--captions {input.captions}" if input.captions else "",
             split=SETTINGS.pretraining.train_split,
         shell:
             "python -m extract.devices {resources.gpu} vilbert.tasks.probes {params.model:q} {params.store:q}"
-            " {params.annotations:q}/{params.probes:q} {output}"
-            " {params.captions} --split {params.split} > {log} 2>&1"
+            " {params.probes:q} {output} {params.captions} --split {params.split} > {log} 2>&1"
 
 
 rule describe_finetuning:

@@ -19,7 +19,7 @@ rule check_images:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        made_of=SETTINGS.made_of("images"),
+        made_of=compared(SETTINGS.made_of("images")),
         settings=told(SETTINGS.json("images")),
     shell:
         "python -m extract.images.checks {input} {output} --settings {params.settings:q} > {log} 2>&1"
@@ -43,7 +43,7 @@ rule find_duplicates:
     params:
         run=lambda wildcards, input: Path(input[0]).parents[2],
         shards=SHARDS_BY_PRIORITY,
-        made_of=SETTINGS.made_of("duplicates"),
+        made_of=compared(SETTINGS.made_of("duplicates")),
         settings=told(SETTINGS.json("duplicates")),
     shell:
         "python -m extract.images.duplicates {output} {params.run} {params.shards} --settings {params.settings:q} > {log} 2>&1"

@@ -24,7 +24,7 @@ rule judge_pairs:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        made_of=SETTINGS.made_of("relatedness"),
+        made_of=compared(SETTINGS.made_of("relatedness")),
         settings=told(SETTINGS.json("relatedness")),
     shell:
         "python -m extract.cleaning.pairs {input} {output} --settings {params.settings:q} > {log} 2>&1"

@@ -20,7 +20,7 @@ rule tokenize_captions:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        made_of=SETTINGS.made_of_text(),
+        made_of=compared(SETTINGS.made_of_text()),
         settings=told(SETTINGS.json("text")),
     shell:
         "python -m vilbert.batches.tokens {input.pairs} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
@@ -55,7 +55,7 @@ rule pretrain:
         processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         earlier=f"{RESULTS}/earlier",
-        made_of=SETTINGS.made_of_pretraining(),
+        made_of=compared(SETTINGS.made_of_pretraining()),
         model=told(SETTINGS.json("model")),
         settings=told(SETTINGS.json("pretraining")),
         runtime=told(SETTINGS.json("runtime")),
@@ -84,7 +84,7 @@ rule show_retrieval:
         runtime=scaled(30),
     params:
         tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
-        made_of=SETTINGS.made_of("pretraining"),
+        made_of=compared(SETTINGS.made_of("pretraining")),
         settings=told(SETTINGS.json("pretraining")),
     shell:
         "python -m vilbert.pretraining.retrieval_pictures {input.model} {input.tokens} {input.stores} {output} {params.tars}"

@@ -24,7 +24,7 @@ rule extract_regions:
         runtime=scaled(240),
         gpu=SETTINGS.gpus_per_job,
     params:
-        made_of=SETTINGS.made_of("detector", "selection", "store"),
+        made_of=compared(SETTINGS.made_of("detector", "selection", "store")),
         weights=told(DETECTOR.path),
         detector=told(SETTINGS.json("detector")),
         selection=told(SETTINGS.json("selection")),

@@ -28,7 +28,7 @@ rule draw_world:
         runtime=scaled(30),
     params:
         directory=subpath(output.key, parent=True),
-        made_of=SETTINGS.made_of("world", without=("num_task_images",)),
+        made_of=compared(SETTINGS.made_of("world", without=("num_task_images",))),
         settings=told(SETTINGS.json("world")),
         splits=json.dumps({name: split.num_rows for name, split in SETTINGS.source.splits.items()}),
         train_split=SETTINGS.pretraining.train_split,
@@ -51,7 +51,7 @@ rule draw_tasks:
         mem_mb=scaled(1000),
         runtime=scaled(30),
     params:
-        made_of=SETTINGS.made_of("world", without=("noise", "captions_per_image")),
+        made_of=compared(SETTINGS.made_of("world", without=("noise", "captions_per_image"))),
         settings=told(SETTINGS.json("world")),
     shell:
         "python -m extract.drawn.tasks {output} --settings {params.settings:q} > {log} 2>&1"

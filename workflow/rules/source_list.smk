@@ -43,7 +43,7 @@ rule download:
         runtime=scaled(240),
         downloads=1,
     params:
-        made_of=SETTINGS.made_of("download"),
+        made_of=compared(SETTINGS.made_of("download")),
         settings=told(SETTINGS.json("download")),
         journal=f"{RESULTS}/journals/{{split}}/{{shard}}",
         site=lambda wildcards, input: f"--site {input.site}" if input.site else "",

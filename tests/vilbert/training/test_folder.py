@@ -3,11 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from places import ROOT
 
-from vilbert.training.folder import TrainingFolder, differences, has_ended, name_of, read_note, set_aside
+from vilbert.training.folder import TrainingFolder, differences, has_ended, name_of, read_note, refusal, set_aside
 
 IDENTITY = {"version": 1, "pretraining": {"seed": 1, "optimizer": {"num_epochs": 8}}, "inputs": {"tokens": "ab"}}
 OTHER = {"version": 1, "pretraining": {"seed": 1, "optimizer": {"num_epochs": 9}}, "inputs": {"tokens": "ab"}}
@@ -85,10 +86,16 @@ def test_an_unfinished_training_is_refused_with_all_that_differs_and_each_way_ou
         folder_of(run, changed).claim(num_earlier_kept=2)
     message = str(raised.value)
     assert "inputs.tokens was ab, is cd; pretraining.optimizer.num_epochs was 8, is 9" in message
-    assert f"`--forcerun {run}/pretrain/model`" in message
+    assert f"`snakemake --forcerun={run}/pretrain/model`" in message
     assert f"`rm -r {run}/pretrain/checkpoints`" in message
     assert (run / "pretrain/checkpoints/checkpoint-3").is_dir()
     assert read_note(run / "pretrain/checkpoints")["identity"] == IDENTITY
+
+
+def test_the_ways_out_can_be_typed_whatever_the_folder_is_called():
+    message = refusal(Path("my run/pretrain/checkpoints"), ["seed was 1, is 2"])
+    assert "--forcerun='my run/pretrain/model'`" in message
+    assert "`rm -r 'my run/pretrain/checkpoints'`" in message
 
 
 def test_a_killed_training_goes_on(run):
