@@ -1,6 +1,8 @@
 """Tables on disk: one Parquet schema a stage, written whole or not at all, and the same bytes for the same rows."""
 
-import os
+import errno
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,16 +69,46 @@ PAIRS = pa.schema(
 )
 
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it becomes `path` if the block ends well and vanishes if not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A path beside `path` to write to; it becomes `path` if the block ends well and vanishes if not.
+
+    Raises: ValueError if another process began to write `path` meanwhile: that one has the say.
+    """
+    partial = begin_partial(path)
     try:
-        yield partial
-        partial.replace(path)
+        with naming(path):
+            yield partial
+        try:
+            partial.replace(path)
+        except FileNotFoundError as error:
+            raise ValueError(f"another process began to write {path} meanwhile; let that one go on") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def begin_partial(path: Path) -> Path:
+    """A name beside `path` that no process on any machine has had. What a killed one left of `path` goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.partial")
+    for other in path.parent.iterdir():
+        if leftover.fullmatch(other.name):
+            other.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names the file in what the system says of a disk that is full or broken."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_ERRORS and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:

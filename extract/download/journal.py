@@ -1,12 +1,14 @@
 """What a download has got so far, so that a killed job fetches only what it lacks.
 
 One file of records, each a line of JSON and the image's bytes behind it. A record that was cut off by a kill is the
-last one, and is forgotten. The folder is no output of a rule: Snakemake deletes the outputs of a job that failed.
+last one, and is forgotten; so is an image whose bytes have not the sha256 that was noted when it arrived. The folder
+is no output of a rule: Snakemake deletes the outputs of a job that failed.
 
 A run begins with a line of its limits, under which all answers behind it were judged. Under other limits they are
 judged again, from what is stored; what that does not tell is asked for again.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from extract.hold import Hold
 from extract.images.decoding import ImageFile
 from extract.reasons import DownloadFailure, DownloadReason, opted_out, too_many_bytes, too_many_pixels
 from extract.settings import DownloadSettings
+from extract.tables import naming
 
 
 class Limits(NamedTuple):
@@ -27,6 +30,7 @@ class Limits(NamedTuple):
     max_pixels: int
     honour_opt_out: bool
     allow_private_addresses: bool
+    honour_robots_txt: bool | None = None  # null: not noted, nobody read them then
 
     @classmethod
     def of(cls, settings: DownloadSettings) -> Self:
@@ -40,6 +44,7 @@ class Limits(NamedTuple):
             DownloadReason.TOO_MANY_BYTES: self.max_bytes > before.max_bytes,
             DownloadReason.TOO_MANY_PIXELS: self.max_pixels > before.max_pixels,
             DownloadReason.OPTED_OUT: before.honour_opt_out and not self.honour_opt_out,
+            DownloadReason.ROBOTS_DISALLOWED: not self.honour_robots_txt,
             DownloadReason.PRIVATE_ADDRESS: self.allow_private_addresses and not before.allow_private_addresses,
         }
         return self.mirror != before.mirror or is_freer.get(failure.reason, False)
@@ -48,8 +53,9 @@ class Limits(NamedTuple):
         """Whether no stored image tells what an answer under the limits `before` would be under these."""
         if before is None:
             return False
-        is_stricter = before.allow_private_addresses and not self.allow_private_addresses
-        return is_stricter or self.mirror != before.mirror
+        is_narrower = before.allow_private_addresses and not self.allow_private_addresses
+        asks_robots_first = self.honour_robots_txt and before.honour_robots_txt is False
+        return bool(is_narrower or asks_robots_first) or self.mirror != before.mirror
 
 
 LIMITED = {
@@ -57,8 +63,10 @@ LIMITED = {
     DownloadReason.TOO_MANY_PIXELS,
     DownloadReason.OPTED_OUT,
     DownloadReason.PRIVATE_ADDRESS,
+    DownloadReason.ROBOTS_DISALLOWED,
 }
-NOT_OF_IMAGE = ("url", "size", "num_bytes", "opt_out")  # fields of a record that an ImageFile has not
+# Fields of a record that an ImageFile has not. Journals of before 2026-11-28 lack the last one.
+NOT_OF_IMAGE = ("url", "size", "num_bytes", "opt_out", "stored_sha256")
 
 
 class Journal:
@@ -100,7 +108,10 @@ class Journal:
         return url in self._images or url in self._failures
 
     def image(self, url: str) -> ImageFile | None:
-        """The image of `url`; None if it failed."""
+        """The image of `url`; None if it failed.
+
+        Raises: ValueError if other bytes lie there than arrived.
+        """
         if url not in self._images or url in self._refused:
             return None
         fields, start = self._images[url]
@@ -108,6 +119,11 @@ class Journal:
         self._file.seek(start)
         data = self._file.read(fields["size"])
         self._file.seek(here)
+        if not is_whole(fields, data):
+            raise ValueError(
+                f"{self._path} does not hold the bytes that arrived from {url}: the disk lost them, or another process "
+                "wrote there; start the same command again, which asks for them again"
+            )
         return ImageFile(data=data, **{name: value for name, value in fields.items() if name not in NOT_OF_IMAGE})
 
     def failure(self, url: str) -> DownloadFailure | None:
@@ -118,7 +134,8 @@ class Journal:
         """`answer`: what the image was made of."""
         fields = {"url": url, "size": len(image.data)} | asdict(replace(image, data=b""))
         fields.pop("data")
-        fields |= {"num_bytes": len(answer.data), "opt_out": answer.opt_out}
+        stored = image.sha256 if image.data is answer.data else hashlib.sha256(image.data).hexdigest()
+        fields |= {"num_bytes": len(answer.data), "opt_out": answer.opt_out, "stored_sha256": stored}
         self._append(fields, image.data)
         self._images[url] = (fields, self._file.tell() - len(image.data) - 1)  # 1: the newline behind it
 
@@ -131,12 +148,13 @@ class Journal:
         self._append({"finished": True})
 
     def _append(self, fields: dict, data: bytes = b"") -> None:
-        self._file.write(json.dumps(fields).encode() + b"\n" + data + b"\n")
-        self._file.flush()
+        self._held.demand()
+        with naming(self._path):
+            self._file.write(json.dumps(fields).encode() + b"\n" + data + b"\n")
+            self._file.flush()
 
     def _read_records(self) -> int:
         """Take in the whole records and say where they end."""
-        size = self._path.stat().st_size
         end, limits = 0, None
         while line := self._file.readline():
             try:
@@ -144,13 +162,15 @@ class Journal:
             except ValueError:
                 break
             start = self._file.tell()
-            next_start = start + fields.get("size", 0) + 1
-            if next_start > size:
+            data = self._file.read(fields.get("size", 0))
+            if self._file.read(1) != b"\n":
                 break
-            self._file.seek(next_start)
-            end = next_start
+            end = self._file.tell()
             if "limits" in fields:
                 limits = Limits(**fields["limits"])
+            elif data and not is_whole(fields, data):
+                self._images.pop(fields["url"], None)
+                self._failures.pop(fields["url"], None)
             else:
                 self._take_in(fields, start)
                 self._under[fields.get("url", "")] = limits
@@ -189,3 +209,9 @@ class Journal:
         else:
             self._failures.pop(fields["url"], None)
             self._images[fields["url"]] = (fields, start)
+
+
+def is_whole(fields: dict, data: bytes) -> bool:
+    """Whether an image's bytes are those that were stored. Of a journal that did not note their sha256, those that were
+    stored as they came pass, and the others are asked for again."""
+    return hashlib.sha256(data).hexdigest() == fields.get("stored_sha256", fields["sha256"])
