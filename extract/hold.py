@@ -45,9 +45,7 @@ class Hold:
         except FileNotFoundError:
             name = "its folder was removed"
         if name != self._name:
-            raise ValueError(
-                f"{self._path.parent} is another process's now ({name}); this one ends, let that one go on"
-            )
+            raise ValueError(f"another process has taken {self._path.parent} ({name}); let that one go on")
 
     def let_go(self) -> None:
         if self._handle is not None:

@@ -184,7 +184,7 @@ def retry_after(text: str | None) -> float | None:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-    except (ValueError, OverflowError):  # the latter: a zone that leads out of the years 1 to 9999
+    except (ValueError, OverflowError):  # the latter: a zone of millions of years
         return None
 
 

@@ -1,8 +1,8 @@
 """What a download has got so far, so that a killed job fetches only what it lacks.
 
 One file of records, each a line of JSON and the image's bytes behind it. A record that was cut off by a kill is the
-last one, and is forgotten; so is an image whose bytes have not the sha256 that was noted when it arrived. The folder
-is no output of a rule: Snakemake deletes the outputs of a job that failed.
+last one, and is forgotten; so is one that is not what was written, by the sha256 that stands in it. The folder is no
+output of a rule: Snakemake deletes the outputs of a job that failed.
 
 A run begins with a line of its limits, under which all answers behind it were judged. Under other limits they are
 judged again, from what is stored; what that does not tell is asked for again.
@@ -10,7 +10,7 @@ judged again, from what is stored; what that does not tell is asked for again.
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
@@ -65,8 +65,7 @@ LIMITED = {
     DownloadReason.PRIVATE_ADDRESS,
     DownloadReason.ROBOTS_DISALLOWED,
 }
-# Fields of a record that an ImageFile has not. Journals of before 2026-11-28 lack the last one.
-NOT_OF_IMAGE = ("url", "size", "num_bytes", "opt_out", "stored_sha256")
+OF_IMAGE = [field.name for field in fields_of(ImageFile) if field.name != "data"]
 
 
 class Journal:
@@ -100,7 +99,8 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._file.close()
+            with naming(self._path):  # of a full disk, what could not be written is tried once more
+                self._file.close()
         finally:
             self._held.let_go()
 
@@ -119,12 +119,12 @@ class Journal:
         self._file.seek(start)
         data = self._file.read(fields["size"])
         self._file.seek(here)
-        if not is_whole(fields, data):
+        if not is_as_written(fields, data):
             raise ValueError(
                 f"{self._path} does not hold the bytes that arrived from {url}: the disk lost them, or another process "
                 "wrote there; start the same command again, which asks for them again"
             )
-        return ImageFile(data=data, **{name: value for name, value in fields.items() if name not in NOT_OF_IMAGE})
+        return ImageFile(data=data, **{name: fields[name] for name in OF_IMAGE})
 
     def failure(self, url: str) -> DownloadFailure | None:
         """Why `url` gave no image; None if it did, or was not asked for."""
@@ -132,11 +132,9 @@ class Journal:
 
     def add_image(self, url: str, image: ImageFile, answer: Answer) -> None:
         """`answer`: what the image was made of."""
-        fields = {"url": url, "size": len(image.data)} | asdict(replace(image, data=b""))
-        fields.pop("data")
-        stored = image.sha256 if image.data is answer.data else hashlib.sha256(image.data).hexdigest()
-        fields |= {"num_bytes": len(answer.data), "opt_out": answer.opt_out, "stored_sha256": stored}
-        self._append(fields, image.data)
+        fields = {"url": url, "size": len(image.data)} | {name: getattr(image, name) for name in OF_IMAGE}
+        fields |= {"num_bytes": len(answer.data), "opt_out": answer.opt_out}
+        fields = self._append(fields, image.data)
         self._images[url] = (fields, self._file.tell() - len(image.data) - 1)  # 1: the newline behind it
 
     def add_failure(self, url: str, failure: DownloadFailure) -> None:
@@ -147,30 +145,38 @@ class Journal:
         """Mark that every url was asked for."""
         self._append({"finished": True})
 
-    def _append(self, fields: dict, data: bytes = b"") -> None:
+    def _append(self, fields: dict, data: bytes = b"") -> dict:
+        """Write a record; give its fields as they stand there."""
+        fields = {**fields, "record_sha256": sha256_of(fields, data)}
         self._held.demand()
         with naming(self._path):
             self._file.write(json.dumps(fields).encode() + b"\n" + data + b"\n")
             self._file.flush()
+        return fields
 
     def _read_records(self) -> int:
         """Take in the whole records and say where they end."""
         end, limits = 0, None
+        num_bytes = self._path.stat().st_size
         while line := self._file.readline():
             try:
                 fields = json.loads(line)
             except ValueError:
                 break
             start = self._file.tell()
-            data = self._file.read(fields.get("size", 0))
+            size = fields.get("size", 0) if isinstance(fields, dict) else None
+            if not isinstance(size, int) or not 0 <= size < num_bytes - start:
+                break
+            data = self._file.read(size)
             if self._file.read(1) != b"\n":
                 break
             end = self._file.tell()
-            if "limits" in fields:
+            if not is_as_written(fields, data):
+                limits = limits if "url" in fields else None
+                self._images.pop(fields.get("url"), None)
+                self._failures.pop(fields.get("url"), None)
+            elif "limits" in fields:
                 limits = Limits(**fields["limits"])
-            elif data and not is_whole(fields, data):
-                self._images.pop(fields["url"], None)
-                self._failures.pop(fields["url"], None)
             else:
                 self._take_in(fields, start)
                 self._under[fields.get("url", "")] = limits
@@ -211,7 +217,15 @@ class Journal:
             self._images[fields["url"]] = (fields, start)
 
 
-def is_whole(fields: dict, data: bytes) -> bool:
-    """Whether an image's bytes are those that were stored. Of a journal that did not note their sha256, those that were
-    stored as they came pass, and the others are asked for again."""
-    return hashlib.sha256(data).hexdigest() == fields.get("stored_sha256", fields["sha256"])
+def sha256_of(fields: dict, data: bytes) -> str:
+    """Of a record's fields, in their order, and the bytes behind them."""
+    return hashlib.sha256(json.dumps(fields).encode() + data).hexdigest()
+
+
+def is_as_written(fields: dict, data: bytes) -> bool:
+    """Whether a record is what was written. Of one without a sha256, as before 2026-11-28, an image that was stored as
+    it came can be told by the image's; one that was made smaller or upright cannot, and is asked for again."""
+    if "record_sha256" not in fields:
+        return not data or hashlib.sha256(data).hexdigest() == fields["sha256"]
+    written = {name: value for name, value in fields.items() if name != "record_sha256"}
+    return sha256_of(written, data) == fields["record_sha256"]
