@@ -242,18 +242,6 @@ def test_a_journal_that_notes_no_limits_has_its_refusals_asked_again(tmp_path, d
     assert shard.reasons() == {"good": "success", "missing": "http_404"}
 
 
-def test_two_downloads_do_not_write_to_one_journal(tmp_path, download_settings):
-    shard = Shard(tmp_path, {"good": {"file": "good.jpg"}}, download_settings)
-    code = "import pathlib, sys; from extract.hold import Hold; Hold(pathlib.Path(sys.argv[1])); print(); input()"
-    command = [sys.executable, "-u", "-c", code, str(tmp_path / "journal")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        with pytest.raises(ValueError, match=r"another process is writing to .*journal; wait until it has ended"):
-            shard.download()
-        other.communicate(b"\n")
-    assert shard.reasons() == {"good": "success"}
-
-
 def wait_for(path: Path, *, num_bytes: int) -> None:
     """Until a file has so many."""
     deadline = time.monotonic() + 30
