@@ -68,7 +68,6 @@ PAIRS = pa.schema(
     ]
 )
 
-
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -93,11 +92,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 def begin_partial(path: Path) -> Path:
     """A name beside `path` that no process on any machine has had. What a killed one left of `path` goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]+\.partial")
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.partial")
     for other in path.parent.iterdir():
         if leftover.fullmatch(other.name):
             other.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    return path.with_name(f".{path.name}.{secrets.randbelow(1 << 32)}.partial")
 
 
 @contextmanager

@@ -14,8 +14,7 @@ import aiohttp
 from yarl import URL
 
 from extract.download.politeness import Politeness
-from extract.download.robots import MAX_BYTES as MAX_ROBOTS_BYTES
-from extract.download.robots import RobotsCache
+from extract.download.robots import MAX_FILE_BYTES, RobotsCache
 from extract.download.web_address import (
     NO_SUCH_NAME,
     PrivateAddressError,
@@ -44,7 +43,7 @@ def open_session(settings: DownloadSettings) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"vilbert/0.1{contact}", "Accept": "image/*"},
+        headers={"User-Agent": f"vilbert/0.1{contact}", "Accept": "image/*, text/plain;q=0.1"},
         timeout=aiohttp.ClientTimeout(total=None),
         auto_decompress=True,
         max_line_size=1 << 15,
@@ -135,14 +134,14 @@ class Fetcher:
             raise _connection_failure(error) from error
 
     async def _take_robots(self, response: aiohttp.ClientResponse) -> str:
-        """The beginning of the text."""
+        """The text, as far as it is read."""
         body = bytearray()
         async for chunk in response.content.iter_chunked(CHUNK_SIZE):
             body += chunk
-            if len(body) >= MAX_ROBOTS_BYTES:
+            if len(body) >= MAX_FILE_BYTES:
                 response.close()
                 break
-        return body[:MAX_ROBOTS_BYTES].decode("utf-8-sig", errors="replace")
+        return body[:MAX_FILE_BYTES].decode("utf-8-sig", errors="replace")
 
     async def _take_image(self, response: aiohttp.ClientResponse) -> Answer:
         """Raises: DownloadFailure for an image that may not be taken, or is too large."""

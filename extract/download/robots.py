@@ -14,7 +14,7 @@ from yarl import URL
 from extract.reasons import DownloadFailure
 
 ROBOT = "vilbert"  # the product token by which we are called in the files
-MAX_BYTES = 500 << 10  # of a file; what is behind them is not read, RFC 9309, section 2.5
+MAX_FILE_BYTES = 500 << 10  # what is behind them is not read, RFC 9309, section 2.5
 MAX_REMEMBERED = 4 << 20  # characters of all files; protego makes up to fifty bytes of each
 AGENT_LINE = re.compile(r"\s*user[ -]?agent\b[\s:]*(?P<name>[^\s#/]*)", re.IGNORECASE)
 

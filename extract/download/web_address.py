@@ -1,5 +1,6 @@
 """Addresses of the web: which text is one, which of them are not for us, and where a mirror has them."""
 
+import asyncio
 import ipaddress
 import re
 import socket
@@ -30,25 +31,29 @@ class Resolver(AbstractResolver):
     """Looks names up, and refuses those of private addresses unless they are allowed.
 
     The connection is made to the very address that was looked at, so a name that answers differently the second time
-    (DNS rebinding) gains nothing. Names that do not exist are remembered; a name server that does not answer is asked
-    again.
+    (DNS rebinding) gains nothing. Names that do not exist are remembered for a while, as aiohttp does of those that do;
+    a name server that does not answer is asked again.
     """
 
-    def __init__(self, *, allow_private: bool) -> None:
+    def __init__(self, *, allow_private: bool, missing_for: float = 300) -> None:
+        """`missing_for`: seconds for which a name that does not exist is not looked up again."""
         self._resolver = ThreadedResolver()  # of aiohttp's two the one that says what kind of failure it was
         self._allow_private = allow_private
-        self._missing: dict[str, str] = {}  # the message by name
+        self._missing_for = missing_for
+        self._missing: dict[str, tuple[float, str]] = {}  # by name: until when, and the message
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        if host in self._missing:
-            raise socket.gaierror(socket.EAI_NONAME, self._missing[host])
+        clock = asyncio.get_running_loop().time
+        until, message = self._missing.get(host, (0.0, ""))
+        if clock() < until:
+            raise socket.gaierror(socket.EAI_NONAME, message)
         try:
             results = await self._resolver.resolve(host, port, family)
         except socket.gaierror as error:
             if error.errno in NO_SUCH_NAME:
-                self._missing[host] = error.strerror or ""
+                self._missing[host] = clock() + self._missing_for, error.strerror or ""
             raise
         if not self._allow_private:
             for result in results:

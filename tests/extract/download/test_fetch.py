@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from raw_server import IMAGE, answering
 
 from extract.download.fetch import Answer, Fetcher, open_session, retry_after
+from extract.download.web_address import Resolver
 from extract.reasons import MAX_DETAIL, DownloadFailure, storable
 from extract.settings import DownloadSettings
 
@@ -148,12 +149,28 @@ def test_a_name_server_that_is_away_condemns_no_host(fetch, name_server):
     assert second.data == b"image"
 
 
-def test_a_name_that_does_not_exist_is_looked_up_once(fetch, name_server):
+def test_a_name_that_does_not_exist_is_looked_up_once_in_a_while(fetch, name_server):
     failures, asked = name_server
     failures += [socket.EAI_NONAME] * 9
     outcomes = fetch(*[f"http://photos.example:9/{number}" for number in range(5)])
     assert [failure.reason for failure in outcomes] == ["dns_failure"] * 5
     assert len(asked) == 1
+
+
+def test_a_network_that_comes_back_brings_its_names_back(name_server):
+    """While a machine has no network, no name exists."""
+    failures, asked = name_server
+    failures += [socket.EAI_NONAME] * 2
+
+    async def look_up() -> list[str]:
+        resolver = Resolver(allow_private=True, missing_for=0)
+        for _ in range(2):
+            with pytest.raises(socket.gaierror):
+                await resolver.resolve("photos.example")
+        return [result["host"] for result in await resolver.resolve("photos.example")]
+
+    assert "127.0.0.1" in asyncio.run(look_up())
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize(

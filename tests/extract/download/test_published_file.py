@@ -131,7 +131,7 @@ def test_what_a_killed_process_left_half_written_goes_when_the_file_is_fetched_a
         "    partial.write_bytes(b'ab'); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(output)], check=False).returncode == -9
-    (output.parent / ".other.tsv.1a2b.partial").write_bytes(b"another's")
+    (output.parent / ".other.tsv.71.partial").write_bytes(b"another's")
     assert len(list(output.parent.iterdir())) == 2
     fetch_published_file(source.as_uri(), output, sha256=None)
-    assert sorted(path.name for path in output.parent.iterdir()) == [".other.tsv.1a2b.partial", "list.tsv"]
+    assert sorted(path.name for path in output.parent.iterdir()) == [".other.tsv.71.partial", "list.tsv"]
