@@ -13,10 +13,10 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # what a file system 
 class Hold:
     """Keeps other processes out of a folder, which is made if need be, until it is let go or the process ends.
 
-    Processes that it forks do not hold it, as they outlive it by seconds where it is killed.
-    The lock is the file system's. On a shared disk that keeps locks for all machines (NFS, Lustre, GPFS, CephFS) it
-    holds on all of them. Where a disk has none, or each machine keeps its own (NFS mounted with nolock, BeeGFS as it
-    comes), a second process gets in; its name in the file then tells the first one, by `demand`, to write no more.
+    Processes that it forks do not hold it, as they outlive it by seconds where it is killed. The lock is the file
+    system's. On a shared disk that keeps locks for all machines (NFS, Lustre, GPFS, CephFS) it holds on all of them.
+    Where a disk has none, or each machine keeps its own (NFS mounted with nolock, BeeGFS as it comes), a second process
+    gets in; its name in the file then tells the first one, by `demand`, to write no more.
     """
 
     def __init__(self, folder: Path) -> None:
