@@ -1,7 +1,7 @@
 """What a download has got so far, so that a killed job fetches only what it lacks.
 
 One file of records, each a line of JSON and the image's bytes behind it. A record that was cut off by a kill is the
-last one, and is forgotten; so is one that is not what was written, by the sha256 that stands in it. The folder is no
+last one, and is forgotten; so is one that is not what was written, by the CRC-32 that stands in it. The folder is no
 output of a rule: Snakemake deletes the outputs of a job that failed.
 
 A run begins with a line of its limits, under which all answers behind it were judged. Under other limits they are
@@ -10,6 +10,7 @@ judged again, from what is stored; what that does not tell is asked for again.
 
 import hashlib
 import json
+import zlib
 from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
@@ -147,7 +148,7 @@ class Journal:
 
     def _append(self, fields: dict, data: bytes = b"") -> dict:
         """Write a record; give its fields as they stand there."""
-        fields = {**fields, "record_sha256": sha256_of(fields, data)}
+        fields = {**fields, "crc32": crc32_of(fields, data)}
         self._held.demand()
         with naming(self._path):
             self._file.write(json.dumps(fields).encode() + b"\n" + data + b"\n")
@@ -217,15 +218,15 @@ class Journal:
             self._images[fields["url"]] = (fields, start)
 
 
-def sha256_of(fields: dict, data: bytes) -> str:
+def crc32_of(fields: dict, data: bytes) -> int:
     """Of a record's fields, in their order, and the bytes behind them."""
-    return hashlib.sha256(json.dumps(fields).encode() + data).hexdigest()
+    return zlib.crc32(data, zlib.crc32(json.dumps(fields).encode()))
 
 
 def is_as_written(fields: dict, data: bytes) -> bool:
-    """Whether a record is what was written. Of one without a sha256, as before 2026-11-28, an image that was stored as
-    it came can be told by the image's; one that was made smaller or upright cannot, and is asked for again."""
-    if "record_sha256" not in fields:
+    """Whether a record is what was written. Of one without a CRC-32, as before 2026-11-28, an image that was stored as
+    it came can be told by its sha256; one that was made smaller or upright cannot, and is asked for again."""
+    if "crc32" not in fields:
         return not data or hashlib.sha256(data).hexdigest() == fields["sha256"]
-    written = {name: value for name, value in fields.items() if name != "record_sha256"}
-    return sha256_of(written, data) == fields["record_sha256"]
+    written = {name: value for name, value in fields.items() if name != "crc32"}
+    return crc32_of(written, data) == fields["crc32"]
