@@ -55,8 +55,8 @@ def clean_row(row: dict, rules: Mapping[str, Rule]) -> dict:
     if row["caption"] is None:
         return {"key": row["key"], "caption": None, "reason": "malformed_row", "detail": row["url"]}
     if (length := len(row["caption"])) > MAX_LENGTH:
-        detail = f"{length} characters, at most {MAX_LENGTH}"
-        return {"key": row["key"], "caption": None, "reason": "too_long", "detail": detail}
+        too_long = f"{length} characters, at most {MAX_LENGTH}"
+        return {"key": row["key"], "caption": None, "reason": "too_long", "detail": too_long}
     caption = repair_caption(row["caption"])
     reason, detail = first_objection(caption, rules) or (None, None)
     return {"key": row["key"], "caption": caption, "reason": reason, "detail": detail}
