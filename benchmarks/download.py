@@ -91,6 +91,7 @@ def download(web: Web, folder: Path) -> None:
         max_pixels=20_000_000,
         max_side=None,
         honour_opt_out=True,
+        honour_robots_txt=True,
         allow_private_addresses=False,
         min_success=1,
     )

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
+MAX_DETAIL = 1_000  # characters
 Status = Literal["success", "failed_to_download", "failed_to_resize", "skipped"]
 
 
@@ -20,8 +21,10 @@ class DownloadReason(StrEnum):
     INVALID_URL = "invalid_url"
     UNSUPPORTED_SCHEME = "unsupported_scheme"  # neither http nor https
     PRIVATE_ADDRESS = "private_address"  # of this machine or its network, not of the internet
+    ROBOTS_DISALLOWED = "robots_disallowed"  # by the host's robots.txt
     # no answer
-    DNS_FAILURE = "dns_failure"
+    DNS_FAILURE = "dns_failure"  # there is no such name
+    DNS_UNAVAILABLE = "dns_unavailable"  # the name server did not say
     CONNECTION_REFUSED = "connection_refused"
     UNREACHABLE = "unreachable"
     TLS_FAILURE = "tls_failure"
@@ -57,8 +60,9 @@ class DownloadReason(StrEnum):
 
     @property
     def is_retried(self) -> bool:
-        """Whether asking again within seconds can help: time-out, reset, 429 and 5xx."""
+        """Whether asking again within seconds can help: time-out, reset, 429, 5xx, a name server that is away."""
         return self.startswith("http_5") or self in {
+            DownloadReason.DNS_UNAVAILABLE,
             DownloadReason.TIMED_OUT,
             DownloadReason.CONNECTION_RESET,
             DownloadReason.INCOMPLETE_BODY,
@@ -98,8 +102,15 @@ class DownloadFailure(Exception):  # noqa: N818 - it is what happened to a row, 
         """`retry_after`: seconds that the server wants us to wait, null if it does not say."""
         super().__init__(reason, detail)
         self.reason = reason
-        self.detail = detail
+        self.detail = storable(detail)
         self.retry_after = retry_after
+
+
+def storable(detail: str) -> str:
+    """A text of a stranger that any table, file or terminal takes: valid Unicode, printable, of at most MAX_DETAIL
+    characters. Bytes that aiohttp could not read as UTF-8 are read as Latin-1, in which old servers write."""
+    detail = "".join(chr(ord(char) - 0xDC00) if "\udc80" <= char <= "\udcff" else char for char in detail[:MAX_DETAIL])
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in detail)
 
 
 def opted_out(tags: str) -> DownloadFailure:

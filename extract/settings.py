@@ -108,7 +108,9 @@ class DownloadSettings(Section):
     timeout: Annotated[PositiveFloat, MANNER] = Field(
         description="seconds for one try, from connecting to the last byte"
     )
-    tries: Annotated[PositiveInt, MANNER] = Field(description="at most, for time-outs, resets, 429 and 5xx")
+    tries: Annotated[PositiveInt, MANNER] = Field(
+        description="at most, for time-outs, resets, 429, 5xx and name servers that do not answer"
+    )
     backoff: Annotated[PositiveFloat, MANNER] = Field(
         description="seconds before the second try; doubled and jittered after that"
     )
@@ -120,6 +122,9 @@ class DownloadSettings(Section):
     max_side: PositiveInt | None = Field(description="pixels; larger images are stored smaller; null: as they came")
     honour_opt_out: bool = Field(
         description="leave out images with X-Robots-Tag noai, noimageai, noindex, noimageindex"
+    )
+    honour_robots_txt: bool = Field(
+        description="leave out images that the host's robots.txt forbids to the robot vilbert, or to all"
     )
     allow_private_addresses: bool
     min_success: Annotated[Fraction, MANNER] = Field(description="share of a shard's urls below which the job fails")

@@ -1,7 +1,8 @@
 """Tables on disk: one Parquet schema a stage, written whole or not at all, and the same bytes for the same rows."""
 
 import errno
-import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,14 +73,30 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it becomes `path` if the block ends well and vanishes if not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A path beside `path` to write to; it becomes `path` if the block ends well and vanishes if not.
+
+    Raises: ValueError if another process began to write `path` meanwhile: that one has the say.
+    """
+    partial = begin_partial(path)
     try:
-        yield partial
-        partial.replace(path)
+        with naming(path):
+            yield partial
+        try:
+            partial.replace(path)
+        except FileNotFoundError as error:
+            raise ValueError(f"another process began to write {path} meanwhile; let that one go on") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def begin_partial(path: Path) -> Path:
+    """A name beside `path` that no process on any machine has had. What a killed one left of `path` goes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    leftover = re.compile(rf"\.{re.escape(path.name)}\.[0-9]+\.partial")
+    for other in path.parent.iterdir():
+        if leftover.fullmatch(other.name):
+            other.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{secrets.randbelow(1 << 32)}.partial")
 
 
 @contextmanager

@@ -1,8 +1,28 @@
 import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+
+
+@pytest.fixture
+def at_most() -> Callable[..., AbstractContextManager[None]]:
+    """A function from seconds to a block that ends in an error after them, if it has not ended by itself."""
+
+    @contextmanager
+    def block(*, seconds: int) -> Iterator[None]:
+        def too_long(*_: object) -> None:
+            raise TimeoutError(f"not done after {seconds} s")
+
+        signal.signal(signal.SIGALRM, too_long)
+        signal.alarm(seconds)
+        try:
+            yield
+        finally:
+            signal.alarm(0)
+
+    return block
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from extract.captions.text import normalise_caption, repair_caption
+from extract.captions.text import MAX_LENGTH, normalise_caption, repair_caption
 from extract.command import run
 from extract.tables import ROWS, read_rows, write_table
 
@@ -33,7 +33,8 @@ def count_captions(tables: list[Path]) -> tuple[Counter[str], Counter[str]]:
     words: Counter[str] = Counter()
     for table in tqdm(tables, desc="counting captions"):
         rows = read_rows(table, ROWS)
-        captions.update(normalise_caption(repair_caption(row["caption"])) for row in rows if row["caption"])
+        texts = [row["caption"] for row in rows if row["caption"] and len(row["caption"]) <= MAX_LENGTH]
+        captions.update(map(normalise_caption, map(repair_caption, texts)))
     for caption, count in captions.items():
         for word in {"", *caption.split()}:
             words[word] += count

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from extract.captions.counts import read_repeats
-from extract.captions.text import caption_words, normalise_caption, repair_caption
+from extract.captions.text import MAX_LENGTH, caption_words, normalise_caption, repair_caption
 from extract.command import run
 from extract.objection import Objection
 from extract.settings import CaptionSettings
@@ -18,20 +18,23 @@ from extract.tables import CAPTIONS, ROWS, read_rows, write_table
 
 Rule = Callable[[str], str | None]  # a repaired caption in, the value objected to out
 
+# A stranger's caption is as long as they like, so no expression here looks at a character often: a run of characters is
+# entered at its beginning only, and not gone back over; what stands in brackets has an end.
+INSIDE = "{0,500}+"  # characters, in brackets
 TAGS = "a|b|i|u|p|br|em|strong|div|span|img|font|center|h[1-6]|li|ul|ol|table|td|tr|script|style|iframe|blockquote"
 MARKUP = re.compile(
     rf"<\s?/?\s?(?:{TAGS})\b[^<>]*>"  # a tag, also a tokenised one: '< b >'; no heart: 'birds <3'
     r"|</?[a-z!][^<>]*>|</[a-z]+|<!--|-->"
     r"|&#?\w+;"
-    r"|\[\[|\]\]|\{\{|\}\}|\{%|\[/?(?:img|url|b|i|caption|gallery|embed|video)\b[^\]]*\]|!?\[[^\]]*\]\([^)]*\)"
+    r"|\[\[|\]\]|\{\{|\}\}|\{%"
+    rf"|\[/?(?:img|url|b|i|caption|gallery|embed|video)\b[^\]]{INSIDE}\]|!?\[[^\]]{INSIDE}\]\([^)]{INSIDE}\)"
     r"|\b(?:href|src|alt|style|class|width|height)\s?=\s?[\"']",
     re.IGNORECASE,
 )
 URL = re.compile(
     r"\b(?:https?|ftp)\s?:\s?//\S*|\bwww\s?\.\s?\w\S*"
-    r"|\b[\w-]+\.(?:com|org|net|info|edu|gov|co\.uk)\b"
-    r"|\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b"
-    r"|\b[\w-]+\.(?:jpe?g|png|gif|bmp|tiff?|svg|webp)\b",
+    r"|(?<![\w-])-*+\w[\w-]*+\.(?:com|org|net|info|edu|gov|co\.uk|jpe?g|png|gif|bmp|tiff?|svg|webp)\b"
+    r"|(?<![\w.+-])[.+-]*+\w[\w.+-]*+@[\w-]++\.[a-z]{2,}\b",
     re.IGNORECASE,
 )
 
@@ -51,6 +54,9 @@ def clean_row(row: dict, rules: Mapping[str, Rule]) -> dict:
     """A row of tables.ROWS as one of tables.CAPTIONS."""
     if row["caption"] is None:
         return {"key": row["key"], "caption": None, "reason": "malformed_row", "detail": row["url"]}
+    if (length := len(row["caption"])) > MAX_LENGTH:
+        too_long = f"{length} characters, at most {MAX_LENGTH}"
+        return {"key": row["key"], "caption": None, "reason": "too_long", "detail": too_long}
     caption = repair_caption(row["caption"])
     reason, detail = first_objection(caption, rules) or (None, None)
     return {"key": row["key"], "caption": caption, "reason": reason, "detail": detail}

@@ -4,6 +4,7 @@ import re
 
 from ftfy import TextFixerConfig, fix_text
 
+MAX_LENGTH = 10_000  # characters; what is longer is no caption, and nothing looks into it
 REPAIR = TextFixerConfig(unescape_html=True)
 NEEDS_REPAIR = re.compile(r"[^ -~]|&#?\w+;")  # all else is plain ASCII that ftfy would leave alone
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")

@@ -1,14 +1,17 @@
 """What a download has got so far, so that a killed job fetches only what it lacks.
 
 One file of records, each a line of JSON and the image's bytes behind it. A record that was cut off by a kill is the
-last one, and is forgotten. The folder is no output of a rule: Snakemake deletes the outputs of a job that failed.
+last one, and is forgotten; so is one that is not what was written, by the CRC-32 that stands in it. The folder is no
+output of a rule: Snakemake deletes the outputs of a job that failed.
 
 A run begins with a line of its limits, under which all answers behind it were judged. Under other limits they are
 judged again, from what is stored; what that does not tell is asked for again.
 """
 
+import hashlib
 import json
-from dataclasses import asdict, replace
+import zlib
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
@@ -17,6 +20,7 @@ from extract.hold import Hold
 from extract.images.decoding import ImageFile
 from extract.reasons import DownloadFailure, DownloadReason, opted_out, too_many_bytes, too_many_pixels
 from extract.settings import DownloadSettings
+from extract.tables import naming
 
 
 class Limits(NamedTuple):
@@ -27,6 +31,7 @@ class Limits(NamedTuple):
     max_pixels: int
     honour_opt_out: bool
     allow_private_addresses: bool
+    honour_robots_txt: bool | None = None  # null: not noted, nobody read them then
 
     @classmethod
     def of(cls, settings: DownloadSettings) -> Self:
@@ -40,6 +45,7 @@ class Limits(NamedTuple):
             DownloadReason.TOO_MANY_BYTES: self.max_bytes > before.max_bytes,
             DownloadReason.TOO_MANY_PIXELS: self.max_pixels > before.max_pixels,
             DownloadReason.OPTED_OUT: before.honour_opt_out and not self.honour_opt_out,
+            DownloadReason.ROBOTS_DISALLOWED: not self.honour_robots_txt,
             DownloadReason.PRIVATE_ADDRESS: self.allow_private_addresses and not before.allow_private_addresses,
         }
         return self.mirror != before.mirror or is_freer.get(failure.reason, False)
@@ -48,8 +54,9 @@ class Limits(NamedTuple):
         """Whether no stored image tells what an answer under the limits `before` would be under these."""
         if before is None:
             return False
-        is_stricter = before.allow_private_addresses and not self.allow_private_addresses
-        return is_stricter or self.mirror != before.mirror
+        is_narrower = before.allow_private_addresses and not self.allow_private_addresses
+        asks_robots_first = self.honour_robots_txt and before.honour_robots_txt is False
+        return bool(is_narrower or asks_robots_first) or self.mirror != before.mirror
 
 
 LIMITED = {
@@ -57,8 +64,9 @@ LIMITED = {
     DownloadReason.TOO_MANY_PIXELS,
     DownloadReason.OPTED_OUT,
     DownloadReason.PRIVATE_ADDRESS,
+    DownloadReason.ROBOTS_DISALLOWED,
 }
-NOT_OF_IMAGE = ("url", "size", "num_bytes", "opt_out")  # fields of a record that an ImageFile has not
+OF_IMAGE = [field.name for field in fields_of(ImageFile) if field.name != "data"]
 
 
 class Journal:
@@ -92,7 +100,8 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._file.close()
+            with naming(self._path):  # of a full disk, what could not be written is tried once more
+                self._file.close()
         finally:
             self._held.let_go()
 
@@ -100,7 +109,10 @@ class Journal:
         return url in self._images or url in self._failures
 
     def image(self, url: str) -> ImageFile | None:
-        """The image of `url`; None if it failed."""
+        """The image of `url`; None if it failed.
+
+        Raises: ValueError if other bytes lie there than arrived.
+        """
         if url not in self._images or url in self._refused:
             return None
         fields, start = self._images[url]
@@ -108,7 +120,12 @@ class Journal:
         self._file.seek(start)
         data = self._file.read(fields["size"])
         self._file.seek(here)
-        return ImageFile(data=data, **{name: value for name, value in fields.items() if name not in NOT_OF_IMAGE})
+        if not is_as_written(fields, data):
+            raise ValueError(
+                f"{self._path} does not hold the bytes that arrived from {url}: the disk lost them, or another process "
+                "wrote there; start the same command again, which asks for them again"
+            )
+        return ImageFile(data=data, **{name: fields[name] for name in OF_IMAGE})
 
     def failure(self, url: str) -> DownloadFailure | None:
         """Why `url` gave no image; None if it did, or was not asked for."""
@@ -116,10 +133,9 @@ class Journal:
 
     def add_image(self, url: str, image: ImageFile, answer: Answer) -> None:
         """`answer`: what the image was made of."""
-        fields = {"url": url, "size": len(image.data)} | asdict(replace(image, data=b""))
-        fields.pop("data")
+        fields = {"url": url, "size": len(image.data)} | {name: getattr(image, name) for name in OF_IMAGE}
         fields |= {"num_bytes": len(answer.data), "opt_out": answer.opt_out}
-        self._append(fields, image.data)
+        fields = self._append(fields, image.data)
         self._images[url] = (fields, self._file.tell() - len(image.data) - 1)  # 1: the newline behind it
 
     def add_failure(self, url: str, failure: DownloadFailure) -> None:
@@ -130,26 +146,37 @@ class Journal:
         """Mark that every url was asked for."""
         self._append({"finished": True})
 
-    def _append(self, fields: dict, data: bytes = b"") -> None:
-        self._file.write(json.dumps(fields).encode() + b"\n" + data + b"\n")
-        self._file.flush()
+    def _append(self, fields: dict, data: bytes = b"") -> dict:
+        """Write a record; give its fields as they stand there."""
+        fields = {**fields, "crc32": crc32_of(fields, data)}
+        self._held.demand()
+        with naming(self._path):
+            self._file.write(json.dumps(fields).encode() + b"\n" + data + b"\n")
+            self._file.flush()
+        return fields
 
     def _read_records(self) -> int:
         """Take in the whole records and say where they end."""
-        size = self._path.stat().st_size
         end, limits = 0, None
+        num_bytes = self._path.stat().st_size
         while line := self._file.readline():
             try:
                 fields = json.loads(line)
             except ValueError:
                 break
             start = self._file.tell()
-            next_start = start + fields.get("size", 0) + 1
-            if next_start > size:
+            size = fields.get("size", 0) if isinstance(fields, dict) else None
+            if not isinstance(size, int) or not 0 <= size < num_bytes - start:
                 break
-            self._file.seek(next_start)
-            end = next_start
-            if "limits" in fields:
+            data = self._file.read(size)
+            if self._file.read(1) != b"\n":
+                break
+            end = self._file.tell()
+            if not is_as_written(fields, data):
+                limits = limits if "url" in fields else None
+                self._images.pop(fields.get("url"), None)
+                self._failures.pop(fields.get("url"), None)
+            elif "limits" in fields:
                 limits = Limits(**fields["limits"])
             else:
                 self._take_in(fields, start)
@@ -189,3 +216,17 @@ class Journal:
         else:
             self._failures.pop(fields["url"], None)
             self._images[fields["url"]] = (fields, start)
+
+
+def crc32_of(fields: dict, data: bytes) -> int:
+    """Of a record's fields, in their order, and the bytes behind them."""
+    return zlib.crc32(data, zlib.crc32(json.dumps(fields).encode()))
+
+
+def is_as_written(fields: dict, data: bytes) -> bool:
+    """Whether a record is what was written. Of one without a CRC-32, as before 2026-11-28, an image that was stored as
+    it came can be told by its sha256; one that was made smaller or upright cannot, and is asked for again."""
+    if "crc32" not in fields:
+        return not data or hashlib.sha256(data).hexdigest() == fields["sha256"]
+    written = {name: value for name, value in fields.items() if name != "crc32"}
+    return crc32_of(written, data) == fields["crc32"]

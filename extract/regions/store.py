@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from extract.regions.record import ALIGNMENT, SCHEMA_VERSION, Regions, pack, unpack
-from extract.tables import whole_file
+from extract.tables import begin_partial, whole_file
 
 MAX_KEY_BYTES = 511  # LMDB's own limit
 _RECORDS_PER_COMMIT = 64
@@ -100,15 +100,14 @@ class RegionStoreWriter:
             dtype="float16",
         )
         self._map_size = map_size
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._partial: Path  # while it is written
         self._pending: list[tuple[bytes, bytes]] = []
         self._keys: list[str] = []  # first and latest
         self._num_records = 0
         self._sha256 = hashlib.sha256()
 
     def __enter__(self) -> Self:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial.unlink(missing_ok=True)
+        self._partial = begin_partial(self.path)
         # No lock file and no sync a commit: nobody else sees the file before it is whole, and it is synced then.
         with self._disk_errors():
             self._env = lmdb.open(str(self._partial), subdir=False, map_size=self._map_size, lock=False, sync=False)

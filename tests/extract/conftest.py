@@ -18,6 +18,7 @@ def download_settings() -> dict:
         "max_pixels": 1_000_000,
         "max_side": None,
         "honour_opt_out": True,
+        "honour_robots_txt": True,
         "allow_private_addresses": False,
         "min_success": 0,
     }

@@ -168,7 +168,8 @@ def test_what_a_result_is_made_of_knows_no_order_of_keys_and_no_manner():
     assert list(settings.source.splits) == ["train", "val"]
     assert settings.made_of("download") == check(with_changes(download__contact="me@x.example")).made_of("download")
     assert set(json.loads(settings.made_of("download"))["download"]) == {
-        *("mirror", "max_bytes", "max_pixels", "max_side", "honour_opt_out", "allow_private_addresses")
+        *("mirror", "max_bytes", "max_pixels", "max_side", "honour_opt_out", "honour_robots_txt"),
+        "allow_private_addresses",
     }
 
 

@@ -89,7 +89,7 @@ add("captions", {"clean_captions"}, min_words=2, max_words=9, min_latin_share=0.
 add("download", NOTHING, contact="someone@library.example", connections=7, connections_per_host=3, gap_per_host=1)
 add("download", NOTHING, timeout=7, tries=5, backoff=0.7, max_retry_after=7, min_success=0.1)
 add("download", {"download"}, mirror="http://127.0.0.1:9", max_bytes=7_000, honour_opt_out=False)
-add("download", {"download"}, allow_private_addresses=True)
+add("download", {"download"}, allow_private_addresses=True, honour_robots_txt=False)
 add("download", {"download"} | IMPORTS, max_pixels=7_000, max_side=99)
 add("images", {"check_images"}, min_side=7, max_aspect_ratio=7, min_contrast=7)
 add("duplicates", {"find_duplicates"}, max_distance=7)

@@ -1,9 +1,14 @@
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from places import REAL
 
 from extract.captions.counts import REPEATED_CAPTIONS
 from extract.captions.rows import read_line
-from extract.captions.rules import caption_rules, clean_row, first_objection, main
+from extract.captions.rules import MARKUP, URL, caption_rules, clean_row, first_objection, main
+from extract.captions.text import MAX_LENGTH, caption_words, repair_caption
 from extract.settings import CaptionSettings
 from extract.tables import CAPTIONS, ROWS, read_rows, write_table
 
@@ -115,3 +120,64 @@ def test_almost_all_real_captions_pass():
         rows = [clean_row(read_line(line, key=str(row)), rules) for row, line in enumerate(file)]
     assert len(rows) == 8000
     assert sum(row["reason"] is not None for row in rows) < 40
+
+
+def test_what_is_too_long_for_a_caption_is_not_looked_into(rules):
+    whole, longer = (
+        {"key": "k", "url": "http://a.org", "caption": "x " * (MAX_LENGTH // 2) + end} for end in ("", "x")
+    )
+    assert clean_row(whole, rules)["reason"] == "too_many_words"
+    assert clean_row(longer, rules) == {
+        "key": "k",
+        "caption": None,
+        "reason": "too_long",
+        "detail": "10001 characters, at most 10000",
+    }
+
+
+UNITS = [
+    "a",
+    "a-",
+    "a.",
+    "-",
+    "a@",
+    "[a",
+    "[b ",
+    "[](a",
+    "[a](",
+    "<a",
+    "<b ",
+    "&a",
+    "&#",
+    "www.",
+    "{",
+    "a'",
+    "+a",
+    "é-",
+    "Ã©",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("look", [MARKUP.search, URL.search, caption_words, repair_caption])
+def test_no_caption_takes_long(at_most, unit, look):
+    """A rule that goes back over it takes the square of its length: minutes, where a second is enough."""
+    with at_most(seconds=20):
+        look(unit * (100_000 // len(unit)))
+
+
+# The rule before it was made to look at each character once.
+PLAIN_URL = re.compile(
+    r"\b(?:https?|ftp)\s?:\s?//\S*|\bwww\s?\.\s?\w\S*|\b[\w-]+\.(?:com|org|net|info|edu|gov|co\.uk)\b"
+    r"|\b[\w.+-]+@[\w-]+\.[a-z]{2,}\b|\b[\w-]+\.(?:jpe?g|png|gif|bmp|tiff?|svg|webp)\b",
+    re.IGNORECASE,
+)
+PIECES = st.sampled_from([*"a-.@+_ é1:/", "com", "jpg", "co.uk", "www", "http", "b@c.de"]) | st.characters(
+    codec="utf-8"
+)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=100)
+@given(st.lists(PIECES, max_size=9).map("".join))
+def test_urls_are_found_where_an_expression_that_goes_back_finds_them(text):
+    assert bool(URL.search(text)) == bool(PLAIN_URL.search(text))

@@ -242,16 +242,11 @@ def test_a_journal_that_notes_no_limits_has_its_refusals_asked_again(tmp_path, d
     assert shard.reasons() == {"good": "success", "missing": "http_404"}
 
 
-def test_two_downloads_do_not_write_to_one_journal(tmp_path, download_settings):
-    shard = Shard(tmp_path, {"good": {"file": "good.jpg"}}, download_settings)
-    code = "import pathlib, sys; from extract.hold import Hold; Hold(pathlib.Path(sys.argv[1])); print(); input()"
-    command = [sys.executable, "-u", "-c", code, str(tmp_path / "journal")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        other.stdout.readline()
-        with pytest.raises(ValueError, match=r"another process is writing to .*journal; wait until it has ended"):
-            shard.download()
-        other.communicate(b"\n")
-    assert shard.reasons() == {"good": "success"}
+def wait_for(path: Path, *, num_bytes: int) -> None:
+    """Until a file has so many."""
+    deadline = time.monotonic() + 30
+    while (not path.exists() or path.stat().st_size < num_bytes) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def test_a_killed_download_goes_on_and_leaves_the_same_bytes(tmp_path, download_settings):
@@ -269,9 +264,7 @@ def test_a_killed_download_goes_on_and_leaves_the_same_bytes(tmp_path, download_
     command = [sys.executable, "-m", "extract.download.shard", *killed.paths, *options]
     process = subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL)
     journal = killed.folder / "journal" / "images-whole"
-    deadline = time.monotonic() + 30
-    while (not journal.exists() or journal.stat().st_size < 50_000) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(journal, num_bytes=50_000)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not killed.paths[2].exists()
@@ -294,9 +287,28 @@ def test_a_host_is_asked_no_more_often_than_the_gap_allows(tmp_path, download_se
 def test_a_full_disk_is_one_error_and_what_had_arrived_is_kept(tmp_path, download_settings, largest_file):
     behaviours = {f"{index}": {"file": "good.jpg"} for index in range(23)}
     shard = Shard(tmp_path, behaviours, download_settings)
-    with largest_file(4 * len(jpeg(0))), pytest.raises(OSError, match="File too large"):
+    with largest_file(4 * len(jpeg(0))), pytest.raises(OSError, match=r"File too large: '.*images-whole'"):
         shard.download()
     assert not shard.paths[2].exists()
     write_behaviours(shard.site, {f"/{HOST}/{name}": {"file": "good.jpg"} for name in list(behaviours)[-21:]})
     arrived = [row["status"] for row in shard.download()].count("success")
     assert arrived > 21  # of the first two, which are gone by now
+
+
+def test_two_downloads_at_once_leave_what_the_server_sent_and_the_second_is_refused(tmp_path, download_settings):
+    """As after a kill of Snakemake, which a job outlives, then `--unlock` and the same command."""
+    names = [f"{index}.jpg" for index in range(60)]
+    behaviours = {name: {"file": name, "hang": 0.03} for name in names}
+    shard = Shard(tmp_path, behaviours, download_settings, connections_per_host=1)
+    for index, name in enumerate(names):
+        (shard.site / name).write_bytes(jpeg(index))
+    options = ["--journal", tmp_path / "journal", "--settings", shard.settings.model_dump_json(), "--site", shard.site]
+    command = [sys.executable, "-m", "extract.download.shard", *shard.paths, *options]
+    with subprocess.Popen([str(part) for part in command], stderr=subprocess.DEVNULL) as first:
+        wait_for(tmp_path / "journal/images-whole", num_bytes=5_000)
+        with pytest.raises(ValueError, match=rf"another process is writing to .*journal; .*process {first.pid} on "):
+            shard.download()
+    assert first.returncode == 0
+    with tarfile.open(shard.paths[2]) as tar:
+        stored = [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+    assert stored == [jpeg(index) for index in range(60)]
