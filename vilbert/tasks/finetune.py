@@ -58,8 +58,9 @@ def main(
         raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
     set_seed(settings.seed)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    of_task = getattr(settings.of(task), task)
     processor, detected = read_processor(model), RegionStore([store])
-    demand_same_regions(model, detected)
+    demand_same_regions(model, detected, are_given=getattr(of_task, "detections", None) is not None)
     of_boxes = None if given is None else RegionStore([given])
     if of_boxes is not None:
         demand_same_regions(model, of_boxes, are_given=True)
@@ -72,7 +73,7 @@ def main(
         cache=checkpoints,
         has_few_widths=compiles(runtime),
     )
-    data, of_task = TASKS[task](source), getattr(settings.of(task), task)
+    data = TASKS[task](source)
     network = build_task_model(
         task,
         model,
