@@ -42,11 +42,12 @@ localrules:
 
 
 onstart:
-    prepare(
-        planned_trainings(workflow.dag),
-        earlier=Path(RESULTS) / "earlier",
-        num_kept=SETTINGS.runtime.num_earlier_kept,
-    )
+    if not workflow.touch:  # which trains nothing
+        prepare(
+            planned_trainings(workflow.dag),
+            earlier=Path(RESULTS) / "earlier",
+            num_kept=SETTINGS.runtime.num_earlier_kept,
+        )
 
 
 rule features:

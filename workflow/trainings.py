@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vilbert.training.folder import differences, has_checkpoints, has_ended, read_note, refusal, set_aside
+from vilbert.training.folder import differences, force_aside, has_checkpoints, has_ended, read_note, refusal
 
 TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant")
 
@@ -42,17 +42,21 @@ def is_change(reason: Any) -> bool:
 
 
 def prepare(trainings: Iterable[PlannedTraining], *, earlier: Path, num_kept: int) -> None:
-    """Set aside what is to be trained anew because the user forces it.
+    """Set aside what is to be trained anew because the user forces it, if it ever got to a checkpoint.
 
-    Raises: ValueError for unfinished trainings that would become others, with what differs and the ways out.
+    Raises: ValueError for unfinished trainings that would become others, with what differs and the ways out, and for
+        one that another process is at.
     """
     trainings = list(trainings)
     objections = [objection for training in trainings if (objection := objection_to(training)) is not None]
     if objections:
         raise ValueError("\n".join(["nothing was run or deleted:", *objections]))
     for training in trainings:
-        if training.is_forced and read_note(training.folder):
-            print(f"{training.folder} is set aside as {set_aside(training.folder, earlier=earlier, num_kept=num_kept)}")
+        note = read_note(training.folder)
+        if training.is_forced and (has_ended(note) or has_checkpoints(training.folder)):
+            print(
+                f"{training.folder} is set aside as {force_aside(training.folder, earlier=earlier, num_kept=num_kept)}"
+            )
 
 
 def objection_to(training: PlannedTraining) -> str | None:

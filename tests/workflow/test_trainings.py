@@ -53,6 +53,24 @@ def test_a_forced_one_is_set_aside(unfinished):
     assert (earlier / "checkpoint-3").is_dir()
 
 
+def test_one_that_another_process_is_at_stays_where_it_is(unfinished):
+    """A second Snakemake after `--unlock`: the first would go on writing to a folder that is gone."""
+    at_it = TrainingFolder(
+        unfinished, MADE_OF | {"inputs": {"tokens": "ab"}}, earlier=unfinished.parents[1] / "earlier"
+    )
+    at_it.claim(num_earlier_kept=2)
+    with pytest.raises(ValueError, match="another process is writing to"):
+        prepared(unfinished, planned(unfinished, is_forced=True))
+    assert (unfinished / "checkpoint-3").is_dir()
+    at_it.let_go()
+
+
+def test_a_forced_one_that_never_got_to_a_checkpoint_takes_the_place_of_none_that_did(unfinished):
+    (unfinished / "checkpoint-3").rmdir()
+    prepared(unfinished, planned(unfinished, is_forced=True))
+    assert not (unfinished.parents[1] / "earlier").exists()
+
+
 def test_where_nothing_began_nothing_is_looked_at(tmp_path):
     prepared(tmp_path / "pretrain/checkpoints", planned(tmp_path / "pretrain/checkpoints", is_forced=True))
     assert list(tmp_path.iterdir()) == []

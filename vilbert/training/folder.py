@@ -117,6 +117,18 @@ def set_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
     return target
 
 
+def force_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
+    """The same of a folder that nobody has claimed.
+
+    Raises: ValueError if a process is at it.
+    """
+    held = Hold(folder)
+    try:
+        return set_aside(folder, earlier=earlier, num_kept=num_kept)
+    finally:
+        held.let_go()
+
+
 def name_of(folder: Path, earlier: Path) -> str:
     """'finetune-vqa' of results/<run>/finetune/vqa/checkpoints, where `earlier` is results/<run>/earlier."""
     training = folder.parent
