@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vilbert.training.folder import differences, force_aside, has_checkpoints, has_ended, read_note, refusal
+from vilbert.training.folder import adopt, differences, force_aside, has_checkpoints, has_ended, read_note, refusal
 
 TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant")
 
@@ -17,6 +17,7 @@ class PlannedTraining(NamedTuple):
     made_of: dict[str, Any]  # settings that matter, and the version of the code
     is_forced: bool
     changes: list[str]  # jobs that will make its data anew, because something changed
+    outputs: list[Path]  # which Snakemake deletes before it begins
 
 
 def planned_trainings(dag: Any) -> list[PlannedTraining]:
@@ -31,6 +32,7 @@ def planned_trainings(dag: Any) -> list[PlannedTraining]:
                     made_of=json.loads(job.params.made_of),
                     is_forced=bool(dag.reason(job).forced),
                     changes=sorted({other.rule.name for other in before if is_change(dag.reason(other))}),
+                    outputs=[Path(output) for output in job.output],
                 )
             )
     return planned
@@ -52,11 +54,11 @@ def prepare(trainings: Iterable[PlannedTraining], *, earlier: Path, num_kept: in
     if objections:
         raise ValueError("\n".join(["nothing was run or deleted:", *objections]))
     for training in trainings:
-        note = read_note(training.folder)
-        if training.is_forced and (has_ended(note) or has_checkpoints(training.folder)):
-            print(
-                f"{training.folder} is set aside as {force_aside(training.folder, earlier=earlier, num_kept=num_kept)}"
-            )
+        adopt(training.folder, training.outputs)
+        has_something = has_ended(read_note(training.folder)) or has_checkpoints(training.folder)
+        if training.is_forced and has_something:
+            target = force_aside(training.folder, earlier=earlier, num_kept=num_kept)
+            print(f"{training.folder} is set aside as {target}")
 
 
 def objection_to(training: PlannedTraining) -> str | None:

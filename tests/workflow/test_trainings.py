@@ -21,7 +21,7 @@ def unfinished(tmp_path) -> Path:
 
 
 def planned(folder: Path, made_of=MADE_OF, *, is_forced: bool = False, changes: tuple[str, ...] = ()):
-    return PlannedTraining(folder, made_of, is_forced, list(changes))
+    return PlannedTraining(folder, made_of, is_forced, list(changes), [folder.with_name("model")])
 
 
 def prepared(folder: Path, *trainings: PlannedTraining) -> None:
@@ -69,6 +69,19 @@ def test_a_forced_one_that_never_got_to_a_checkpoint_takes_the_place_of_none_tha
     (unfinished / "checkpoint-3").rmdir()
     prepared(unfinished, planned(unfinished, is_forced=True))
     assert not (unfinished.parents[1] / "earlier").exists()
+
+
+def test_what_a_training_left_whose_folder_is_gone_is_kept_before_snakemake_deletes_it(tmp_path):
+    """Checkpoints take much room, and a copy of a run from another machine may lack them."""
+    folder = tmp_path / "pretrain/checkpoints"
+    (tmp_path / "pretrain/model").mkdir(parents=True)
+    (tmp_path / "pretrain/model/weights").write_text("of a week")
+    for _ in range(2):  # the second start of a run whose first job fails
+        prepared(folder, planned(folder))
+    assert not (tmp_path / "earlier").exists()
+    TrainingFolder(folder, MADE_OF, earlier=tmp_path / "earlier").claim(num_earlier_kept=2)
+    (earlier,) = (tmp_path / "earlier").iterdir()
+    assert (earlier / "result/model/weights").read_text() == "of a week"
 
 
 def test_where_nothing_began_nothing_is_looked_at(tmp_path):

@@ -117,6 +117,15 @@ def set_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
     return target
 
 
+def adopt(folder: Path, outputs: Iterable[Path]) -> None:
+    """Keep what a training left whose folder somebody removed: as that of one that has ended, of unknown identity."""
+    found = [output for output in outputs if output.exists()]
+    if found and not read_note(folder) and not has_checkpoints(folder):
+        for output in found:
+            link(output, folder / RESULT / output.name)
+        write_note(folder, {"identity": {}, "commit": None, "begun": None, "ended": now()})
+
+
 def force_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
     """The same of a folder that nobody has claimed.
 
