@@ -16,7 +16,14 @@ from vilbert.baselines.rows import Row, write_rows
 from vilbert.conversion.convert import MODELS
 from vilbert.model.card import model_card
 from vilbert.model.configuration_vilbert import VilbertConfig
-from vilbert.model.directory import demand_model, read_processor, sha256_of, write_model
+from vilbert.model.directory import (
+    WEIGHTS,
+    demand_model,
+    read_processor,
+    sha256_beside_weights,
+    sha256_of,
+    write_model,
+)
 from vilbert.model.inputs import Batch
 from vilbert.model.origin import demand_same_regions, origin_of
 from vilbert.settings import FinetuningSettings, RuntimeSettings, finetuning_made_of
@@ -84,7 +91,8 @@ def main(
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
     identity = finetuning_made_of(str(task), settings, has_new_weights=has_new_weights)
     identity["inputs"] = {
-        "model": sha256_of(model / "model.safetensors"),
+        "model": sha256_of(model / WEIGHTS),
+        "beside_weights": sha256_beside_weights(model),
         "stores": [read_manifest(path).sha256 for path in (store, given) if path],
         "annotations": {os.path.relpath(path, annotations): sha256_of(path) for path in data.files},
     }

@@ -247,6 +247,17 @@ def test_a_pretrained_model_may_choose_among_detections_that_a_file_names(learnt
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+def test_the_same_weights_with_another_processor_are_another_start(learnt, drawn, tmp_path):
+    """As of a checkpoint that was converted anew, with the tokenizer that it should have had."""
+    model = learnt()
+    assert finetune("refcoco", model, drawn, tmp_path).returncode == 0
+    drawn.processor_of_mmf.save_pretrained(model)
+    assert finetune("refcoco", model, drawn, tmp_path).returncode == 0
+    assert not load(tmp_path / "model")[1].has_whole_image
+    assert len(list((tmp_path / "earlier").iterdir())) == 1
+
+
 def test_new_weights_are_those_of_no_pretraining(pretrained):
     torch.manual_seed(1)
     kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=False)
