@@ -66,7 +66,7 @@ def objection_to(training: PlannedTraining) -> str | None:
     note = read_note(training.folder)
     if training.is_forced or not note or has_ended(note) or not has_checkpoints(training.folder):
         return None
-    before = {name: value for name, value in note["identity"].items() if name != "inputs"}
+    before = {name: value for name, value in note["identity"].items() if name not in ("inputs", "regions")}
     reasons = differences(before, training.made_of)
     if training.changes:
         reasons.append(f"its data would be made anew by {', '.join(training.changes)}, whose settings or files changed")

@@ -6,14 +6,13 @@ from vilbert.training.folder import TrainingFolder
 from workflow.trainings import PlannedTraining, prepare
 
 MADE_OF = {"version": 1, "pretraining": {"seed": 1}}
+IDENTITY = MADE_OF | {"inputs": {"tokens": "ab"}, "regions": {"detector": "cd"}}
 
 
 @pytest.fixture
 def unfinished(tmp_path) -> Path:
     """The folder of a training that was killed."""
-    folder = TrainingFolder(
-        tmp_path / "pretrain/checkpoints", MADE_OF | {"inputs": {"tokens": "ab"}}, earlier=tmp_path / "earlier"
-    )
+    folder = TrainingFolder(tmp_path / "pretrain/checkpoints", IDENTITY, earlier=tmp_path / "earlier")
     folder.claim(num_earlier_kept=2)
     (folder.path / "checkpoint-3").mkdir()
     folder.let_go()
@@ -55,9 +54,7 @@ def test_a_forced_one_is_set_aside(unfinished):
 
 def test_one_that_another_process_is_at_stays_where_it_is(unfinished):
     """A second Snakemake after `--unlock`: the first would go on writing to a folder that is gone."""
-    at_it = TrainingFolder(
-        unfinished, MADE_OF | {"inputs": {"tokens": "ab"}}, earlier=unfinished.parents[1] / "earlier"
-    )
+    at_it = TrainingFolder(unfinished, IDENTITY, earlier=unfinished.parents[1] / "earlier")
     at_it.claim(num_earlier_kept=2)
     with pytest.raises(ValueError, match="another process is writing to"):
         prepared(unfinished, planned(unfinished, is_forced=True))
@@ -90,7 +87,6 @@ def test_where_nothing_began_nothing_is_looked_at(tmp_path):
 
 
 def test_one_that_has_ended_may_become_another(unfinished):
-    identity = MADE_OF | {"inputs": {"tokens": "ab"}}
-    TrainingFolder(unfinished, identity, earlier=unfinished.parents[1] / "earlier").end([])
+    TrainingFolder(unfinished, IDENTITY, earlier=unfinished.parents[1] / "earlier").end([])
     prepared(unfinished, planned(unfinished, {"version": 2}))
     assert (unfinished / "checkpoint-3").is_dir()

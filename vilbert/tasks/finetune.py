@@ -90,6 +90,7 @@ def main(
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
     identity = finetuning_made_of(str(task), settings, has_new_weights=has_new_weights)
+    identity["regions"] = origin_of(detected)
     identity["inputs"] = {
         "model": sha256_of(model / WEIGHTS),
         "beside_weights": sha256_beside_weights(model),
@@ -128,7 +129,7 @@ def main(
             processor,
             model_output,
             classes=detected.classes,
-            provenance=folder.provenance | {"regions": origin_of(detected)},
+            provenance=folder.provenance,
             card=card,
         )
         write_rows(baselines_output, rows)

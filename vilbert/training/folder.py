@@ -1,8 +1,9 @@
 """The folder of a training: of which one it is, whether that has ended, and what it left.
 
-A training is its identity: the settings that matter and the version of the code (`vilbert.settings`), and its data by
-digest. Snakemake deletes the outputs of a rule before it runs it again, so what has ended is kept here as well, by
-links to the same bytes. Imported while Snakemake parses, so nothing heavy is imported here.
+A training is its identity: the settings that matter and the version of the code (`vilbert.settings`), its data by
+digest, and of which regions they are (`vilbert.model.origin`). Snakemake deletes the outputs of a rule before it runs
+it again, so what has ended is kept here as well, by links to the same bytes. Imported while Snakemake parses, so
+nothing heavy is imported here.
 """
 
 import json
