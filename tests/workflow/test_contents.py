@@ -84,6 +84,12 @@ def test_what_a_rule_gets_is_small_however_many_files_there_are(pictures):
     assert mark.stat().st_size == 65
 
 
+def test_a_table_stays_in_its_folder_wherever_the_files_lie(pictures):
+    file = "../../../../pictures/b.jpg"
+    mark = Path(Contents(pictures / "contents", looks=True).of(f"finetuning.annotations/{file}", pictures / "b.jpg"))
+    assert mark.resolve().is_relative_to(pictures / "contents")
+
+
 def test_what_is_not_there_is_itself_what_is_missed(tmp_path):
     assert Contents(tmp_path, looks=True).of("finetuning.images", "my/images") == "my/images"
 
