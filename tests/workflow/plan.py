@@ -1,7 +1,7 @@
 """Dry runs of one folder under many settings, in one process: python plan.py FOLDER CONFIGFILE TARGET... < EDITS.
 
 EDITS are lines of JSON, each undone before the next: an overlay of the settings, or the path of a file below FOLDER
-that gets other bytes. For each, a line of JSON: the rules that would run, or one error.
+that gets other bytes. A line of JSON of all rules there are, then one for each edit: those that would run, or an error.
 """
 
 import io
@@ -65,12 +65,14 @@ if __name__ == "__main__":
     folder, configfile, *targets = sys.argv[1:]
     pretend(folder, configfile, targets)
     overlay = Path(folder, "overlay.yaml")
+    overlay.write_text("{}")
+    dry_run = ["--dry-run", "--quiet", "rules", "--configfile", configfile, str(overlay), "--", *targets]
+    print(json.dumps(planned(snakemake(folder, "--forceall", *dry_run))))
     for line in sys.stdin:
         with edited(folder, json.loads(line)) as settings:
             overlay.write_text(json.dumps(settings))
-            arguments = ["--dry-run", "--quiet", "rules", "--configfile", configfile, str(overlay), "--", *targets]
             try:
-                rules = planned(snakemake(folder, *arguments))
+                rules = planned(snakemake(folder, *dry_run))
             except AssertionError as error:
                 rules = [f"error: {error}"]
         print(json.dumps(rules), flush=True)

@@ -319,8 +319,7 @@ def differences(folder: Path, kind: str, config: dict, edits: list[tuple[str, se
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    planned = [set(json.loads(line)) - set(targets) for line in done.stdout.splitlines()]
-    known = set().union(*planned)  # the rules of this kind
+    known, *planned = [set(json.loads(line)) - set(targets) for line in done.stdout.splitlines()]
     return {
         name: {"ran": sorted(ran - expected), "did not": sorted((expected - ran) & known)}
         for (name, first, _), ran in zip(edits, planned, strict=True)
