@@ -47,11 +47,12 @@ localrules:
 
 
 onstart:
-    prepare(
-        planned_trainings(workflow.dag),
-        earlier=Path(RESULTS) / "earlier",
-        num_kept=SETTINGS.runtime.num_earlier_kept,
-    )
+    if not workflow.touch:  # which trains nothing
+        prepare(
+            planned_trainings(workflow.dag),
+            earlier=Path(RESULTS) / "earlier",
+            num_kept=SETTINGS.runtime.num_earlier_kept,
+        )
 
 
 atexit.register(warn_of_refusal, workflow)

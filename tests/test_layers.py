@@ -37,8 +37,8 @@ LEVELS = {
     package: {room: level for level, row in enumerate(rows) for room in row.split()} for package, rows in ORDER.items()
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}
-# What workflow/ may know of the packages: what a path may be, the files of folders, the rows of a csv, whether a training
-# has ended, and what locks a file system has.
+# What workflow/ may know of the packages: what a path may be, the files of folders, the rows of a csv, whether a
+# training has ended, and what locks a file system has.
 OF_WORKFLOW = SETTINGS | {
     *("extract.section", "extract.captions.csv_lists", "extract.hold", "extract.plain_files"),
     "vilbert.training.folder",

@@ -4,6 +4,9 @@ Snakemake knows a folder by one time and a large file by its own, which say noth
 is looked at whenever Snakemake parses: by name, size and time, and by sha256 where one of these is new. A table changes
 when what is in the files does, so a file that was only touched re-runs nothing. This is no job, as what follows a job
 that is planned is planned too, whatever that job will find.
+
+The input of a rule is the table's sha256, in a file of its own. Of small files Snakemake compares what they hold, of
+larger ones, such as a table of many pictures, the time alone: an edit that was undone would run all of it again.
 """
 
 import hashlib
@@ -36,30 +39,32 @@ class Contents:
         self._done: set[Path] = set()
 
     def of(self, setting: str, path: str | Path) -> str:
-        """The table of a file, or of everything below a folder; where there is nothing, the path, which is missed."""
+        """The input for a file, or for all below a folder; where there is nothing, the path, which is missed."""
         path = Path(path)
         if not path.exists():
             return str(path)
         return self._table(setting, path, lambda: [path] if path.is_file() else files_below(path))
 
     def of_rows(self, setting: str, rows: list, folder: Path, files: Iterable[Path]) -> str:
-        """The table of some rows, and of the files below a folder that they name."""
+        """The input for some rows, and for the files below a folder that they name."""
         return self._table(setting, folder, lambda: files, rows=rows)
 
     def _table(self, name: str, root: Path, find: Callable[[], Iterable[Path]], *, rows: list | None = None) -> str:
-        table = self.folder / f"{name}.jsonl"
-        if not self.looks or table in self._done:
-            return str(table)
-        self._done.add(table)
-        memory = table.with_suffix(".seen.json")
+        mark = self.folder / f"{name.replace('..', '%2e%2e')}.sha256"  # of annotations that lie beside their folder
+        if not self.looks or mark in self._done:
+            return str(mark)
+        self._done.add(mark)
+        memory = mark.with_suffix(".seen.json")
         known = json.loads(memory.read_text()) if memory.exists() else {}
         before = {path: Seen(*fields) for path, fields in known.items()}
         now = look(sorted(set(find())), before, name=name)
         lines = [json.dumps(row) for row in rows or []]
         lines += [json.dumps([os.path.relpath(path, root), seen.size, seen.sha256]) for path, seen in now.items()]
-        write_if_other(table, "".join(f"{line}\n" for line in lines))
+        table = "".join(f"{line}\n" for line in lines)
+        write_if_other(mark.with_suffix(".jsonl"), table)
+        write_if_other(mark, f"{hashlib.sha256(table.encode()).hexdigest()}\n")
         write_if_other(memory, json.dumps(now))
-        return str(table)
+        return str(mark)
 
 
 def look(files: list[Path], before: dict[str, Seen], *, name: str) -> dict[str, Seen]:

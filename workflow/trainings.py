@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vilbert.training.folder import differences, has_checkpoints, has_ended, read_note, refusal, set_aside
+from vilbert.training.folder import adopt, differences, force_aside, has_checkpoints, has_ended, read_note, refusal
 
 TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant")
 
@@ -18,6 +18,7 @@ class PlannedTraining(NamedTuple):
     made_of: dict[str, Any]  # settings that matter, and the version of the code
     is_forced: bool
     changes: list[str]  # jobs that will make its data anew, because something changed
+    outputs: list[Path]  # which Snakemake deletes before it begins
 
 
 def planned_trainings(dag: Any) -> list[PlannedTraining]:
@@ -32,6 +33,7 @@ def planned_trainings(dag: Any) -> list[PlannedTraining]:
                     made_of=json.loads(job.params.made_of),
                     is_forced=bool(dag.reason(job).forced),
                     changes=sorted({other.rule.name for other in before if is_change(dag.reason(other))}),
+                    outputs=[Path(output) for output in job.output],
                 )
             )
     return planned
@@ -43,16 +45,20 @@ def is_change(reason: Any) -> bool:
 
 
 def prepare(trainings: Iterable[PlannedTraining], *, earlier: Path, num_kept: int) -> None:
-    """Set aside what is to be trained anew because the user forces it.
+    """Set aside what is to be trained anew because the user forces it, if it ever got to a checkpoint.
 
-    Raises: ValueError for unfinished trainings that would become others, with what differs and the ways out.
+    Raises: ValueError for unfinished trainings that would become others, with what differs and the ways out, and for
+        one that another process is at.
     """
     trainings = list(trainings)
     if objections := objections_to(trainings):
         raise ValueError("\n".join(["nothing was run or deleted:", *objections]))
     for training in trainings:
-        if training.is_forced and read_note(training.folder):
-            print(f"{training.folder} is set aside as {set_aside(training.folder, earlier=earlier, num_kept=num_kept)}")
+        adopt(training.folder, training.outputs)
+        has_something = has_ended(read_note(training.folder)) or has_checkpoints(training.folder)
+        if training.is_forced and has_something:
+            target = force_aside(training.folder, earlier=earlier, num_kept=num_kept)
+            print(f"{training.folder} is set aside as {target}")
 
 
 def warn_of_refusal(workflow: Any) -> None:
@@ -71,7 +77,7 @@ def objection_to(training: PlannedTraining) -> str | None:
     note = read_note(training.folder)
     if training.is_forced or not note or has_ended(note) or not has_checkpoints(training.folder):
         return None
-    before = {name: value for name, value in note["identity"].items() if name != "inputs"}
+    before = {name: value for name, value in note["identity"].items() if name not in ("inputs", "regions")}
     reasons = differences(before, training.made_of)
     if training.changes:
         reasons.append(f"its data would be made anew by {', '.join(training.changes)}, whose settings or files changed")

@@ -1,13 +1,15 @@
-"""Dry runs of one folder under many settings, in one process: python plan.py FOLDER CONFIGFILE TARGET... < OVERLAYS.
+"""Dry runs of one folder under many settings, in one process: python plan.py FOLDER CONFIGFILE TARGET... < EDITS.
 
-OVERLAYS are lines of JSON. For each, a line of JSON: the rules that would run, or one error.
+EDITS are lines of JSON, each undone before the next: an overlay of the settings, or the path of a file below FOLDER
+that gets other bytes. A line of JSON of all rules there are, then one for each edit: those that would run, or an error.
 """
 
 import io
 import json
 import re
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from snakemake.cli import main
@@ -46,15 +48,31 @@ def planned(printed: str) -> list[str]:
     return sorted(set(re.findall(r"^(\w+) +\d+$", printed, flags=re.MULTILINE)) - {"total"})
 
 
+@contextmanager
+def edited(folder: str, edit: dict | str) -> Iterator[dict]:
+    """Settings that differ, while a file is another."""
+    if isinstance(edit, dict):
+        yield edit
+        return
+    path = Path(folder, edit)
+    before = path.read_bytes()
+    path.write_bytes(before + b" and more")
+    yield {}
+    path.write_bytes(before)
+
+
 if __name__ == "__main__":
     folder, configfile, *targets = sys.argv[1:]
     pretend(folder, configfile, targets)
+    overlay = Path(folder, "overlay.yaml")
+    overlay.write_text("{}")
+    dry_run = ["--dry-run", "--quiet", "rules", "--configfile", configfile, str(overlay), "--", *targets]
+    print(json.dumps(planned(snakemake(folder, "--forceall", *dry_run))))
     for line in sys.stdin:
-        overlay = Path(folder, "overlay.yaml")
-        overlay.write_text(line)
-        arguments = ["--dry-run", "--quiet", "rules", "--configfile", configfile, str(overlay), "--", *targets]
-        try:
-            rules = planned(snakemake(folder, *arguments))
-        except AssertionError as error:
-            rules = [f"error: {error}"]
+        with edited(folder, json.loads(line)) as settings:
+            overlay.write_text(json.dumps(settings))
+            try:
+                rules = planned(snakemake(folder, *dry_run))
+            except AssertionError as error:
+                rules = [f"error: {error}"]
         print(json.dumps(rules), flush=True)

@@ -18,8 +18,10 @@ def pictures(tmp_path) -> Path:
 
 def look(pictures: Path) -> tuple[list, int]:
     """The lines of the table of a folder, and its time, as the next start of Snakemake finds them."""
-    table = Path(Contents(pictures.parent / "contents", looks=True).of("source.pictures", pictures))
-    return [json.loads(line) for line in table.read_text().splitlines()], table.stat().st_mtime_ns
+    mark = Path(Contents(pictures.parent / "contents", looks=True).of("source.pictures", pictures))
+    table = mark.with_suffix(".jsonl").read_text()
+    assert mark.read_text() == f"{hashlib.sha256(table.encode()).hexdigest()}\n"
+    return [json.loads(line) for line in table.splitlines()], mark.stat().st_mtime_ns
 
 
 def test_every_file_below_a_folder_is_known_by_what_it_holds(pictures):
@@ -53,9 +55,7 @@ def test_a_picture_that_comes_or_goes_changes_it(pictures):
 
 def test_a_folder_that_moves_with_all_that_it_holds_changes_nothing(pictures):
     before = look(pictures)
-    pictures.rename(pictures.with_name("images"))
-    table = Path(Contents(pictures.parent / "contents", looks=True).of("source.pictures", pictures.with_name("images")))
-    assert ([json.loads(line) for line in table.read_text().splitlines()], table.stat().st_mtime_ns) == before
+    assert look(pictures.rename(pictures.with_name("images"))) == before
 
 
 def test_a_file_is_read_again_only_where_its_size_or_time_is_new(pictures):
@@ -87,8 +87,23 @@ def test_names_that_no_file_can_have_and_bytes_that_are_no_utf_8_are_no_error(pi
     (pictures / name).write_bytes(b"a cup")
     files = ["a\0b.jpg", "x" * 300, "harbour", name]
     contents = Contents(pictures.parent / "contents", looks=True)
-    table = Path(contents.of_rows("source/val/00000", [["a\0b.jpg", "\ud800", 0]], pictures, files))
+    mark = Path(contents.of_rows("source/val/00000", [["a\0b.jpg", "\ud800", 0]], pictures, files))
+    table = mark.with_suffix(".jsonl")
     assert [json.loads(line)[0] for line in table.read_text().splitlines()] == ["a\0b.jpg", name]
+
+
+def test_what_a_rule_gets_is_small_however_many_files_there_are(pictures):
+    """Snakemake compares what small files hold, and of others, from a megabyte on, the time alone."""
+    for number in range(100):
+        (pictures / f"{number}.jpg").write_bytes(b"x")
+    mark = Path(Contents(pictures.parent / "contents", looks=True).of("source.pictures", pictures))
+    assert mark.stat().st_size == 65
+
+
+def test_a_table_stays_in_its_folder_wherever_the_files_lie(pictures):
+    file = "../../../../pictures/b.jpg"
+    mark = Path(Contents(pictures / "contents", looks=True).of(f"finetuning.annotations/{file}", pictures / "b.jpg"))
+    assert mark.resolve().is_relative_to(pictures / "contents")
 
 
 def test_what_is_not_there_is_itself_what_is_missed(tmp_path):
@@ -97,14 +112,15 @@ def test_what_is_not_there_is_itself_what_is_missed(tmp_path):
 
 def test_the_processes_of_jobs_take_the_tables_that_are_there(pictures):
     contents = Contents(pictures.parent / "contents", looks=False)
-    assert contents.of("source.pictures", pictures) == str(pictures.parent / "contents/source.pictures.jsonl")
+    assert contents.of("source.pictures", pictures) == str(pictures.parent / "contents/source.pictures.sha256")
     assert not (pictures.parent / "contents").exists()
 
 
 def test_rows_are_known_by_themselves_and_by_the_files_that_they_name(pictures):
     def table(rows, files):
         contents, paths = Contents(pictures.parent / "contents", looks=True), [pictures / file for file in files]
-        return Path(contents.of_rows("source/val/00000", rows, pictures, paths)).read_text()
+        path = contents.of_rows("source/val/00000", rows, pictures, paths)
+        return Path(path).read_text()  # the sha256 of the table
 
     first = table([["b.jpg", "a field", 0]], ["b.jpg"])
     assert table([["b.jpg", "a field", 0]], ["b.jpg", "gone.jpg", "a\0.jpg", "long" * 99]) == first

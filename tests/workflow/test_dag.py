@@ -147,6 +147,8 @@ def test_an_edit_and_a_forced_run_lose_no_training(finished, tmp_path):
         return weights.read_bytes()
 
     first = weights.read_bytes()
+    snakemake(directory, "--touch", "--forceall", targets=("pretrain",))
+    assert not earlier.exists(), "it was set aside, though nothing was to be trained"
     second = pretrain(num_epochs=2)
     assert second != first
     assert [path.read_bytes() for path in earlier.glob("*-pretrain/result/model/model.safetensors")] == [first]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from transformers import PreTrainedModel
 
 from vilbert.model.origin import PROVENANCE
 from vilbert.model.processing_vilbert import VilbertProcessor
+
+WEIGHTS = "model.safetensors"
 
 
 def write_model(
@@ -71,10 +73,15 @@ def read_processor(path: Path) -> VilbertProcessor:
     return VilbertProcessor.from_pretrained(path)
 
 
-def sha256_below(folder: Path) -> str:
-    """Of the names and bytes of all files below a folder."""
+def sha256_beside_weights(model: Path) -> str:
+    """Of what else of a model directory decides on a fine-tune: the sizes, the tokenizer, the processor."""
+    return sha256_below(model, without={WEIGHTS, "README.md", "classes.json", PROVENANCE})
+
+
+def sha256_below(folder: Path, *, without: Set[str] = frozenset()) -> str:
+    """Of the names and bytes of all files below a folder, but those of some names."""
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in without):
         digest.update(f"{path.relative_to(folder)} {sha256_of(path)}\n".encode())
     return digest.hexdigest()
 

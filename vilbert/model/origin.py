@@ -30,11 +30,12 @@ def demand_same_regions(model: Path, store: RegionStore, *, are_given: bool = Fa
     """What the model or the store does not know is not compared: converted models know the width of a feature alone.
 
     Args:
-        are_given: the store holds boxes that annotations name, which no selection chose.
+        are_given: the store holds boxes that files name, which no selection chose.
     Raises: ValueError with all that differs.
     """
     learnt, found = learnt_from(model), origin_of(store)
-    names = ["detector", "classes", "feature_size"] + ([] if are_given else ["selection", "box_source"])
+    are_chosen = not are_given and learnt.get("box_source") != "given"  # who learnt of given boxes may be asked of any
+    names = ["detector", "classes", "feature_size"] + (["selection", "box_source"] if are_chosen else [])
     reasons = [
         f"{name} was {learnt[name]}, is {found[name]}"
         for name in names

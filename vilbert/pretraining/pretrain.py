@@ -56,14 +56,15 @@ def main(
     inputs["stores"] = [read_manifest(path).sha256 for path in stores]
     if model.text_init is not None and Path(model.text_init).exists():
         inputs["text_init"] = sha256_below(Path(model.text_init))
-    identity = pretraining_made_of(model, settings) | {"inputs": inputs}
+    store = RegionStore(stores)
+    identity = pretraining_made_of(model, settings) | {"inputs": inputs, "regions": origin_of(store)}
     folder = TrainingFolder(checkpoints, identity, earlier=earlier)
     if folder.has_ended:
         if is_first_process():
             folder.give(outputs)
         return
     set_seed(settings.seed)
-    words, store = AutoTokenizer.from_pretrained(tokenizer), RegionStore(stores)
+    words = AutoTokenizer.from_pretrained(tokenizer)
     demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
     pairs = {
         split: PretrainingDataset(
@@ -113,7 +114,7 @@ def main(
                 VilbertProcessor(words),
                 model_output,
                 classes=store.classes,
-                provenance=folder.provenance | {"regions": origin_of(store)},
+                provenance=folder.provenance,
                 card=card,
             )
             write_rows(baselines_output, rows)

@@ -17,7 +17,14 @@ from vilbert.baselines.rows import Row, write_rows
 from vilbert.conversion.convert import MODELS
 from vilbert.model.card import model_card
 from vilbert.model.configuration_vilbert import VilbertConfig
-from vilbert.model.directory import demand_model, read_processor, sha256_of, write_model
+from vilbert.model.directory import (
+    WEIGHTS,
+    demand_model,
+    read_processor,
+    sha256_beside_weights,
+    sha256_of,
+    write_model,
+)
 from vilbert.model.inputs import Batch
 from vilbert.model.origin import demand_same_regions, origin_of
 from vilbert.settings import FinetuningSettings, RuntimeSettings, finetuning_made_of
@@ -59,8 +66,9 @@ def main(
         raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
     set_seed(settings.seed)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    of_task = getattr(settings.of(task), task)
     processor, detected = read_processor(model), RegionStore([store])
-    demand_same_regions(model, detected)
+    demand_same_regions(model, detected, are_given=getattr(of_task, "detections", None) is not None)
     of_boxes = None if given is None else RegionStore([given])
     if of_boxes is not None:
         demand_same_regions(model, of_boxes, are_given=True)
@@ -73,7 +81,7 @@ def main(
         cache=checkpoints,
         has_few_widths=compiles(runtime),
     )
-    data, of_task = TASKS[task](source), getattr(settings.of(task), task)
+    data = TASKS[task](source)
     network = build_task_model(
         task,
         model,
@@ -83,8 +91,10 @@ def main(
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
     identity = finetuning_made_of(str(task), settings, has_new_weights=has_new_weights)
+    identity["regions"] = origin_of(detected)
     identity["inputs"] = {
-        "model": sha256_of(model / "model.safetensors"),
+        "model": sha256_of(model / WEIGHTS),
+        "beside_weights": sha256_beside_weights(model),
         "stores": [read_manifest(path).sha256 for path in (store, given) if path],
         "annotations": {os.path.relpath(path, annotations): sha256_of(path) for path in data.files},
     }
@@ -121,7 +131,7 @@ def main(
                 processor,
                 model_output,
                 classes=detected.classes,
-                provenance=folder.provenance | {"regions": origin_of(detected)},
+                provenance=folder.provenance,
                 card=card,
             )
             write_rows(baselines_output, rows)

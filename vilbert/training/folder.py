@@ -1,8 +1,9 @@
 """The folder of a training: of which one it is, whether that has ended, and what it left.
 
-A training is its identity: the settings that matter and the version of the code (`vilbert.settings`), and its data by
-digest. Snakemake deletes the outputs of a rule before it runs it again, so what has ended is kept here as well, by
-links to the same bytes. Imported while Snakemake parses, so nothing heavy is imported here.
+A training is its identity: the settings that matter and the version of the code (`vilbert.settings`), its data by
+digest, and of which regions they are (`vilbert.model.origin`). Snakemake deletes the outputs of a rule before it runs
+it again, so what has ended is kept here as well, by links to the same bytes. Imported while Snakemake parses, so
+nothing heavy is imported here.
 """
 
 import json
@@ -125,6 +126,27 @@ def set_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
     for old in kept[: max(0, len(kept) - num_kept)]:
         shutil.rmtree(old)
     return target
+
+
+def adopt(folder: Path, outputs: Iterable[Path]) -> None:
+    """Keep what a training left whose folder somebody removed: as that of one that has ended, of unknown identity."""
+    found = [output for output in outputs if output.exists()]
+    if found and not read_note(folder) and not has_checkpoints(folder):
+        for output in found:
+            link(output, folder / RESULT / output.name)
+        write_note(folder, {"identity": {}, "commit": None, "begun": None, "ended": now()})
+
+
+def force_aside(folder: Path, *, earlier: Path, num_kept: int) -> Path:
+    """The same of a folder that nobody has claimed.
+
+    Raises: ValueError if a process is at it.
+    """
+    held = Hold(folder)
+    try:
+        return set_aside(folder, earlier=earlier, num_kept=num_kept)
+    finally:
+        held.let_go()
 
 
 def name_of(folder: Path, earlier: Path) -> str:

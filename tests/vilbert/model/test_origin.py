@@ -74,6 +74,15 @@ def test_boxes_that_annotations_name_were_chosen_by_nobody(model, tmp_path):
         demand_same_regions(model, other, are_given=True)
 
 
+def test_a_model_that_chose_among_given_boxes_may_be_asked_about_any_of_its_detector(model, tmp_path):
+    """A fine-tune on the detections that RefCOCO+ comes with: `predict` finds the boxes of one's own images itself."""
+    given = origin_of(store(tmp_path / "given.lmdb", box_source="given", selection={}))
+    (model / "provenance.json").write_text(json.dumps({"regions": given}))
+    demand_same_regions(model, store(tmp_path / "a.lmdb"))
+    with pytest.raises(ValueError, match="detector was ab, is cd"):
+        demand_same_regions(model, store(tmp_path / "b.lmdb", sha256="cd"))
+
+
 def test_what_one_of_both_does_not_know_is_not_compared_but_the_width_is(model, tmp_path):
     """Imported features come without a detector's digest, converted models without provenance."""
     numbered = ("background", "1", "2")

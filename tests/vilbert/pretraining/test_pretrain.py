@@ -20,9 +20,10 @@ from pretraining_world import CLASSES, FEATURE_SIZE, pretraining_settings
 from safetensors.torch import load_file
 from transformers import AutoProcessor
 
-from extract.regions.store import read_manifest
+from extract.regions.store import manifest_path, read_manifest
 from vilbert.baselines.rows import read_rows
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
+from vilbert.model.origin import learnt_from
 from vilbert.settings import TRAINING_VERSION
 from vilbert.training.checkpoints import checkpoints_in
 from vilbert.training.folder import read_note, write_note
@@ -333,6 +334,22 @@ def test_a_training_that_has_ended_is_given_again_and_set_aside_by_another(world
     assert not torch.equal(weights(tmp_path)[WORDS], first[WORDS])
     (earlier,) = tmp_path.with_name(f"{tmp_path.name}-earlier").iterdir()
     assert torch.equal(load_file(earlier / "result/model/model.safetensors")[WORDS], first[WORDS])
+
+
+def test_the_same_records_of_another_selection_are_another_training(world, tmp_path):
+    """A limit that no image reaches: the model given again would refuse the very store that it was asked for with."""
+    settings = {"optimizer": {"num_epochs": 1}}
+    stores = [Path(shutil.copy(path, tmp_path / path.name)) for path in world.stores]
+    for store, path in zip(stores, world.stores, strict=True):
+        shutil.copy(manifest_path(path), manifest_path(store))
+    moved = world._replace(stores=stores)
+    succeed(moved.command(tmp_path / "out", settings=settings))
+    for store in stores:
+        manifest = json.loads(manifest_path(store).read_text())
+        manifest_path(store).write_text(json.dumps(manifest | {"selection": {"max_regions": 37}}))
+    succeed(moved.command(tmp_path / "out", settings=settings))
+    assert learnt_from(tmp_path / "out/model")["selection"] == {"max_regions": 37}
+    assert len(list((tmp_path / "out-earlier").iterdir())) == 1
 
 
 def test_an_unfinished_training_of_other_settings_is_refused_and_stays(world, tmp_path):

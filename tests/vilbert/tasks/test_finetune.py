@@ -19,9 +19,12 @@ from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraini
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.predict import load, predict
+from vilbert.predict import main as predict_command
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room, main
+from vilbert.tasks.probes import main as probe
 from vilbert.tasks.table import TaskData, TaskName
+from vilbert.tasks.zero_shot import main as zero_shot
 from vilbert.training.metrics import read_metrics
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -191,6 +194,68 @@ def test_annotations_without_any_features_end_in_one_sentence(pretrained, drawn,
     assert done.stderr.strip().splitlines()[-1] == (
         "error: none of 34 annotations can be used, the first because of 'no_features', COCO_1"
     )
+
+
+@pytest.fixture
+def learnt(drawn, tmp_path):
+    """A function: where a model directory lies that has learnt of these regions."""
+
+    def model_of(**regions: str) -> Path:
+        path = tmp_path / "learnt"
+        VilbertForPreTraining(make_two_stream(**SIZES)).save_pretrained(path)
+        drawn.processor.save_pretrained(path)
+        (path / "provenance.json").write_text(json.dumps({"regions": regions}))
+        return path
+
+    return model_of
+
+
+@pytest.mark.parametrize("command", ["finetune", "zero_shot", "probe", "predict"])
+def test_a_store_of_another_detector_is_refused_by_every_command(command, learnt, drawn, tmp_path):
+    """It holds numbers of the same shape, about which a model would answer at random."""
+    model, store, outputs = learnt(detector="another"), drawn.detected._paths[0], [tmp_path / name for name in "abcde"]
+    section = FinetuningSettings.model_validate(settings())
+    commands = {
+        "finetune": lambda: main(
+            TaskName.VQA,
+            model,
+            store,
+            drawn.annotations,
+            *outputs,
+            checkpoints=tmp_path / "checkpoints",
+            earlier=tmp_path / "earlier",
+            settings=section,
+            runtime=RuntimeSettings.model_validate(runtime()),
+        ),
+        "zero_shot": lambda: zero_shot(model, store, drawn.annotations, *outputs[:3], settings=section),
+        "probe": lambda: probe(model, store, drawn.annotations / "probes/val.csv", outputs[0]),
+        "predict": lambda: predict_command(model, store, "a red circle"),
+    }
+    with pytest.raises(ValueError, match=r"has learnt of other regions .* detector was another, is 0;"):
+        commands[command]()
+    assert not any(path.exists() for path in outputs)
+
+
+@pytest.mark.slow
+def test_a_pretrained_model_may_choose_among_detections_that_a_file_names(learnt, drawn, tmp_path):
+    """No selection chose them, as one chose the regions that it has learnt of; any other task has the latter."""
+    model = learnt(detector="0", box_source="proposal")
+    refused = finetune("refcoco", model, drawn, tmp_path)
+    assert "box_source was proposal, is given" in refused.stderr.strip().splitlines()[-1]
+    refcoco = settings()["refcoco"] | {"detections": "refcoco+/detections.json"}
+    done = finetune("refcoco", model, drawn, tmp_path, refcoco=refcoco)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_same_weights_with_another_processor_are_another_start(learnt, drawn, tmp_path):
+    """As of a checkpoint that was converted anew, with the tokenizer that it should have had."""
+    model = learnt()
+    assert finetune("refcoco", model, drawn, tmp_path).returncode == 0
+    drawn.processor_of_mmf.save_pretrained(model)
+    assert finetune("refcoco", model, drawn, tmp_path).returncode == 0
+    assert not load(tmp_path / "model")[1].has_whole_image
+    assert len(list((tmp_path / "earlier").iterdir())) == 1
 
 
 def test_new_weights_are_those_of_no_pretraining(pretrained):
