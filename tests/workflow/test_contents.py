@@ -85,7 +85,7 @@ def test_what_is_no_file_is_not_read(pictures):
 def test_names_that_no_file_can_have_and_bytes_that_are_no_utf_8_are_no_error(pictures):
     name = os.fsdecode(b"caf\xe9\n.jpg")
     (pictures / name).write_bytes(b"a cup")
-    files = ["a\0b.jpg", "x" * 300, "harbour", name]
+    files = [pictures / file for file in ("a\0b.jpg", "x" * 300, "harbour", name)]
     contents = Contents(pictures.parent / "contents", looks=True)
     mark = Path(contents.of_rows("source/val/00000", [["a\0b.jpg", "\ud800", 0]], pictures, files))
     table = mark.with_suffix(".jsonl")

@@ -97,7 +97,7 @@ def read_note(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}): to go on from the checkpoints beside it with the settings as they are, "
-            f"`rm {path}`; to begin anew, `rm -r {folder}`"
+            f"`rm {quote(str(path))}`; to begin anew, `rm -r {quote(str(folder))}`"
         ) from error
     return note if "identity" in note else {"identity": note, "ended": None}
 

@@ -171,8 +171,9 @@ def test_a_kill_frees_the_folder_at_once_though_processes_that_read_live_on(run)
         "import os, pathlib, sys, time; from vilbert.training.folder import TrainingFolder\n"
         "folder = TrainingFolder(pathlib.Path(sys.argv[1]), {}, earlier=pathlib.Path(sys.argv[1]) / 'earlier')\n"
         "folder.claim(num_earlier_kept=1)\n"
-        "child = os.fork()\n"
-        "print(child, flush=True) if child else os.close(1)\n"
+        "if not os.fork():\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    os.close(1)\n"
         "time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(run / "pretrain/checkpoints")]
