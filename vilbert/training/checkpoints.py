@@ -99,7 +99,7 @@ def newest_whole(folder: Path) -> Path | None:
         flaws[checkpoint] = flaw
     if flaws:
         told = "; ".join(f"{path.name}: {flaw}" for path, flaw in flaws.items())
-        raise ValueError(f"no checkpoint in {folder} is whole ({told}); to begin anew, `rm -r {folder}`")
+        raise ValueError(f"no checkpoint in {folder} is whole ({told}); to begin anew, `rm -r {quote(str(folder))}`")
     return None
 
 
