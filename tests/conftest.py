@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from places import ROOT
+
+WORKFLOW = ROOT / "tests/workflow"
 
 
 @pytest.fixture
@@ -23,6 +26,11 @@ def at_most() -> Callable[..., AbstractContextManager[None]]:
             signal.alarm(0)
 
     return block
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The workflow's tests first: they are the longest, and of two processes the other would wait for them."""
+    items.sort(key=lambda item: WORKFLOW not in item.path.parents)
 
 
 @pytest.fixture
