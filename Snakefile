@@ -55,7 +55,7 @@ onstart:
         )
 
 
-atexit.register(warn_of_refusal, workflow)
+atexit.register(warn_of_refusal, workflow, Path.cwd())
 
 
 rule features:

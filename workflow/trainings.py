@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,11 +62,16 @@ def prepare(trainings: Iterable[PlannedTraining], *, earlier: Path, num_kept: in
             print(f"{training.folder} is set aside as {target}")
 
 
-def warn_of_refusal(workflow: Any) -> None:
-    """Say at the end of a dry run, in which Snakemake calls no `onstart`, what the run itself will refuse."""
+def warn_of_refusal(workflow: Any, folder: Path) -> None:
+    """Say at the end of a dry run, in which Snakemake calls no `onstart`, what the run itself will refuse.
+
+    Args:
+        folder: that the run is in; Snakemake has left it by then.
+    """
     if workflow.dryrun and workflow.scheduler is not None:
-        for objection in objections_to(planned_trainings(workflow.dag)):
-            print(f"this will be refused: {objection}", file=sys.stderr)
+        with chdir(folder):
+            for objection in objections_to(planned_trainings(workflow.dag)):
+                print(f"this will be refused: {objection}", file=sys.stderr)
 
 
 def objections_to(trainings: Iterable[PlannedTraining]) -> list[str]:
