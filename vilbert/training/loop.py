@@ -101,13 +101,13 @@ def train(
     def is_evaluated(step: int) -> bool:
         return step == num_steps or is_multiple(step, evaluation_steps)
 
-    def evaluate_at(step: int) -> None:
+    def evaluate_at(step: int, network: nn.Module) -> None:
         with meter.paused(), stop.at_once(f"SIGTERM in the evaluation of step {step}; {remedy(checkpoints)}"):
             log.write(step, evaluate(accelerator, network, evaluator))
 
     with log, Interruption() as stop:
         if steps_done and is_evaluated(steps_done) and anywhere(accelerator, log.lacks_evaluation_of(steps_done)):
-            evaluate_at(steps_done)
+            evaluate_at(steps_done, network)
         network.train()
         for step in map(arrived, one_ahead(steps)):
             learning_rate = learning_rate_at(step.number, num_steps, optimizer)
@@ -140,9 +140,14 @@ def train(
             if must_stop:
                 raise SystemExit(f"SIGTERM at step {step.number} of {num_steps}; {remedy(checkpoints)}")
             if must_evaluate:
-                evaluate_at(step.number)
+                evaluate_at(step.number, network)
         trunk.checks_values = True
-        return whole_model(accelerator, network, model), log.lines()
+        trained, lines = whole_model(accelerator, network, model), log.lines()
+        # What wraps the model goes before the group of its processes: as the last to hold the group, DDP's destructor would
+        # keep Python's lock while it waits for a thread, which may need that lock to free what it last received.
+        del network
+        accelerator.free_memory()
+    return trained, lines
 
 
 def take_step(

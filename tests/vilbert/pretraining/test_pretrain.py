@@ -165,6 +165,14 @@ def test_two_processes_with_half_the_batch_each_take_the_same_steps(world, tmp_p
     check_losses(together, alone, atol=1e-5)
 
 
+def test_what_wraps_the_model_is_gone_when_the_group_of_the_processes_ends(world, tmp_path):
+    """Its destructor would keep Python's lock while it waits for a thread of the group, which may need that lock."""
+    _, module, *arguments = world.command(tmp_path, settings={"optimizer": {"num_epochs": 1}})
+    assert module == "vilbert.pretraining.pretrain"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    succeed([*launcher, str(Path(__file__).parent / "end_of_group.py"), *arguments])
+
+
 @pytest.mark.parametrize(("dtype", "of_losses", "of_weights"), [("float32", 1e-5, 1e-5), ("bfloat16", 2e-3, 2e-2)])
 def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_path, dtype, of_losses, of_weights):
     """Without dropout, all is equal; the model that is written is whole, and so is a checkpoint that is taken up."""
