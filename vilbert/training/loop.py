@@ -143,8 +143,8 @@ def train(
                 evaluate_at(step.number, network)
         trunk.checks_values = True
         trained, lines = whole_model(accelerator, network, model), log.lines()
-        # What wraps the model goes before the group of its processes: as the last to hold that, DDP's destructor would keep
-        # Python's lock while it waits for a thread, which may need that lock to free what it last received.
+        # What wraps the model goes before the group of its processes. As the last to hold that, DDP's destructor would
+        # wait for a thread with Python's lock kept, which the thread may need to free what it last received.
         del network
         accelerator.free_memory()
     return trained, lines
