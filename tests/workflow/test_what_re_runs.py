@@ -79,7 +79,8 @@ add("", NOTHING, gpus_per_job=1, gpus_per_training=1, processes_per_training=2)
 add("source", {"cut_rows"} | IMPORTS, rows_per_shard=70)
 add("source.splits.val", {"draw_world", "cut_rows", "import_folder"}, num_rows=31)
 add("source.splits.val", NOTHING, sha256="0" * 64)
-add("source.splits.val", {"fetch_caption_list", "import_folder"}, "urls", "folder", url="other_val.csv")
+# An address, and the path of a file in a folder called "file:".
+add("source.splits.val", {"fetch_caption_list", "import_folder"}, "urls", "folder", url="file:/other_val.csv")
 add("source", NOTHING, "folder", pictures="moved")
 add("world", {"draw_world", "draw_tasks"}, "drawn", seed=2, image_size=128, min_objects=4, max_objects=11)
 add("world", {"draw_world"}, "drawn", captions_per_image=2)
@@ -219,7 +220,8 @@ def config_of(kind: str, folder: Path) -> dict:
         settings["url"] = urls[kind].format(split=split)
     if kind == "folder":
         config["source"]["pictures"] = "pictures"
-        for split, start in (("train", ""), ("val", ""), ("other_val", "other ")):
+        (folder / "file:").mkdir()
+        for split, start in (("train", ""), ("val", ""), ("file:/other_val", "other ")):
             rows = "".join(f"a.jpg,{start}picture {row}\n" for row in range(160))
             (folder / f"{split}.csv").write_text(f"file,caption\n{rows}")
     else:
