@@ -46,7 +46,6 @@ OF_WORKFLOW = SETTINGS | {
 SEAMS = {
     "extract.captions.text",
     "extract.cleaning.relatedness",
-    "extract.images.decoding",
     "extract.regions.store",
     "extract.section",
     "extract.command",

@@ -50,7 +50,7 @@ class Contents:
         return self._table(setting, folder, lambda: files, rows=rows)
 
     def _table(self, name: str, root: Path, find: Callable[[], Iterable[Path]], *, rows: list | None = None) -> str:
-        mark = self.folder / f"{name.replace('..', '%2e%2e')}.sha256"  # of annotations that lie beside their folder
+        mark = self.folder / f"{name}.sha256"
         if not self.looks or mark in self._done:
             return str(mark)
         self._done.add(mark)

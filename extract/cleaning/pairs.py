@@ -124,7 +124,7 @@ def first_objection(key: str, shard: Shard) -> dict | None:
     image = shard.images[key]
     if (image_key := image["image_key"]) is None:
         if image["error_message"] == DownloadReason.CAPTION_DROPPED:
-            detail = "the caption rules dropped it when the download ran; fetch it with `snakemake -R download`"
+            detail = "the caption rules dropped it when the download ran; fetch it with `snakemake --forcerun=download`"
             return {"stage": "download", "reason": DownloadReason.NOT_FETCHED.value, "detail": detail}
         return {"stage": "download", "reason": image["error_message"], "detail": image["detail"]}
     if (check := found(image_key, shard.checks, "checks"))["reason"]:

@@ -94,7 +94,7 @@ def read_boxes(path: Path, site: Path) -> LabelledImages:
             of_image[annotation["image_id"]].append(annotation)
     images = [image for image in instances["images"] if of_image[image["id"]]]
     if not images:
-        raise ValueError(f"{path} has no image with a box; draw the world anew with `snakemake --forcerun draw_world`")
+        raise ValueError(f"{path} has no image with a box; draw the world anew with `snakemake --forcerun=draw_world`")
     corners = [np.array([a["bbox"] for a in of_image[image["id"]]], np.float32) for image in images]
     return LabelledImages(
         paths=[site / image["file_name"] for image in images],

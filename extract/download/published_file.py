@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.reasons import storable
+from extract.section import demand_address
 from extract.tables import whole_file
 
 CHUNK_SIZE = 1 << 20  # bytes
@@ -50,8 +51,7 @@ def fetch_published_file(
     Raises: ValueError if the scheme is another or the digest is not `sha256`; FileNotFoundError, OSError if `url`
         gives no file, or one that breaks off, is too slow, does not fit on the disk or has more than `max_bytes`.
     """
-    if not url.startswith(("https:", "http:", "file:")):
-        raise ValueError(f"address '{url}' has no scheme; write https://... or file:///absolute/path")
+    demand_address(url)
     with whole_file(output) as partial:
         try:
             found = asyncio.run(copy(url, partial, patience=patience, max_bytes=max_bytes))

@@ -216,7 +216,7 @@ class RegionStore(Mapping[str, Regions]):
             if names := first.differs_from(manifest):
                 raise ValueError(
                     f"{path} and {first_path} differ in {', '.join(names)}; "
-                    f"make one of them anew with `snakemake --forcerun extract_regions {quote(str(path))}`"
+                    f"make one of them anew with `snakemake --forcerun=extract_regions {quote(str(path))}`"
                 )
         self.manifest = first
         self._num_records = sum(manifest.num_records for _, manifest in shards)
@@ -299,7 +299,7 @@ def read_manifest(store: Path) -> StoreManifest:
     Raises: FileNotFoundError, ValueError.
     """
     path = manifest_path(Path(store))
-    remedy = f"make it anew with `snakemake --forcerun extract_regions {quote(str(store))}`"
+    remedy = f"make it anew with `snakemake --forcerun=extract_regions {quote(str(store))}`"
     for needed in (Path(store), path):
         if not needed.is_file():
             raise FileNotFoundError(
@@ -330,7 +330,7 @@ def _open_environment(path: Path, num_records: int) -> lmdb.Environment:
     status = path.stat()
     if (environment := _ENVIRONMENTS.get((status.st_dev, status.st_ino))) is not None:
         return environment
-    remedy = f"make it anew with `snakemake --forcerun extract_regions {quote(str(path))}`"
+    remedy = f"make it anew with `snakemake --forcerun=extract_regions {quote(str(path))}`"
     environment = open_whole_lmdb(path, remedy=remedy)
     if (num_found := environment.stat()["entries"]) != num_records:
         raise ValueError(f"{path} has {num_found} records, its manifest says {num_records}; {remedy}")

@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
+from places import ROOT
 
 from workflow.contents import Contents
+from workflow.inputs import Inputs
+from workflow.settings import Settings
 
 
 @pytest.fixture
@@ -100,10 +104,15 @@ def test_what_a_rule_gets_is_small_however_many_files_there_are(pictures):
     assert mark.stat().st_size == 65
 
 
-def test_a_table_stays_in_its_folder_wherever_the_files_lie(pictures):
-    file = "../../../../pictures/b.jpg"
-    mark = Path(Contents(pictures / "contents", looks=True).of(f"finetuning.annotations/{file}", pictures / "b.jpg"))
-    assert mark.resolve().is_relative_to(pictures / "contents")
+def test_a_table_stays_in_its_folder_wherever_the_annotations_lie(pictures):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["finetuning"]["annotations"] = str(pictures / "harbour")
+    contents = Contents(pictures / "contents", looks=True)
+    inputs = Inputs(Settings.model_validate(config), contents, results="results/drawn")
+    beside, absolute = inputs.annotation_files(["../b.jpg", str(pictures / "b.jpg")])
+    for mark in map(Path, (beside, absolute)):
+        assert mark.resolve().is_relative_to(pictures / "contents")
+        assert json.loads(mark.with_suffix(".jsonl").read_text())[1] == len(b"a field")
 
 
 def test_what_is_not_there_is_itself_what_is_missed(tmp_path):

@@ -224,5 +224,5 @@ def demand_features(tokens: TokenTable, store: RegionStore) -> None:
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(images)} images of the captions are in no feature store, the first is "
-            f"'{missing[0]}'; make both anew: snakemake -R tokenize_captions extract_regions"
+            f"'{missing[0]}'; make both anew with `snakemake --forcerun tokenize_captions extract_regions`"
         )

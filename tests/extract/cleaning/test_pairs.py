@@ -131,7 +131,7 @@ def test_a_row_whose_caption_was_dropped_when_the_download_ran_says_what_to_do(t
     tables["captions"][3] |= {"reason": None, "detail": None}
     pair = judge(tmp_path, tables)[3]
     assert (pair["stage"], pair["reason"]) == ("download", "not_fetched")
-    assert "snakemake -R download" in pair["detail"]
+    assert "snakemake --forcerun=download" in pair["detail"]
 
 
 def test_an_image_without_regions_is_dropped_with_the_reason_of_the_extractor(tmp_path):
