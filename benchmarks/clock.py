@@ -1,5 +1,7 @@
 """What every benchmark is timed with."""
 
+import resource
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -7,6 +9,12 @@ from typing import TypeVar
 from pytest_benchmark.fixture import BenchmarkFixture
 
 Result = TypeVar("Result")
+
+
+def cpu_time() -> float:
+    """CPU seconds of this process, and of those that it started and that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 @dataclass(frozen=True)
