@@ -49,6 +49,7 @@ SEAMS = {
     "extract.regions.store",
     "extract.section",
     "extract.command",
+    "extract.devices",
     "extract.overlap",
     "extract.hold",
     "extract.tables",

@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from small_configs import make_two_stream
+from transformers import BertTokenizer
 
+from extract.devices import DeviceChoice
 from extract.download.folder import main as pack
 from extract.images.decoding import SUFFIXES
+from extract.regions.store import Regions
 from extract.tables import REGION_COUNTS, write_table
-from vilbert.predict import MARK, SELECTION, draw_boxes, extract, falling, left_out, main
+from vilbert.model.modeling_tasks import VilbertForQuestionAnswering, VilbertForRegionGrounding
+from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.predict import MARK, SELECTION, answer, ask, draw_boxes, extract, falling, left_out, main, point
 
 EXPECTED = f"expected one of {', '.join(sorted(SUFFIXES))}"
 
@@ -75,3 +82,58 @@ def test_a_folder_needs_a_detector(tmp_path):
 
 def test_the_best_stand_first_and_what_is_no_number_last():
     assert sorted([float("nan"), 3, float("nan"), 7, 5], key=falling)[:3] == [7, 5, 3]
+
+
+def regions_of(count: int) -> Regions:
+    """Of one image of 61 x 59 pixels."""
+    generator = np.random.default_rng(count)
+    corners = np.sort(generator.uniform(0, 59, (count, 2, 2)), axis=1).reshape(count, 4)
+    return Regions(
+        boxes=corners.astype(np.float32),
+        scores=np.ones(count, np.float32),
+        features=generator.random((count, 17)).astype(np.float16),
+        class_probs=np.full((count, 7), 1 / 7, np.float16),
+        image_size=(61, 59),
+        num_confident=count,
+        is_short=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "describe"), [(VilbertForQuestionAnswering, answer), (VilbertForRegionGrounding, point)]
+)
+def test_images_that_are_asked_about_together_say_what_each_says_alone(tmp_path, kind, describe):
+    """As on a GPU: of those with fewer regions, what fills them up is no answer."""
+    torch.manual_seed(1)
+    model = kind(make_two_stream()).eval()
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\n")
+    processor = VilbertProcessor(BertTokenizer.from_pretrained(tmp_path))
+    store = {str(count): regions_of(count) for count in (2, 7, 3, 5, 1)}
+    with torch.inference_mode():
+        alone, together = (
+            ask(model, processor, store, "a red", describe=describe, at_once=at_once) for at_once in (1, 3)
+        )
+    assert [row["image"] for row in together] == list(store)
+    for one, other in zip(alone, together, strict=True):
+        if describe is point:
+            assert one["box"] == other["box"]
+            assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+        else:
+            assert [found["answer"] for found in one["answers"]] == [found["answer"] for found in other["answers"]]
+
+
+def test_the_bar_is_silent_where_nobody_watches(tmp_path, capsys):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\n")
+    processor = VilbertProcessor(BertTokenizer.from_pretrained(tmp_path))
+    model = VilbertForQuestionAnswering(make_two_stream()).eval()
+    with torch.inference_mode():
+        ask(model, processor, {"a": regions_of(3)}, "a red", describe=answer, at_once=1)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_ends_in_one_sentence(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (23, 29)).save(tmp_path / "a/a.jpg")
+    with pytest.raises(ValueError, match=r"^asked for cuda, and PyTorch finds no GPU; without --device it takes the"):
+        extract(tmp_path / "a", tmp_path / "weights", "{}", SELECTION, folder=tmp_path, device=DeviceChoice.CUDA)
