@@ -65,7 +65,7 @@ class Sizes:
 
 
 WHOLE = Sizes(64, 64, (3, 4, 23, 3), 1600, 400, (600, 1000), 300, 624, 50, 12, 6)
-QUICK = Sizes(5, 2, (3, 4, 6, 3), 11, 7, (160, 240), 60, 13, 5, 3, 1)
+QUICK = Sizes(5, 2, (3, 4, 6, 3), 11, 7, (160, 240), 60, 13, 5, 1, 1)
 Section = Callable[[Path, Sizes], Iterator[str]]
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ from PIL import Image
 from small_configs import make_two_stream
 from transformers import BertTokenizer
 
+from extract.detection.detector_torchvision import Architecture, build_model, save_model
 from extract.devices import DeviceChoice
 from extract.download.folder import main as pack
 from extract.images.decoding import SUFFIXES
@@ -129,6 +132,30 @@ def test_the_bar_is_silent_where_nobody_watches(tmp_path, capsys):
     with torch.inference_mode():
         ask(model, processor, {"a": regions_of(3)}, "a red", describe=answer, at_once=1)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_each_file_of_a_folder_is_a_row_of_the_answer(tmp_path, capsys):
+    torch.manual_seed(1)
+    architecture = Architecture(
+        classes=("background", *"abcdef"), shorter_side=64, longer_side=128, anchor_sizes=(16, 32), feature_size=17
+    )
+    save_model(build_model(architecture), architecture, tmp_path / "detector.safetensors")
+    VilbertForQuestionAnswering(make_two_stream()).save_pretrained(tmp_path / "model")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\n")
+    VilbertProcessor(BertTokenizer.from_pretrained(tmp_path)).save_pretrained(tmp_path / "model")
+    (tmp_path / "images").mkdir()
+    for name, size in (("a", (61, 59)), ("b", (59, 61)), ("c", (97, 53))):
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (*size, 3), np.uint8)).save(
+            tmp_path / f"images/{name}.png"
+        )
+    (tmp_path / "images/d.jpg").write_bytes(b"\xff\xd8\xff no image")
+    main(tmp_path / "model", tmp_path / "images", "a red", detector=tmp_path / "detector.safetensors")
+    printed = capsys.readouterr()
+    assert "asking" not in printed.err
+    rows = json.loads(printed.out)
+    assert {row["image"]: len(row["answers"]) for row in rows[:3]} == {"a": 3, "b": 3, "c": 3}
+    assert (rows[3]["image"], rows[3]["reason"]) == ("d", "truncated_image")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
