@@ -195,6 +195,39 @@ def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_p
     check_alike(spread, alone, of_losses=of_losses, of_weights=of_weights)
 
 
+@pytest.mark.parametrize(
+    ("num_processes", "script", "runtime"),
+    [
+        (1, "compiled_on_cpus.py", {"gradient_checkpointing": True}),
+        (2, "compiled_on_cpus.py", {"micro_batch_size": 3}),
+        (2, "fsdp_on_cpus.py", {"micro_batch_size": 6, "fsdp": True}),
+    ],
+    ids=["checkpointing", "ddp", "fsdp"],
+)
+def test_compiled_layers_take_the_same_steps_as_plain_ones(world, tmp_path, num_processes, script, runtime):
+    settings, model = {"optimizer": {"num_epochs": 1}}, {"dropout": 0}
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    succeed(world.command(plain, settings=settings, model=model))
+    _, _, *arguments = world.command(compiled, settings=settings, model=model, runtime={"compile": True, **runtime})
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+    succeed([*(launcher if num_processes > 1 else []), str(Path(__file__).parent / script), *arguments])
+    check_alike(compiled, plain, of_losses=1e-5, of_weights=1e-4)
+
+
+def test_a_training_goes_on_in_the_type_that_it_began_in(world, tmp_path):
+    """As one of a GPU does where there is none."""
+    settings, checkpoints = {"optimizer": {"num_epochs": 1}}, tmp_path / "checkpoints"
+    succeed(world.command(tmp_path, settings=settings, runtime={"dtype": "auto"}))
+    note = read_note(checkpoints)
+    assert note["dtype"] == "float32"
+    write_note(checkpoints, note | {"ended": None, "dtype": "bfloat16"})
+    shutil.rmtree(newest(tmp_path))
+    done = run(world.command(tmp_path, settings=settings, runtime={"dtype": "auto"}))
+    assert done.returncode == 0, done.stderr
+    assert "matrices are multiplied in bfloat16: as the training began" in done.stderr
+    assert read_note(checkpoints)["dtype"] == "bfloat16"
+
+
 def check_alike(out: Path, other: Path, *, of_losses: float, of_weights: float) -> None:
     check_losses(out, other, atol=of_losses)
     ours, theirs = weights(out), weights(other)
