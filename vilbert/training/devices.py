@@ -91,8 +91,11 @@ def make_fsdp_plugin() -> FullyShardedDataParallelPlugin:
 
 
 def is_first_process() -> bool:
-    """Whether this process of a training writes what all have in common."""
-    return PartialState().is_main_process
+    """Whether this process of a training writes what all have in common.
+
+    Asked before there is an accelerator, it makes the group of the processes, which without a GPU wants to be told so.
+    """
+    return PartialState(cpu=not torch.cuda.is_available()).is_main_process
 
 
 def anywhere(accelerator: Accelerator, is_so: bool) -> bool:
