@@ -91,8 +91,9 @@ def scores_of_chunks(
 
 
 def stacked(tensors: list[Tensor], device: torch.device) -> Tensor:
-    """As one tensor on the device, for whose copy the process does not wait."""
-    stack = torch.stack(tensors)
+    """As one tensor on the device, for whose copy the process does not wait; a CPU's autocast knows no float16."""
+    with torch.autocast("cpu", enabled=False):
+        stack = torch.stack(tensors)
     return (stack.pin_memory() if device.type == "cuda" else stack).to(device, non_blocking=True)
 
 
