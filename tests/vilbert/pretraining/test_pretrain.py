@@ -117,11 +117,13 @@ def test_evaluations_stand_at_every_seventh_step_and_at_the_end(finished):
     assert {"eval/loss/masked_token", "eval/accuracy/masked_region", "eval/retrieval/recall_at_1"} <= set(lines[0])
 
 
-def test_it_learns(world, tmp_path):
+def test_it_learns_and_logs_its_first_step_at_once(world, tmp_path):
     settings = {"optimizer": {"num_epochs": 40, "learning_rate": 0.01}}
     succeed(world.command(tmp_path, settings=settings, runtime={"checkpoint_steps": None, "log_every_steps": 20}))
     (first, *_), *_, (last, *_) = losses(tmp_path)
     assert last < 0.5 * first
+    steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
+    assert steps == [1, *range(20, 281, 20)]
 
 
 def test_killed_at_five_moments_the_weights_are_the_same_to_the_bit(finished, world, tmp_path):
