@@ -1,13 +1,15 @@
-"""Retrieval's scores: ours against a forward pass a pair, for the base model and the drawn world's.
+"""Retrieval's scores: ours against the original's fast mode, for the base model and the drawn world's.
 
-Captions of 8 to 24 tokens, images of 36 regions and the whole image. Pair by pair, each caption is padded to 30 tokens
-and meets all images in one batch, as in the original; both ways must rank alike.
+Captions of 8 to 24 tokens, images of 36 regions and the whole image. In the fast mode each caption is padded to 30
+tokens, runs alone to where it first meets an image, and then with all images in one batch, by attention whose weights
+are all written down; both ways must rank alike.
 """
 
 from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.clock import Clock
@@ -52,24 +54,22 @@ def pairs(request, quick) -> Pairs:
     captions = [torch.randint(5, config.vocab_size, (length,)) for length in torch.randint(8, 25, (number,)).tolist()]
     size = config.visual_feature_size
     images = [EncodedImage(torch.rand(NUM_REGIONS, size), torch.rand(NUM_REGIONS, 5)) for _ in range(number)]
-    return Pairs(request.param, model, captions, images, pair_by_pair(model, captions, images))
+    return Pairs(request.param, model, captions, images, fast_mode(model, captions, images))
 
 
 @torch.inference_mode()
-def pair_by_pair(model: VilbertForImageTextRetrieval, captions: list[Tensor], images: list[EncodedImage]) -> Tensor:
+def fast_mode(model: VilbertForImageTextRetrieval, captions: list[Tensor], images: list[EncodedImage]) -> Tensor:
     features = torch.stack([image.features for image in images])
     boxes = torch.stack([image.boxes for image in images])
     rows = []
     for ids in captions:
-        padded = torch.zeros(len(images), PADDED_TOKENS, dtype=torch.long)
-        padded[:, : len(ids)] = ids
-        mask = torch.zeros_like(padded)
-        mask[:, : len(ids)] = 1
-        rows.append(model(padded, features, boxes, attention_mask=mask).logits)
+        padded = F.pad(ids, (0, PADDED_TOKENS - len(ids)))[None]
+        mask = F.pad(torch.ones_like(ids), (0, PADDED_TOKENS - len(ids)))[None]
+        rows.append(model(padded, features, boxes, attention_mask=mask, output_attentions=True).logits)
     return torch.stack(rows)
 
 
-WAYS = {"exact scores": score_pairs, "a forward pass a pair": pair_by_pair}
+WAYS = {"exact scores": score_pairs, "the original's fast mode": fast_mode}
 
 
 @pytest.mark.parametrize("way", WAYS)

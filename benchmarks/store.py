@@ -71,16 +71,22 @@ def write_stores(ours: Path, theirs: Path, keys: list[str]) -> None:
                 is_short=False,
             )
             writer.put(key, regions)
-            fields = {
-                name: base64.b64encode(getattr(regions, name).astype(np.float32).tobytes())
-                for name in ("boxes", "features", "class_probs")
-            }
-            write.put(key.encode(), pickle.dumps({"num_boxes": NUM_REGIONS, "image_w": 640, "image_h": 480, **fields}))
+            write.put(key.encode(), pack_original(regions))
 
 
 def read_ours(store: RegionStore, key: str) -> list[np.ndarray]:
     regions = store[key]
     return [regions.features, regions.boxes, regions.class_probs]
+
+
+def pack_original(regions: Regions) -> bytes:
+    """A record as vilbert_beta's."""
+    width, height = regions.image_size
+    fields = {
+        name: base64.b64encode(getattr(regions, name).astype(np.float32).tobytes())
+        for name in ("boxes", "features", "class_probs")
+    }
+    return pickle.dumps({"num_boxes": len(regions), "image_w": width, "image_h": height, **fields})
 
 
 def read_original(record: bytes) -> list[np.ndarray]:

@@ -259,12 +259,14 @@ class RuntimeSettings(Section):
 
     micro_batch_size: PositiveInt = Field(description="examples at most that go through a device together")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        description="of the matrix products; auto: bfloat16 on a GPU that has it"
+        description="of the matrix products; auto: bfloat16 on a GPU that has it, and on a CPU with AMX where it "
+        "is faster, which is timed; a training goes on in the type that it began in"
     )
     num_workers: Count = Field(description="processes a device that read features; 0: the training's own")
-    compile: bool | Literal["auto"] = Field(
+    compile: bool | Literal["auto", "graphs"] = Field(
         description="compile the transformer layers, and pad to few widths, since each is compiled anew, in some ten "
-        "seconds; auto: on a GPU"
+        "seconds; auto: on a GPU; graphs: and record what they launch on a GPU, to repeat it in one go, which nobody "
+        "has measured"
     )
     gradient_checkpointing: bool = Field(description="less memory for a third more work")
     fsdp: bool = Field(description="spread weights and optimizer over the devices")

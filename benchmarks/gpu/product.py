@@ -13,7 +13,8 @@ from benchmarks.gpu import pairs
 from benchmarks.gpu.machine import Machine, Row
 from vilbert.training.metrics import read_metrics
 
-NUM_LINES, NUM_MEASURED = 24, 12  # lines of ten steps; by the first half, every width has been compiled
+# Lines: the first of one step, the others of ten. By the first half, every width has been compiled.
+NUM_LINES, NUM_MEASURED = 24, 12
 MOST_SECONDS = 110
 MOST_WORKERS = 12
 
@@ -39,7 +40,7 @@ def measure_product(machine: Machine) -> Iterator[Row]:
     waiting = sum(line["waiting_share"] * batch_size / line["samples_per_second"] for line in measured) / num_measured
     tflops = sum(line["tflops_per_device"] * batch_size / line["samples_per_second"] for line in measured)
     what, way = "pretraining, the command", f"{num_workers} workers"
-    yield Row(what, way, f"{to_first:.1f} s from its start to the first line, of ten steps")
+    yield Row(what, way, f"{to_first:.1f} s from its start to the first line, of one step")
     yield Row(what, way, f"{batch_size / seconds:,.0f} pairs/s, {1000 * seconds:.1f} ms a step")
     yield Row(what, way, machine.shares(tflops / num_measured / seconds))
     yield Row(what, way, f"{1000 * waiting:.2f} ms of a step it waits for data")

@@ -1,6 +1,7 @@
 """Retrieval scores of the base model: every caption against every image."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -9,6 +10,9 @@ from benchmarks.retrieval import DRAWN, NUM_REGIONS
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
+from vilbert.training.precision import Dtype, multiplied_in
+
+DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 
 
 def measure_scores(machine: Machine) -> Iterator[Row]:
@@ -19,8 +23,31 @@ def measure_scores(machine: Machine) -> Iterator[Row]:
     captions = [torch.randint(5, config.vocab_size, (length,)) for length in lengths]
     size = config.visual_feature_size
     images = [EncodedImage(torch.rand(NUM_REGIONS, size), torch.rand(NUM_REGIONS, 5)) for _ in range(num_images)]
-    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        model.to(dtype)
-        score_pairs(model, captions[:2], images)
-        seconds = machine.seconds(lambda: score_pairs(model, captions, images), times=1)
-        yield Row("retrieval scores, base model", name, f"{num_captions * num_images / seconds:,.0f} pairs/s")
+    found = {}
+    for dtype in DTYPES:
+        with multiplied_in(dtype, machine.device.type):
+            score_pairs(model, captions[:2], images)
+            seconds = machine.seconds(lambda: found.update({dtype: score_pairs(model, captions, images)}), times=1)  # noqa: B023
+            yield Row("retrieval scores, base model", dtype, f"{num_captions * num_images / seconds:,.0f} pairs/s")
+            if machine.device.type == "cuda":
+                num_waits = waits_for_the_gpu(lambda: score_pairs(model, captions[:9], images[:99]))
+                yield Row(
+                    "retrieval scores, base model", dtype, f"waits for the GPU {num_waits} time(s): 1 reads them back"
+                )
+    apart = (found["bfloat16"] - found["float32"]).abs().max() / found["float32"].std()
+    yield Row(
+        "retrieval scores, base model", "bfloat16", f"at most {apart:.3f} of their deviation from those in float32"
+    )
+
+
+def waits_for_the_gpu(work: Callable[[], object]) -> int:
+    """How often the process does."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            work()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in found)

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoTokenizer
 
@@ -19,17 +21,21 @@ from extract.regions.store import RegionStore
 from vilbert.batches.sampling import StepSampler
 from vilbert.batches.tokens import TokenTable
 from vilbert.model import attention
+from vilbert.model.inputs import Batch
 from vilbert.pretraining.building import build_pretraining_model
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import count_flops, count_items
-from vilbert.training.devices import compile_layers, make_accelerator
+from vilbert.training.devices import compile_layers, make_accelerator, uncompiled
 from vilbert.training.feed import Step, on_device
 from vilbert.training.learning_curves import OBJECTIVES
 from vilbert.training.loop import loss_scales, make_optimizer, take_step
+from vilbert.training.precision import choose_dtype
 
 WIDTH = 16  # of the texts
 NUM_BATCHES, NUM_ROUNDS = 4, 5
 NUM_LINES = 30  # of a profile
+NUM_UNTIL_REPEATED = 4  # passes: what a layer launches is warmed up, recorded, then repeated
+TOLERANCE = 0.02  # of bfloat16
 
 
 class Way(StrEnum):
@@ -37,7 +43,8 @@ class Way(StrEnum):
 
     eager = "eager"
     compiled = "compiled"
-    short = "compiled, short attention"
+    graphs = "compiled, graphs"
+    short = "compiled, graphs, short attention"
 
 
 def measure_step(machine: Machine, way: Way) -> Iterator[Row]:
@@ -60,8 +67,11 @@ def measure_step(machine: Machine, way: Way) -> Iterator[Row]:
     torch.compiler.reset()
     with short_attention(way is Way.short):
         if way is not Way.eager:
-            compile_layers(model, backend="inductor" if machine.device.type == "cuda" else "eager")
-        accelerator = make_accelerator(runtime, machine.folder, has_unused_parameters=False)
+            backend = "inductor" if machine.device.type == "cuda" else "eager"
+            compile_layers(model, backend=backend, has_graphs=way in (Way.graphs, Way.short))
+        accelerator = make_accelerator(
+            runtime, machine.folder, dtype=choose_dtype(runtime.dtype).dtype, has_unused_parameters=False
+        )
         network, weights = accelerator.prepare(model, make_optimizer(model, settings.optimizer))
         scales = loss_scales(
             dict.fromkeys(OBJECTIVES, 1.0), dataset.expected_items(), batch_size=settings.optimizer.batch_size
@@ -93,6 +103,37 @@ def measure_step(machine: Machine, way: Way) -> Iterator[Row]:
             with waits_are_errors():
                 take(steps[1])
             yield Row("step alone", way, "waits for the GPU nowhere")
+        if way is Way.short:
+            apart = losses_apart(accelerator, network, steps[0].batches[0])
+            yield Row(
+                "losses and norm of the gradient", way, f"{apart:.1e} of themselves from the plain layers' at most"
+            )
+
+
+def losses_apart(accelerator: Accelerator, network: nn.Module, batch: Batch) -> float:
+    """How far the compiled layers' losses and gradient are from the plain ones', as a share, without dropout.
+
+    Raises: AssertionError if that is more than rounding does.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for _ in range(NUM_UNTIL_REPEATED):
+        ours = losses_and_norm(accelerator, network, batch)
+    with uncompiled():
+        plain = losses_and_norm(accelerator, network, batch)
+    apart = float(((ours - plain) / plain).abs().max())
+    assert apart < TOLERANCE, f"losses and norm of the gradient are {ours.tolist()}, plainly {plain.tolist()}"
+    return apart
+
+
+def losses_and_norm(accelerator: Accelerator, network: nn.Module, batch: Batch) -> Tensor:
+    with accelerator.autocast():
+        output = network(**batch)
+    accelerator.backward(output.loss)
+    norm = torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
+    network.zero_grad()
+    return torch.stack([*output.losses.values(), norm]).detach().float().cpu()
 
 
 def make_steps(dataset: PretrainingDataset, machine: Machine, *, batch_size: int) -> list[Step]:

@@ -10,7 +10,7 @@ Dimension key:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vilbert.model.configuration_vilbert import VilbertConfig
+from vilbert.model.device_memory import enough_memory
 from vilbert.model.layers import Projections, run_layers
 from vilbert.model.modeling_vilbert import VilbertForPreTraining, VilbertOutput
 
@@ -36,7 +37,6 @@ class EncodedImage:
 class Side:
     """Captions, or images, of one length, as they come to the first co-attention."""
 
-    indices: list[int]  # of the callers' sequence
     states: Tensor  # [C or I, T or R, D]
     projections: Projections | None  # for the first co-attention, if there is one
 
@@ -55,24 +55,46 @@ def score_pairs(model: nn.Module, captions: Sequence[Tensor], images: Sequence[E
         raise ValueError("the model is in training mode, expected model.eval()")
     if getattr(model.config, "num_task_tokens", 0):
         raise ValueError("the model has task tokens, which retrieval has no use for")
+    rows = list(of_one_length([len(ids) for ids in captions], CAPTIONS_A_CHUNK))
+    columns = list(of_one_length([len(image.features) for image in images], IMAGES_A_CHUNK))
+    with enough_memory(
+        f"{len(images)} images are kept on it; end what else runs there, or take runtime.dtype bfloat16"
+    ):
+        by_length = scores_of_chunks(
+            model,
+            [[captions[row] for row in part] for part in rows],
+            [[images[column] for column in part] for part in columns],
+        ).cpu()
+    scores = torch.empty_like(by_length)
+    scores[torch.tensor([*chain(*rows)])[:, None], torch.tensor([*chain(*columns)])] = by_length
+    return scores
+
+
+def scores_of_chunks(
+    model: nn.Module, captions: Sequence[Sequence[Tensor]], images: Sequence[Sequence[EncodedImage]]
+) -> Tensor:
+    """Scores float32 [C, I] of chunks of one length each, on the model's device, which nothing waits for."""
     pairs = (TwoStreamPairs if isinstance(model.config, VilbertConfig) else SingleStreamPairs)(model.base_model)
     device = next(model.parameters()).device
     image_sides = [
         pairs.visual_side(
-            part,
-            torch.stack([images[index].features for index in part]).to(device),
-            torch.stack([images[index].boxes for index in part]).to(device),
+            stacked([image.features for image in part], device), stacked([image.boxes for image in part], device)
         )
-        for part in of_one_length([len(image.features) for image in images], IMAGES_A_CHUNK)
+        for part in images
     ]
-    scores = torch.empty(len(captions), len(images))
-    for part in of_one_length([len(ids) for ids in captions], CAPTIONS_A_CHUNK):
-        text_side = pairs.text_side(part, torch.stack([captions[index] for index in part]).to(device))
-        for visual_side in image_sides:
-            fused = pairs.fused(text_side, visual_side)
-            of_chunk = head_scores(model, fused).unflatten(0, (len(part), -1)).cpu()
-            scores[torch.tensor(part)[:, None], torch.tensor(visual_side.indices)] = of_chunk
-    return scores
+    rows = []
+    for part in captions:
+        text_side = pairs.text_side(stacked([*part], device))
+        of_images = [head_scores(model, pairs.fused(text_side, visual_side)) for visual_side in image_sides]
+        rows.append(torch.cat([scores.unflatten(0, (len(part), -1)) for scores in of_images], dim=1))
+    return torch.cat(rows)
+
+
+def stacked(tensors: list[Tensor], device: torch.device) -> Tensor:
+    """As one tensor on the device, for whose copy the process does not wait; a CPU's autocast knows no float16."""
+    with torch.autocast("cpu", enabled=False):
+        stack = torch.stack(tensors)
+    return (stack.pin_memory() if device.type == "cuda" else stack).to(device, non_blocking=True)
 
 
 def of_one_length(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
@@ -93,8 +115,9 @@ def head_scores(model: nn.Module, fused: Tensor) -> Tensor:
 
 
 def in_float32(linear: nn.Linear, states: Tensor) -> Tensor:
-    """A linear layer in float32, whatever the model's type: half precision changes the ranking."""
-    return F.linear(states.float(), linear.weight.float(), linear.bias.float())
+    """A linear layer in float32, whatever the model's type and under autocast: half precision changes the ranking."""
+    with torch.autocast(states.device.type, enabled=False):
+        return F.linear(states.float(), linear.weight.float(), linear.bias.float())
 
 
 def paired(text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,16 +137,16 @@ class TwoStreamPairs:
         self.trunk = trunk
         self.alone, *self.together = trunk.stages()
 
-    def text_side(self, indices: list[int], input_ids: Tensor) -> Side:
+    def text_side(self, input_ids: Tensor) -> Side:
         """Captions [C, T]."""
         embedded = self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None)
         states = run_layers(self.alone.text_layers, embedded)
-        return Side(indices, states, self.together[0].co_layer.of_text(states) if self.together else None)
+        return Side(states, self.together[0].co_layer.of_text(states) if self.together else None)
 
-    def visual_side(self, indices: list[int], features: Tensor, boxes: Tensor) -> Side:
+    def visual_side(self, features: Tensor, boxes: Tensor) -> Side:
         """Images [I, R, feature size] and [I, R, 5]."""
         states = run_layers(self.alone.visual_layers, self.trunk.visual_embeddings(features, boxes))
-        return Side(indices, states, self.together[0].co_layer.of_visual(states) if self.together else None)
+        return Side(states, self.together[0].co_layer.of_visual(states) if self.together else None)
 
     def fused(self, text_side: Side, visual_side: Side) -> Tensor:
         """What the heads read of all pairs of two sides: float32 [P, D]."""
@@ -154,13 +177,13 @@ class SingleStreamPairs:
     def __init__(self, trunk: Any):
         self.trunk = trunk
 
-    def text_side(self, indices: list[int], input_ids: Tensor) -> Side:
+    def text_side(self, input_ids: Tensor) -> Side:
         """Captions [C, T]."""
-        return Side(indices, self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None), None)
+        return Side(self.trunk.text_embeddings(input_ids, torch.zeros_like(input_ids), None), None)
 
-    def visual_side(self, indices: list[int], features: Tensor, boxes: Tensor) -> Side:
+    def visual_side(self, features: Tensor, boxes: Tensor) -> Side:
         """Images [I, R, feature size] and [I, R, 5]."""
-        return Side(indices, self.trunk.visual_embeddings(features, boxes), None)
+        return Side(self.trunk.visual_embeddings(features, boxes), None)
 
     def fused(self, text_side: Side, visual_side: Side) -> Tensor:
         """What the heads read of all pairs of two sides: float32 [P, D]."""

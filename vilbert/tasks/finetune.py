@@ -35,6 +35,7 @@ from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
+from vilbert.training.precision import multiplied_in
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
 
@@ -121,7 +122,8 @@ def main(
         evaluation_steps=None,
         has_unused_parameters=data.has_unused_parameters,
     )
-    evaluator.complete(trained)
+    with multiplied_in(folder.dtype, trained.device.type):  # as it was measured
+        evaluator.complete(trained)
     if is_first_process():
         with naming(model_output.parent):
             rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))

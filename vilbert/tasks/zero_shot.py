@@ -17,10 +17,11 @@ from extract.tables import naming
 from vilbert.baselines.rows import write_rows
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
-from vilbert.settings import FinetuningSettings
+from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
 from vilbert.tasks.table import TaskSource, retrieval_splits
+from vilbert.training.precision import choose_dtype, multiplied_in
 
 
 def main(
@@ -31,6 +32,7 @@ def main(
     dropped_output: Path,
     baselines_output: Path,
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
+    runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
 ) -> None:
     """Rank all images of the validation split for each of its captions, and all captions for each image."""
     regions = RegionStore([store])
@@ -46,7 +48,9 @@ def main(
     of_task = settings.of("retrieval").retrieval
     assert of_task is not None
     (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
-    metrics = dataset.measure(dataset.predict(load(model)))
+    scorer, dtype = load(model), choose_dtype(runtime.dtype).dtype
+    with multiplied_in(dtype, scorer.device.type):
+        metrics = dataset.measure(dataset.predict(scorer))
     rows = RetrievalBaselines().of(dataset).rows("validation", metrics)
     with naming(metrics_output.parent):
         metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")

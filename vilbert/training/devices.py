@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Literal
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin, PartialState
@@ -19,9 +20,13 @@ from vilbert.settings import RuntimeSettings
 MOST_COMPILATIONS = 1024  # kinds of layers times widths; past them, layers run as they are
 
 
-def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_parameters: bool) -> Accelerator:
+def make_accelerator(
+    runtime: RuntimeSettings, folder: Path, *, dtype: Literal["float32", "bfloat16"], has_unused_parameters: bool
+) -> Accelerator:
     """Of this process's device; trackers write below `folder`.
 
+    Args:
+        dtype: that matrices are multiplied in.
     Raises: ValueError for FSDP without a GPU, or a tracker that is not installed.
     """
     has_gpu = torch.cuda.is_available()
@@ -30,13 +35,10 @@ def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_param
     there = {str(tracker) for tracker in get_available_trackers()}
     if missing := [tracker for tracker in runtime.trackers if tracker not in there]:
         raise ValueError(f"runtime.trackers names {missing[0]}, which is not installed; pip install {missing[0]}")
-    is_half = runtime.dtype == "bfloat16" or (
-        runtime.dtype == "auto" and has_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
     return Accelerator(
         cpu=not has_gpu,
-        mixed_precision="bf16" if is_half else "no",
-        log_with=list(runtime.trackers),
+        mixed_precision="bf16" if dtype == "bfloat16" else "no",
+        log_with=list(runtime.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers")),
         fsdp_plugin=make_fsdp_plugin() if runtime.fsdp else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=has_unused_parameters)],
@@ -45,20 +47,35 @@ def make_accelerator(runtime: RuntimeSettings, folder: Path, *, has_unused_param
 
 def compiles(runtime: RuntimeSettings) -> bool:
     """Whether a training's layers are compiled, and so want batches of few widths."""
-    return torch.cuda.is_available() if runtime.compile == "auto" else runtime.compile
+    return torch.cuda.is_available() if runtime.compile == "auto" else bool(runtime.compile)
 
 
-def compile_layers(model: PreTrainedModel, *, backend: str | Callable = "inductor") -> None:
+def has_graphs(runtime: RuntimeSettings) -> bool:
+    """Whether what compiled layers launch is recorded.
+
+    Raises: ValueError where weights move, or layers run forward within a backward pass: records are of one place, and
+        of one order.
+    """
+    if runtime.compile == "graphs" and (runtime.fsdp or runtime.gradient_checkpointing):
+        other = "fsdp" if runtime.fsdp else "gradient_checkpointing"
+        raise ValueError(f"runtime.compile is graphs, which cannot be together with runtime.{other}; set it to auto")
+    return runtime.compile == "graphs"
+
+
+def compile_layers(model: PreTrainedModel, *, backend: str | Callable = "inductor", has_graphs: bool = False) -> None:
     """Compile the transformer layers in place, each kind once for each width that its inputs come in.
 
     Layers of a kind share what is compiled, and checkpoints keep their names. What is not trained runs as it is:
     see `uncompiled`.
+
+    Args:
+        has_graphs: a GPU records what each layer launches at each width, as CUDA graphs in one pool of memory.
     """
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = MOST_COMPILATIONS
     torch._dynamo.config.optimize_ddp = False  # which would cut layers where DDP's buckets end
     for module in model.modules():
         if isinstance(module, SelfAttentionLayer | CoAttentionLayer):
-            module.compile(dynamic=False, backend=backend)
+            module.compile(dynamic=False, backend=backend, mode="reduce-overhead" if has_graphs else None)
 
 
 def uncompiled() -> AbstractContextManager:
@@ -74,8 +91,11 @@ def make_fsdp_plugin() -> FullyShardedDataParallelPlugin:
 
 
 def is_first_process() -> bool:
-    """Whether this process of a training writes what all have in common."""
-    return PartialState().is_main_process
+    """Whether this process of a training writes what all have in common.
+
+    Asked before there is an accelerator, it makes the group of the processes, which without a GPU wants to be told so.
+    """
+    return PartialState(cpu=not torch.cuda.is_available()).is_main_process
 
 
 def anywhere(accelerator: Accelerator, is_so: bool) -> bool:

@@ -39,6 +39,16 @@ class TrainingFolder:
         return has_ended(note) and note["identity"] == self.identity and (self.path / RESULT).is_dir()
 
     @property
+    def dtype(self) -> Any:
+        """What this very training multiplies in, once that has been kept; None before."""
+        note = read_note(self.path)
+        return note.get("dtype") if note and note["identity"] == self.identity else None
+
+    def keep_dtype(self, dtype: str) -> None:
+        """For the next process that goes on with it."""
+        write_note(self.path, read_note(self.path) | {"dtype": dtype})
+
+    @property
     def provenance(self) -> dict[str, Any]:
         """What a model is made of, and by which commit, for the record."""
         return self.identity | {"commit": commit()}
@@ -58,8 +68,9 @@ class TrainingFolder:
             elif has_checkpoints(self.path):
                 self.let_go()
                 raise ValueError(refusal(self.path, differences(note["identity"], self.identity)))
-        begun = note.get("begun") if note and note["identity"] == self.identity else None
-        write_note(self.path, {"identity": self.identity, "commit": commit(), "begun": begun or now(), "ended": None})
+        before = note if note and note["identity"] == self.identity else {}
+        kept = {"begun": before.get("begun") or now(), "dtype": before.get("dtype")}
+        write_note(self.path, {"identity": self.identity, "commit": commit(), **kept, "ended": None})
 
     def end(self, outputs: Iterable[Path]) -> None:
         """Keep what the training left, note that it has ended, and let its folder go."""

@@ -15,6 +15,8 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from vilbert.batches.sampling import Draw
+from vilbert.model.device_memory import enough_memory
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
 from vilbert.training.checkpoints import drop_half_written, restore_newest, write_checkpoint
@@ -22,6 +24,7 @@ from vilbert.training.devices import (
     anywhere,
     compile_layers,
     compiles,
+    has_graphs,
     make_accelerator,
     uncompiled,
     whole_model,
@@ -31,7 +34,9 @@ from vilbert.training.feed import Step, arrived, make_sampler, one_ahead, steps_
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.interruption import Interruption
 from vilbert.training.metrics import Clock, Meter, MetricsLog, added
+from vilbert.training.precision import dtype_of_training
 
+NUM_TIMED = 8  # examples
 STEPS_TO_AGREE = 10  # so many until several processes look together at the clock, and whether to stop
 
 
@@ -54,9 +59,10 @@ def train(
 ) -> tuple[PreTrainedModel, list[dict]]:
     """Train to the end, from the last checkpoint if there is one; gives the model and the lines of its metrics.
 
-    On SIGTERM, which schedulers send before they kill, it writes a checkpoint and ends the process. After the first
-    step, whose inputs are checked, none waits for a GPU: losses are read back every `runtime.log_every_steps`, and the
-    next step's batches are made and copied while this one runs. With `runtime.compile`, give batches of few widths.
+    On SIGTERM, which schedulers send before they kill, it writes a checkpoint and ends the process. The first step's
+    inputs are checked, and it is logged at once. After it none waits for a GPU: losses are read back every
+    `runtime.log_every_steps`, and the next step's batches are made and copied while this one runs. With
+    `runtime.compile`, give batches of few widths.
 
     Args:
         dataset: its `__getitems__` takes the draws of a batch and gives the batch.
@@ -69,26 +75,31 @@ def train(
         evaluator: model -> metrics by name; every process calls it, and may do a share of the work.
         evaluation_steps: from one evaluation to the next; None: at the end alone.
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
-    Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
+    Raises: ValueError for checkpoints of another training, batches that do not divide, FSDP without a GPU, bfloat16 on
+        a GPU that has none, or too little memory on it;
         FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written or read. The last
         good checkpoint stays.
     """
     checkpoints = folder.path
-    accelerator = make_accelerator(runtime, checkpoints, has_unused_parameters=has_unused_parameters)
+    dtype = dtype_of_training(runtime, folder, model=model, few_examples=lambda: few_examples(dataset, len(lengths)))
+    accelerator = make_accelerator(runtime, checkpoints, dtype=dtype, has_unused_parameters=has_unused_parameters)
     if accelerator.is_main_process:
         folder.claim(num_earlier_kept=runtime.num_earlier_kept)
+        folder.keep_dtype(dtype)
         drop_half_written(checkpoints)
     accelerator.wait_for_everyone()
     set_seed(seed, device_specific=True)
     if runtime.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if compiles(runtime):
-        compile_layers(model)
-    network, weights = accelerator.prepare(model, make_optimizer(model, optimizer))
-    steps_done = restore_newest(accelerator, checkpoints)
+        compile_layers(model, has_graphs=has_graphs(runtime))
+    with enough_memory("it does not hold the weights and the optimizer; take a smaller model, or runtime.fsdp"):
+        network, weights = accelerator.prepare(model, make_optimizer(model, optimizer))
+        steps_done = restore_newest(accelerator, checkpoints)
 
     sampler = make_sampler(accelerator, lengths, optimizer=optimizer, runtime=runtime, seed=seed, first_step=steps_done)
     num_steps = sampler.num_steps
+    num_at_once = optimizer.batch_size // (accelerator.num_processes * sampler.accumulation)
     steps = steps_of(dataset, sampler, runtime=runtime, device=accelerator.device, count_items=count_items)
     meter = Meter(
         accelerator, loss_weights, count_flops=count_flops, peak_tflops=runtime.peak_tflops, checkpoints=checkpoints
@@ -111,21 +122,23 @@ def train(
         network.train()
         for step in map(arrived, one_ahead(steps)):
             learning_rate = learning_rate_at(step.number, num_steps, optimizer)
-            losses, gradient_norm = take_step(
-                accelerator,
-                network,
-                weights,
-                step,
-                scales=scales,
-                learning_rate=learning_rate,
-                max_gradient_norm=optimizer.max_gradient_norm,
-            )
+            with enough_memory(what_to_lower(num_at_once)):
+                losses, gradient_norm = take_step(
+                    accelerator,
+                    network,
+                    weights,
+                    step,
+                    scales=scales,
+                    learning_rate=learning_rate,
+                    max_gradient_norm=optimizer.max_gradient_norm,
+                )
             trunk.checks_values = False
             meter.add(step, losses=losses, gradient_norm=gradient_norm)
             log.advance()
 
             is_end = step.number == num_steps
-            is_read = is_end or is_multiple(step.number, runtime.log_every_steps)
+            is_first = step.number == steps_done + 1
+            is_read = is_first or is_end or is_multiple(step.number, runtime.log_every_steps)
             if is_read:
                 log.write(step.number, meter.line() | {"learning_rate": learning_rate})
             # Several processes have to agree, and to ask makes a GPU wait: now and then.
@@ -224,13 +237,28 @@ def learning_rate_at(step: int, num_steps: int, settings: OptimizerSettings) -> 
 def evaluate(
     accelerator: Accelerator, network: nn.Module, evaluator: Callable[[nn.Module], dict[str, float]]
 ) -> dict[str, float]:
-    """The evaluator's metrics as `eval/<name>`."""
+    """The evaluator's metrics as `eval/<name>`, in the type of the training."""
     model = accelerator.unwrap_model(network)
     model.eval()
-    with torch.no_grad(), uncompiled():
+    with torch.no_grad(), uncompiled(), accelerator.autocast():
         metrics = evaluator(model)
     model.train()
     return {f"eval/{name}": value for name, value in metrics.items()}
+
+
+def few_examples(dataset: Any, num_examples: int) -> Batch:
+    """A batch to time types with."""
+    return dataset.__getitems__([Draw(0, example) for example in range(min(NUM_TIMED, num_examples))])
+
+
+def what_to_lower(num_at_once: int) -> str:
+    """Where so many examples are too many for a device. Nothing of it changes what is learnt."""
+    if num_at_once == 1:
+        return "it does not hold one example; set runtime.gradient_checkpointing to true, or take a smaller model"
+    return (
+        f"it does not hold {num_at_once} examples at once; set runtime.micro_batch_size to {num_at_once // 2}, "
+        "or runtime.gradient_checkpointing to true, and start the same command again"
+    )
 
 
 def remedy(checkpoints: Path) -> str:

@@ -166,9 +166,10 @@ rule zero_shot_retrieval:
         store=told(INPUTS.detected.path),
         annotations=told(INPUTS.annotations),
         settings=lambda wildcards, resources: SETTINGS.finetuning_json("retrieval"),
+        runtime=told(SETTINGS.json("runtime")),
     shell:
         "python -m extract.devices {resources.gpu} vilbert.tasks.zero_shot {params.model:q} {params.store:q}"
-        " {params.annotations:q} {output} --settings {params.settings:q} > {log} 2>&1"
+        " {params.annotations:q} {output} --settings {params.settings:q} --runtime {params.runtime:q} > {log} 2>&1"
 
 
 if SETTINGS.finetuning.probes is not None:

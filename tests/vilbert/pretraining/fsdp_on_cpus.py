@@ -1,10 +1,12 @@
 """vilbert.pretraining.pretrain with its weights spread over processes without GPUs, for a test.
 
 accelerate spreads weights over accelerators alone; torch does it over CPUs as well. So accelerate is told afterwards.
+With runtime.compile, layers are traced.
 """
 
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from compiled_on_cpus import trace_layers
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
@@ -36,5 +38,6 @@ def whole_model_of_parts(accelerator, network, model):
 
 
 if __name__ == "__main__":
+    trace_layers()
     loop.make_accelerator, loop.whole_model = make_spreading_accelerator, whole_model_of_parts
     run(pretrain.main)

@@ -117,11 +117,13 @@ def test_evaluations_stand_at_every_seventh_step_and_at_the_end(finished):
     assert {"eval/loss/masked_token", "eval/accuracy/masked_region", "eval/retrieval/recall_at_1"} <= set(lines[0])
 
 
-def test_it_learns(world, tmp_path):
+def test_it_learns_and_logs_its_first_step_at_once(world, tmp_path):
     settings = {"optimizer": {"num_epochs": 40, "learning_rate": 0.01}}
     succeed(world.command(tmp_path, settings=settings, runtime={"checkpoint_steps": None, "log_every_steps": 20}))
     (first, *_), *_, (last, *_) = losses(tmp_path)
     assert last < 0.5 * first
+    steps = [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
+    assert steps == [1, *range(20, 281, 20)]
 
 
 def test_killed_at_five_moments_the_weights_are_the_same_to_the_bit(finished, world, tmp_path):
@@ -193,6 +195,39 @@ def test_weights_that_are_spread_over_processes_end_as_those_of_one(world, tmp_p
     succeed(command)
     assert checkpoints_in(spread / "checkpoints") == [before, newest]
     check_alike(spread, alone, of_losses=of_losses, of_weights=of_weights)
+
+
+@pytest.mark.parametrize(
+    ("num_processes", "script", "runtime"),
+    [
+        (1, "compiled_on_cpus.py", {"gradient_checkpointing": True}),
+        (2, "compiled_on_cpus.py", {"micro_batch_size": 3}),
+        (2, "fsdp_on_cpus.py", {"micro_batch_size": 6, "fsdp": True}),
+    ],
+    ids=["checkpointing", "ddp", "fsdp"],
+)
+def test_compiled_layers_take_the_same_steps_as_plain_ones(world, tmp_path, num_processes, script, runtime):
+    settings, model = {"optimizer": {"num_epochs": 1}}, {"dropout": 0}
+    plain, compiled = tmp_path / "plain", tmp_path / "compiled"
+    succeed(world.command(plain, settings=settings, model=model))
+    _, _, *arguments = world.command(compiled, settings=settings, model=model, runtime={"compile": True, **runtime})
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+    succeed([*(launcher if num_processes > 1 else []), str(Path(__file__).parent / script), *arguments])
+    check_alike(compiled, plain, of_losses=1e-5, of_weights=1e-4)
+
+
+def test_a_training_goes_on_in_the_type_that_it_began_in(world, tmp_path):
+    """As one of a GPU does where there is none."""
+    settings, checkpoints = {"optimizer": {"num_epochs": 1}}, tmp_path / "checkpoints"
+    succeed(world.command(tmp_path, settings=settings, runtime={"dtype": "auto"}))
+    note = read_note(checkpoints)
+    assert note["dtype"] == "float32"
+    write_note(checkpoints, note | {"ended": None, "dtype": "bfloat16"})
+    shutil.rmtree(newest(tmp_path))
+    done = run(world.command(tmp_path, settings=settings, runtime={"dtype": "auto"}))
+    assert done.returncode == 0, done.stderr
+    assert "matrices are multiplied in bfloat16: as the training began" in done.stderr
+    assert read_note(checkpoints)["dtype"] == "bfloat16"
 
 
 def check_alike(out: Path, other: Path, *, of_losses: float, of_weights: float) -> None:

@@ -76,6 +76,29 @@ def test_half_precision_weights_are_scored_in_full():
     assert score_pairs(model, captions, images).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["as_published", "single_stream"])
+def test_scores_under_autocast_are_nearly_the_same_and_in_full(name):
+    model, (captions, images) = make_model(name, is_pretraining=False), make_pairs(5, 7)
+    images = [EncodedImage(image.features.half(), image.boxes) for image in images]  # as stores have them
+    expected = score_pairs(model, captions, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = score_pairs(model, captions, images)
+    assert scores.dtype == torch.float32
+    assert not torch.equal(scores, expected)
+    torch.testing.assert_close(scores, expected, atol=0.1 * float(expected.std()), rtol=0)
+
+
+def test_too_little_memory_says_what_fills_it():
+    model, (captions, images) = make_model("as_published", is_pretraining=False), make_pairs(2, 3)
+
+    def run_out(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    model.base_model.text_layers[-1].feed_forward.register_forward_hook(run_out)
+    with pytest.raises(ValueError, match="the GPU's memory is too small: 3 images are kept on it"):
+        score_pairs(model, captions, images)
+
+
 def test_a_model_that_is_training_is_refused():
     model, (captions, images) = make_model("as_published", is_pretraining=False).train(), make_pairs(2, 3)
     with pytest.raises(ValueError, match="training mode"):

@@ -165,7 +165,11 @@ def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv", tmp_path / "baselines.json"]
     store = drawn.detected._paths[0]
     done = run(
-        "vilbert.tasks.zero_shot", pretrained, store, drawn.annotations, *outputs, "--settings", json.dumps(settings())
+        "vilbert.tasks.zero_shot",
+        *(pretrained, store, drawn.annotations),
+        *outputs,
+        *("--settings", json.dumps(settings())),
+        *("--runtime", json.dumps(runtime())),
     )
     assert done.returncode == 0, done.stderr
     metrics = json.loads(outputs[0].read_text())
@@ -214,7 +218,7 @@ def learnt(drawn, tmp_path):
 def test_a_store_of_another_detector_is_refused_by_every_command(command, learnt, drawn, tmp_path):
     """It holds numbers of the same shape, about which a model would answer at random."""
     model, store, outputs = learnt(detector="another"), drawn.detected._paths[0], [tmp_path / name for name in "abcde"]
-    section = FinetuningSettings.model_validate(settings())
+    section, runtime_section = FinetuningSettings.model_validate(settings()), RuntimeSettings.model_validate(runtime())
     commands = {
         "finetune": lambda: main(
             TaskName.VQA,
@@ -225,9 +229,11 @@ def test_a_store_of_another_detector_is_refused_by_every_command(command, learnt
             checkpoints=tmp_path / "checkpoints",
             earlier=tmp_path / "earlier",
             settings=section,
-            runtime=RuntimeSettings.model_validate(runtime()),
+            runtime=runtime_section,
         ),
-        "zero_shot": lambda: zero_shot(model, store, drawn.annotations, *outputs[:3], settings=section),
+        "zero_shot": lambda: zero_shot(
+            model, store, drawn.annotations, *outputs[:3], settings=section, runtime=runtime_section
+        ),
         "probe": lambda: probe(model, store, drawn.annotations / "probes/val.csv", outputs[0]),
         "predict": lambda: predict_command(model, store, "a red circle"),
     }

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from vilbert.batches.sampling import Draw
 from vilbert.pretraining.building import build_pretraining_model
-from vilbert.training.devices import compile_layers, compiles, uncompiled
+from vilbert.training.devices import compile_layers, compiles, has_graphs, uncompiled
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,33 @@ def test_a_step_reads_nothing_back(model, batch):
 def test_layers_are_compiled_where_there_is_a_gpu_unless_the_setting_says_otherwise():
     assert compiles(runtime_settings(compile="auto")) is torch.cuda.is_available()
     assert compiles(runtime_settings(compile=True))
+    assert compiles(runtime_settings(compile="graphs"))
     assert not compiles(runtime_settings(compile=False))
+
+
+def test_launches_are_recorded_only_where_that_is_asked_for():
+    assert has_graphs(runtime_settings(compile="graphs"))
+    assert not any(has_graphs(runtime_settings(compile=value)) for value in (True, False, "auto"))
+
+
+@pytest.mark.parametrize("other", ["fsdp", "gradient_checkpointing"])
+def test_launches_are_not_recorded_where_they_would_not_stay_the_same(other):
+    with pytest.raises(ValueError, match=f"cannot be together with runtime.{other}; set it to auto"):
+        has_graphs(runtime_settings(compile="graphs", **{other: True}))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own look at it
+@pytest.mark.slow
+def test_the_compiler_is_told_to_record_launches(model, batch):
+    compiled, modes = deepcopy(model), []
+
+    def keep_mode(graph, inputs, *, mode=None):
+        modes.append(mode)
+        return graph
+
+    compile_layers(compiled, backend=keep_mode, has_graphs=True)
+    torch.testing.assert_close(losses_and_gradients(compiled, batch), losses_and_gradients(deepcopy(model), batch))
+    assert modes == ["reduce-overhead"] * 3
 
 
 def test_few_widths_change_no_loss(world, model):

@@ -98,6 +98,17 @@ def test_the_ways_out_can_be_typed_whatever_the_folder_is_called():
     assert "`rm -r 'my run/pretrain/checkpoints'`" in message
 
 
+def test_the_type_that_a_training_multiplies_in_is_its_own_and_outlives_a_kill(run):
+    folder = unfinished(run)
+    assert folder.dtype is None
+    folder.keep_dtype("bfloat16")
+    folder.let_go()
+    again = folder_of(run)
+    again.claim(num_earlier_kept=2)
+    assert again.dtype == "bfloat16"
+    assert folder_of(run, OTHER).dtype is None
+
+
 def test_a_killed_training_goes_on(run):
     begun = read_note(unfinished(run).path)["begun"]
     again = folder_of(run)

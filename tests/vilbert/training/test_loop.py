@@ -3,9 +3,9 @@ from copy import deepcopy
 import pytest
 import torch
 from accelerate import Accelerator
-from pretraining_world import CLASSES, make_dataset, model_settings
+from pretraining_world import CLASSES, make_dataset, model_settings, pretraining_settings, runtime_settings
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
@@ -14,8 +14,18 @@ from vilbert.pretraining.building import build_pretraining_model
 from vilbert.pretraining.evaluation import count_items
 from vilbert.settings import OptimizerSettings
 from vilbert.training.feed import Step
+from vilbert.training.folder import TrainingFolder
 from vilbert.training.learning_curves import OBJECTIVES
-from vilbert.training.loop import is_multiple, learning_rate_at, loss_scales, losses_of, make_optimizer, take_step
+from vilbert.training.loop import (
+    is_multiple,
+    learning_rate_at,
+    loss_scales,
+    losses_of,
+    make_optimizer,
+    take_step,
+    train,
+    what_to_lower,
+)
 
 SETTINGS = OptimizerSettings(
     batch_size=2,
@@ -60,6 +70,46 @@ def test_an_item_weighs_the_same_in_a_step_of_few_and_of_many(num_items):
     an_item = 3 / (4 * 1.75)
     assert float(norm) == pytest.approx(sum(num_items) * an_item)
     assert float(model.weight.detach()) == pytest.approx(-0.5 * sum(num_items) * an_item)
+
+
+class TooLarge(PreTrainedModel):
+    """A model whose every pass needs more memory than a GPU has."""
+
+    config_class = PreTrainedConfig
+
+    def __init__(self):
+        super().__init__(PreTrainedConfig())
+        self.weight = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, **batch):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+@pytest.mark.parametrize(("micro_batch_size", "half"), [(12, 6), (4, 2)])
+def test_too_little_memory_says_what_to_halve(world, tmp_path, micro_batch_size, half):
+    dataset = make_dataset(world)
+    settings = pretraining_settings().optimizer
+    expected = f"{micro_batch_size} examples at once; set runtime.micro_batch_size to {half}, or"
+    with pytest.raises(ValueError, match=f"the GPU's memory is too small: it does not hold {expected}"):
+        train(
+            TooLarge(),
+            dataset,
+            lengths=dataset.tokens.sizes(),
+            optimizer=settings,
+            runtime=runtime_settings(micro_batch_size=micro_batch_size, trackers=[]),
+            seed=3,
+            folder=TrainingFolder(tmp_path / "checkpoints", {}, earlier=tmp_path / "earlier"),
+            loss_weights=dict.fromkeys(OBJECTIVES, 1.0),
+            count_items=count_items,
+            expected_items=dataset.expected_items(),
+            count_flops=None,
+            evaluator=lambda model: {},
+            evaluation_steps=None,
+        )
+
+
+def test_one_example_cannot_be_halved():
+    assert "a smaller model" in what_to_lower(1)
 
 
 def test_of_what_is_never_masked_nothing_is_asked():
