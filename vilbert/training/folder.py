@@ -61,8 +61,20 @@ class TrainingFolder:
         begun = note.get("begun") if note and note["identity"] == self.identity else None
         write_note(self.path, {"identity": self.identity, "commit": commit(), "begun": begun or now(), "ended": None})
 
+    def demand(self) -> None:
+        """Before each thing that is written to the folder, by the process that claimed it.
+
+        Raises: ValueError if another has come in since, where the disk has no locks.
+        """
+        if self._held is not None:
+            self._held.demand()
+
     def end(self, outputs: Iterable[Path]) -> None:
-        """Keep what the training left, note that it has ended, and let its folder go."""
+        """Keep what the training left, note that it has ended, and let its folder go.
+
+        Raises: ValueError if it is another process's by now.
+        """
+        self.demand()
         partial = self.path / f".{RESULT}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
