@@ -39,6 +39,7 @@ def main(
         annotations=annotations,
         store=regions,
         given=None,
+        turned=frozenset(),
         processor=read_processor(model),
         settings=settings,
         cache=metrics_output.parent,
