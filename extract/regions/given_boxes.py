@@ -8,7 +8,6 @@ be of other pixels, of a picture of another size or before EXIF turned it, have 
 
 import json
 import math
-import tarfile
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
@@ -26,6 +25,7 @@ from extract.command import run
 from extract.detection.boxes import box_objection, cut_off
 from extract.detection.detector import Detector, Proposals, Size, best_device
 from extract.detection.loading import load_detector
+from extract.images.checks import tar_members
 from extract.objection import Objection
 from extract.plain_files import files_below
 from extract.regions.batches import SIDEWAYS, Batch, SeenImage
@@ -212,12 +212,10 @@ def extract_given(
 def orientations(tar: Path) -> dict[str, int]:
     """By which EXIF turned images before they came into the tar, by key, where it did: 2 to 8."""
     found = {}
-    with tarfile.open(tar) as members:
-        for member in members:
-            if member.name.endswith(".json") and (file := members.extractfile(member)):
-                told = json.loads(json.load(file)["exif"] or "{}").get("Orientation")
-                if told in set("2345678"):
-                    found[member.name.removesuffix(".json")] = int(told)
+    for key, data in tar_members(tar, ".json"):
+        told = json.loads(json.loads(data)["exif"] or "{}").get("Orientation")
+        if told in set("2345678"):
+            found[key] = int(told)
     return found
 
 

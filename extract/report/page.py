@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from extract.command import run
-from extract.tables import whole_file
+from extract.tables import read_json, whole_file
 
 STYLE = """
 :root{color-scheme:light}
@@ -93,7 +93,7 @@ def rows_of(path: Path) -> list[list[str]]:
 
     Raises: ValueError for what is no list of rows.
     """
-    rows = json.loads(path.read_text())
+    rows = read_json(path)
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} holds no list of rows")
     cells = [["" if value is None else _short(value) for value in row.values()] for row in rows]

@@ -75,6 +75,14 @@ def boxes(*corners, image_size=None) -> GivenBoxes:
     return GivenBoxes(np.array(corners, np.float32).reshape(-1, 4), image_size)
 
 
+def test_a_tar_that_is_cut_off_is_named(tar, tmp_path):
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(
+        ValueError, match=r"images\.tar is no whole tar: .*; remove it and start the same command again"
+    ):
+        extract_given(tar, tmp_path / "s.lmdb", {"a": boxes([0, 0, 3, 3])}, detector=BoxCorners(), batch_size=5)
+
+
 def test_a_record_holds_the_boxes_in_the_order_of_the_file(tar, tmp_path):
     given = {"a": boxes([5, 5, 9, 9], [1, 2, 30, 36]), "b": boxes([0, 0, 3, 3]), "c": boxes([7, 7, 11, 13])}
     detector = BoxCorners()
