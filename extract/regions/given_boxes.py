@@ -127,8 +127,11 @@ def read_detections(path: Path, instances: Path) -> Boxes:
 
 
 def _by_image(rows: list[dict], field: str, *, path: Path, images: list[dict]) -> Boxes:
-    """Raises: ValueError for boxes of an image without a name, or of two with one."""
-    of_images = {image["id"]: image for image in images}
+    """Raises: ValueError for boxes of an image without a name, or of two with one name or number."""
+    of_images: dict[Any, dict] = {}
+    for image in images:
+        if of_images.setdefault(image["id"], image) is not image:
+            raise ValueError(f"image {image['id']} of {path}: instances.json names two that have this number")
     lists: dict[Any, list[list[float]]] = {}
     for row in rows:
         if row["image_id"] not in of_images:
