@@ -106,6 +106,8 @@ def read_note(folder: Path) -> dict[str, Any]:
         return {}
     try:
         note = json.loads(path.read_text())
+        if not isinstance(note, dict):
+            raise ValueError(f"it holds a {type(note).__name__}")
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}): to go on from the checkpoints beside it with the settings as they are, "

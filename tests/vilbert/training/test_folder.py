@@ -133,6 +133,14 @@ def test_a_damaged_note_is_named_with_both_ways_on(run):
         folder_of(run).claim(num_earlier_kept=2)
 
 
+@pytest.mark.parametrize("left", ["[]", "null", "7", "\0" * 20])
+def test_a_note_that_is_none_is_named_too(run, left):
+    note = unfinished(run).path / "training.json"
+    note.write_text(left)
+    with pytest.raises(ValueError, match=rf"{note} is damaged \("):
+        read_note(note.parent)
+
+
 def test_the_newest_of_a_name_are_kept(run):
     earlier = run / "earlier"
     for name in ("pretrain", "finetune/vqa", "pretrain", "pretrain"):
