@@ -125,7 +125,8 @@ def reading(path: Path) -> Iterator[None]:
     except (ValueError, OSError, tarfile.TarError) as error:
         if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):  # such as one that may not be read
             raise
-        raise ValueError(f"{path} is damaged ({error}); remove it and start the same command again") from error
+        told = " ".join(str(error).split())  # Arrow and pydantic write several lines
+        raise ValueError(f"{path} is damaged ({told}); remove it and start the same command again") from error
 
 
 def read_json(path: Path) -> Any:

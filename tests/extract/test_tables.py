@@ -4,7 +4,7 @@ from contextlib import ExitStack
 import pytest
 
 from extract.command import in_words
-from extract.tables import ROWS, read_json, read_rows, read_table, whole_file, write_table
+from extract.tables import ROWS, read_json, read_rows, read_table, reading, whole_file, write_table
 
 
 def test_of_two_writers_of_one_file_the_later_has_the_say(tmp_path):
@@ -46,6 +46,11 @@ def test_a_damaged_table_is_named_with_the_way_out(tmp_path, kind):
     expected = rf"{path} is damaged \(.*\); remove it and start the same command again"
     with pytest.raises(ValueError, match=expected):
         read_rows(path, ROWS)
+
+
+def test_what_is_damaged_is_told_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.json is damaged \(one two\); remove"), reading(tmp_path / "a.json"):
+        raise ValueError("one\n  two\n")
 
 
 def test_damaged_json_is_named_with_the_way_out(tmp_path):
