@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from extract.command import run
-from extract.tables import read_json, whole_file
+from extract.tables import read_json, reading, whole_file
 
 STYLE = """
 :root{color-scheme:light}
@@ -110,7 +110,8 @@ def last_evaluation(metrics: Path) -> list[list[str]]:
     Raises: ValueError if no line has.
     """
     for line in reversed(metrics.read_text().splitlines()):
-        row = json.loads(line)
+        with reading(metrics):
+            row = json.loads(line)
         if values := {name.removeprefix("eval/"): value for name, value in row.items() if name.startswith("eval/")}:
             return [["step", str(row["step"])], *([name, f"{value:.4g}"] for name, value in values.items())]
     raise ValueError(f"{metrics} holds no evaluation")
