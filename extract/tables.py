@@ -1,13 +1,17 @@
 """Tables on disk: one Parquet schema a stage, written whole or not at all, and the same bytes for the same rows."""
 
 import errno
+import json
 import re
 import secrets
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 KEY = pa.field("key", pa.string(), nullable=False)  # '{split}-{row:08d}', the row of the caption list
@@ -110,6 +114,45 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Names a file of the run, and the way out, in what a reader says of one that is cut off or damaged.
+
+    Raises: ValueError for such a one.
+    """
+    try:
+        yield
+    except (ValueError, OSError, tarfile.TarError) as error:
+        if isinstance(error, FileNotFoundError) or getattr(error, "errno", None):  # such as one that may not be read
+            raise
+        told = " ".join(str(error).split())  # Arrow and pydantic write several lines
+        raise ValueError(f"{path} is damaged ({told}); remove it and start the same command again") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of the run holds.
+
+    Raises: FileNotFoundError; ValueError for one that is cut off or damaged.
+    """
+    with reading(path):
+        return json.loads(path.read_bytes())
+
+
+def read_table(
+    path: Path,
+    *,
+    columns: Sequence[str] | None = None,
+    schema: pa.Schema | None = None,
+    filters: pc.Expression | None = None,
+) -> pa.Table:
+    """A table of the run.
+
+    Raises: FileNotFoundError; ValueError for one that is cut off or damaged.
+    """
+    with reading(path):
+        return pq.read_table(path, columns=columns, schema=schema, filters=filters)
+
+
 def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
     """Write `rows` (dicts with the schema's names) to `path`; a missing name is null, an unknown one an error."""
     for row in rows[:1]:
@@ -122,9 +165,9 @@ def write_table(path: Path, rows: list[dict], schema: pa.Schema) -> None:
 def read_rows(path: Path, schema: pa.Schema) -> list[dict]:
     """The rows of a table, as dicts.
 
-    Raises: ValueError if the file's columns are not those of `schema`.
+    Raises: ValueError if the file's columns are not those of `schema`, or if it is damaged.
     """
-    table = pq.read_table(path)
+    table = read_table(path)
     if missing := set(schema.names) - set(table.schema.names):
         raise ValueError(f"{path} lacks the columns {sorted(missing)}; make it anew with `snakemake -R` of its rule")
     return table.select(schema.names).to_pylist()

@@ -55,9 +55,7 @@ class Contents:
             return str(mark)
         self._done.add(mark)
         memory = mark.with_suffix(".seen.json")
-        known = json.loads(memory.read_text()) if memory.exists() else {}
-        before = {path: Seen(*fields) for path, fields in known.items()}
-        now = look(sorted(set(find())), before, name=name)
+        now = look(sorted(set(find())), remembered(memory), name=name)
         lines = [json.dumps(row) for row in rows or []]
         lines += [json.dumps([os.path.relpath(path, root), seen.size, seen.sha256]) for path, seen in now.items()]
         table = "".join(f"{line}\n" for line in lines)
@@ -65,6 +63,14 @@ class Contents:
         write_if_other(mark, f"{hashlib.sha256(table.encode()).hexdigest()}\n")
         write_if_other(memory, json.dumps(now))
         return str(mark)
+
+
+def remembered(memory: Path) -> dict[str, Seen]:
+    """The files as they were, by path; none where that is not known, or its file is damaged."""
+    try:
+        return {path: Seen(*fields) for path, fields in json.loads(memory.read_text()).items()}
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def look(files: list[Path], before: dict[str, Seen], *, name: str) -> dict[str, Seen]:

@@ -46,6 +46,9 @@ def main(
     """Write OUT_DIR/train.csv, val.csv and source.yaml, which names them and PICTURES, the folder of the files."""
     records = read_records(captions)
     rows = [record.row for record in records]
+    if all(row.caption is None for row in rows):
+        example = f", such as line {records[0].line}: '{rows[0].file}'" if rows else ""
+        raise ValueError(f"of {len(rows)} rows of {captions} none has as many fields as its first line{example}")
     missing = missing_files(rows, pictures)
     splits = hold_out(rows, share=held_out, seed=seed)
     for name, part in splits.items():

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from extract.command import run
-from extract.tables import PAIRS, whole_file
+from extract.tables import PAIRS, read_table, whole_file
 
 STAGES = ("captions", "download", "images", "duplicates", "features", "relatedness")
 NUM_SAMPLES = 5  # rows of each split, stage and reason
@@ -28,7 +28,7 @@ def main(output_pairs: Path, output_dropped: Path, output_summary: Path, pairs: 
         pq.ParquetWriter(dropped_path, PAIRS, compression="zstd") as dropped,
     ):
         for path in tqdm(pairs, desc="collecting pairs"):
-            table = pq.read_table(path, schema=PAIRS)
+            table = read_table(path, schema=PAIRS)
             is_kept = pc.is_null(table["stage"])
             kept.write_table(table.filter(is_kept))
             dropped.write_table(table.filter(pc.invert(is_kept)))

@@ -7,7 +7,6 @@ from shlex import quote
 from typing import Annotated
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import typer
 from tqdm import tqdm
 
@@ -26,6 +25,7 @@ from extract.tables import (
     REGION_COUNTS,
     ROWS,
     read_rows,
+    read_table,
     write_table,
 )
 
@@ -92,7 +92,7 @@ def by_key(path: Path, schema, *, keys: list[str] | None = None) -> dict[str, di
 
 def duplicates_among(path: Path, keys: list[str]) -> dict[str, dict]:
     """The rows of the duplicates of all splits that are of this shard, by image."""
-    table = pq.read_table(path, schema=DUPLICATES)
+    table = read_table(path, schema=DUPLICATES)
     if keys:  # ascending
         table = table.filter((pc.field("key") >= keys[0]) & (pc.field("key") <= keys[-1]))
     return {row["key"]: row for row in table.to_pylist()}

@@ -5,10 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from extract.command import run
-from extract.tables import whole_file
+from extract.tables import read_table, whole_file
 
 COLUMNS = ("kind", "planted", "caught", "recall", "precision", "reasons")
 
@@ -81,12 +79,12 @@ def read_planted(path: Path) -> dict[str, str]:
 
 def read_kept(path: Path) -> set[str]:
     """The rows that were kept."""
-    return set(pq.read_table(path, columns=["key"])["key"].to_pylist())
+    return set(read_table(path, columns=["key"])["key"].to_pylist())
 
 
 def read_dropped(path: Path) -> dict[str, str]:
     """Reason by row, of those that were dropped."""
-    table = pq.read_table(path, columns=["key", "reason"])
+    table = read_table(path, columns=["key", "reason"])
     return dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
 
 

@@ -21,7 +21,7 @@ from extract.detection.detector import multiplying, tf32_of
 from extract.detection.detector_torchvision import Architecture, build_model, save_model
 from extract.devices import best_device
 from extract.settings import DetectorSettings, DetectorTrainingSettings
-from extract.tables import whole_file
+from extract.tables import read_json, whole_file
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,7 +86,7 @@ def read_boxes(path: Path, site: Path) -> LabelledImages:
 
     Raises: ValueError if there is nothing to learn from.
     """
-    instances = json.loads(path.read_text())
+    instances = read_json(path)
     categories = sorted(instances["categories"], key=lambda category: category["id"])
     labels = {category["id"]: label for label, category in enumerate(categories, start=1)}
     of_image: dict[int, list[dict]] = {image["id"]: [] for image in instances["images"]}

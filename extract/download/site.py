@@ -21,6 +21,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from extract.command import run
+from extract.tables import reading
 
 CHUNK = bytes(1 << 16)
 
@@ -163,7 +164,8 @@ def read_behaviours(path: Path) -> dict[str, Behaviour]:
 
     Raises: ValueError for unknown keys and wrong types.
     """
-    return TypeAdapter(dict[str, Behaviour]).validate_json(path.read_bytes())
+    with reading(path):
+        return TypeAdapter(dict[str, Behaviour]).validate_json(path.read_bytes())
 
 
 def write_behaviours(directory: Path, behaviours: dict[str, dict]) -> None:

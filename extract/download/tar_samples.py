@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from extract.download.shard_files import MAX_BYTES
 from extract.images.checks import demand_end
@@ -20,6 +21,11 @@ from extract.reasons import DownloadFailure, DownloadReason, too_many_bytes
 
 IMAGE, CAPTION, METADATA = "image", ".txt", ".json"  # the kinds of a sample's members
 MAX_TEXT_BYTES = 1 << 20  # of a caption or metadata
+MAX_HEADER_BYTES = 1 << 13  # of names and attributes before a member; Python 3.11.7 takes a second for the worst
+BEFORE_A_MEMBER = {
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+}
 MEMBERS_PER_SAMPLE = 32  # on average, at most; their headers are held
 
 Members = dict[str, tarfile.TarInfo]  # of a sample, by kind
@@ -60,16 +66,32 @@ def read_samples(source: Path, *, max_samples: int) -> Iterator[Sample]:
             yield read_sample(tar, in_text(name), of_sample)
 
 
+class Header(tarfile.TarInfo):
+    """One for which `tarfile` reads no more than names and attributes take."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Raises: tarfile.TarError for one that claims more."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in BEFORE_A_MEMBER and header.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size} bytes, expected at most {MAX_HEADER_BYTES}")
+        return header
+
+
 def read_headers(source: Path, *, max_members: int) -> list[tarfile.TarInfo]:
     """All headers in their order, or one more than `max_members`.
 
     Raises: tarfile.TarError for a damaged one, or if the last is not followed by the end of the tar alone.
     """
     headers: list[tarfile.TarInfo] = []
-    with damage_named(), tarfile.open(source, "r:") as tar:
+    num_bytes = source.stat().st_size
+    with damage_named(), tarfile.open(source, "r:", tarinfo=Header) as tar:
         while (member := tar.next()) is not None and len(headers) <= max_members:
             if tar.offset <= member.offset:  # the next one would stand before it, and so on without end
                 raise tarfile.ReadError(f"the header at byte {member.offset} is damaged")
+            if tar.offset > num_bytes:
+                raise tarfile.ReadError(f"the member at byte {member.offset} is cut off")
+            member.pax_headers = {}  # of which a few bytes can make many
             headers.append(member)
         if member is None:
             demand_end(source, tar.offset)

@@ -48,11 +48,16 @@ def tar_images(tar: Path) -> Iterator[tuple[str, bytes]]:
 
     Raises: ValueError for one that is damaged or cut.
     """
+    return tar_members(tar, ".jpg")
+
+
+def tar_members(tar: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+    """The same of each {key}{suffix}."""
     try:
         with tarfile.open(tar) as members:
             for member in members:
-                if member.name.endswith(".jpg") and (file := members.extractfile(member)):
-                    yield member.name.removesuffix(".jpg"), file.read()
+                if member.name.endswith(suffix) and (file := members.extractfile(member)):
+                    yield member.name.removesuffix(suffix), file.read()
             demand_end(tar, members.offset)
     except tarfile.TarError as error:
         raise ValueError(f"{tar} is no whole tar: {error}; remove it and start the same command again") from error

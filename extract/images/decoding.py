@@ -58,12 +58,15 @@ def prepare_image(data: bytes, *, max_pixels: int, max_side: int | None) -> Imag
             original_width, original_height = image.size
             if original_width * original_height > max_pixels:
                 raise too_many_pixels(original_width, original_height, limit=max_pixels)
+            turned = image.getexif().get(ORIENTATION) if image.format == "TIFF" else None  # by Pillow, which forgets it
             if image.format not in JPEGS:
                 image.load()  # what is behind the pixels as well: a PNG may have its EXIF there
             elif (objection := scan_objection(data)) is not None:
                 raise too_costly(objection)
             exif = _exif(image)
             stored, width, height = _stored(image, data, exif=exif, max_side=max_side)
+            if turned in TURNS:
+                exif[ORIENTATION] = turned
     except DownloadFailure:
         raise
     except Exception as error:  # a decoder raises whatever a stranger's bytes make it trip over

@@ -15,7 +15,7 @@ from extract.command import run
 from extract.images.near_pairs import near_pairs
 from extract.images.perceptual_hash import hash_distance
 from extract.settings import DuplicateSettings
-from extract.tables import DUPLICATES, whole_file
+from extract.tables import DUPLICATES, read_table, whole_file
 
 
 def main(
@@ -50,12 +50,12 @@ def read_shard(run: Path, shard: str) -> pa.Table:
     An image whose rows the caption rules all dropped is no reason to drop another one.
     """
     is_kept = pc.field("reason").is_null()
-    captions = pq.read_table(run / "captions" / f"{shard}.parquet", columns=["key"], filters=is_kept)
+    captions = read_table(run / "captions" / f"{shard}.parquet", columns=["key"], filters=is_kept)
     is_captioned = pc.field("key").isin(captions["key"].combine_chunks())
-    rows = pq.read_table(run / "images" / f"{shard}.parquet", columns=["image_key"], filters=is_captioned)
+    rows = read_table(run / "images" / f"{shard}.parquet", columns=["image_key"], filters=is_captioned)
     is_needed = pc.field("key").isin(rows["image_key"].combine_chunks())
     columns = ["key", "url", "sha256", "perceptual_hash"]
-    return pq.read_table(run / "checks" / f"{shard}.parquet", columns=columns, filters=is_kept & is_needed)
+    return read_table(run / "checks" / f"{shard}.parquet", columns=columns, filters=is_kept & is_needed)
 
 
 def find_duplicates(images: pa.Table, *, max_distance: int) -> pa.Table:

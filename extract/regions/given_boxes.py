@@ -8,7 +8,6 @@ be of other pixels, of a picture of another size or before EXIF turned it, have 
 
 import json
 import math
-import tarfile
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
@@ -27,6 +26,7 @@ from extract.detection.boxes import box_objection, cut_off
 from extract.detection.detector import Detector, Proposals, Size
 from extract.detection.loading import load_detector
 from extract.devices import DeviceChoice, best_device
+from extract.images.checks import tar_members
 from extract.objection import Objection
 from extract.plain_files import files_below
 from extract.regions.batches import SIDEWAYS, Batch, SeenImage
@@ -129,8 +129,11 @@ def read_detections(path: Path, instances: Path) -> Boxes:
 
 
 def _by_image(rows: list[dict], field: str, *, path: Path, images: list[dict]) -> Boxes:
-    """Raises: ValueError for boxes of an image without a name, or of two with one."""
-    of_images = {image["id"]: image for image in images}
+    """Raises: ValueError for boxes of an image without a name, or of two with one name or number."""
+    of_images: dict[Any, dict] = {}
+    for image in images:
+        if of_images.setdefault(image["id"], image) is not image:
+            raise ValueError(f"image {image['id']} of {path}: instances.json names two that have this number")
     lists: dict[Any, list[list[float]]] = {}
     for row in rows:
         if row["image_id"] not in of_images:
@@ -214,12 +217,10 @@ def extract_given(
 def orientations(tar: Path) -> dict[str, int]:
     """By which EXIF turned images before they came into the tar, by key, where it did: 2 to 8."""
     found = {}
-    with tarfile.open(tar) as members:
-        for member in members:
-            if member.name.endswith(".json") and (file := members.extractfile(member)):
-                told = json.loads(json.load(file)["exif"] or "{}").get("Orientation")
-                if told in set("2345678"):
-                    found[member.name.removesuffix(".json")] = int(told)
+    for key, data in tar_members(tar, ".json"):
+        told = json.loads(json.loads(data)["exif"] or "{}").get("Orientation")
+        if told in set("2345678"):
+            found[key] = int(told)
     return found
 
 

@@ -2,20 +2,18 @@
 
 import csv
 import html
-import json
 from collections import defaultdict
 from collections.abc import Set
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow.parquet as pq
 import typer
 
 from extract.command import run
 from extract.regions.store import RegionStore
 from extract.report import figures
 from extract.report.stale import is_of_another_shard
-from extract.tables import whole_file
+from extract.tables import read_json, read_table, whole_file
 
 NUM_SAMPLE_ROWS = 8  # of each reason
 
@@ -28,9 +26,9 @@ def main(
 ) -> None:
     """Write the tables and pictures of the run in the folder `run` (results/<run>) to the folder `output`."""
     output.mkdir(parents=True, exist_ok=True)
-    summary = json.loads((run / "summary.json").read_text())
-    pairs = pq.read_table(run / "pairs.parquet")
-    dropped = pq.read_table(run / "dropped.parquet").to_pylist()
+    summary = read_json(run / "summary.json")
+    pairs = read_table(run / "pairs.parquet")
+    dropped = read_table(run / "dropped.parquet").to_pylist()
     store = RegionStore(stores)
 
     write_csv(output / "dropped.csv", dropped_rows(summary))

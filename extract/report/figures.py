@@ -1,7 +1,6 @@
 """The report's pictures. Each function draws one and writes it whole."""
 
 import io
-import tarfile
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from extract.images.checks import tar_images
 from extract.regions.drawing import draw_regions
 from extract.regions.store import RegionStore
 from extract.tables import whole_file
@@ -95,15 +95,13 @@ def _samples(
     share = -(-num_images // max(1, len(tars)))
     for path in tars:
         taken = 0
-        with tarfile.open(path) as tar:
-            for member in tar:
-                key = Path(member.name).stem
-                if taken == share or member.name.endswith((".txt", ".json")):
-                    continue
-                if key in captions and key in store:
-                    image = Image.open(io.BytesIO(tar.extractfile(member).read())).convert("RGB")  # type: ignore[union-attr]
-                    yield draw_regions(image, store[key], classes=store.classes), captions[key]
-                    taken += 1
+        for key, data in tar_images(path):
+            if taken == share:
+                break
+            if key in captions and key in store:
+                image = Image.open(io.BytesIO(data)).convert("RGB")
+                yield draw_regions(image, store[key], classes=store.classes), captions[key]
+                taken += 1
 
 
 def _histogram(path: Path, values: Sequence[int], *, title: str, label: str) -> None:

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from extract.command import run
-from extract.tables import whole_file
+from extract.tables import read_json, reading, whole_file
 
 STYLE = """
 :root{color-scheme:light}
@@ -93,7 +93,7 @@ def rows_of(path: Path) -> list[list[str]]:
 
     Raises: ValueError for what is no list of rows.
     """
-    rows = json.loads(path.read_text())
+    rows = read_json(path)
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} holds no list of rows")
     cells = [["" if value is None else _short(value) for value in row.values()] for row in rows]
@@ -110,7 +110,8 @@ def last_evaluation(metrics: Path) -> list[list[str]]:
     Raises: ValueError if no line has.
     """
     for line in reversed(metrics.read_text().splitlines()):
-        row = json.loads(line)
+        with reading(metrics):
+            row = json.loads(line)
         if values := {name.removeprefix("eval/"): value for name, value in row.items() if name.startswith("eval/")}:
             return [["step", str(row["step"])], *([name, f"{value:.4g}"] for name, value in values.items())]
     raise ValueError(f"{metrics} holds no evaluation")

@@ -71,6 +71,14 @@ def test_a_file_is_read_again_only_where_its_size_or_time_is_new(pictures):
     assert look(pictures)[0] == before
 
 
+@pytest.mark.parametrize("left", ["", '{"b.jp', "[]", '{"b.jpg": [1, 2]}', "null"])
+def test_a_damaged_memory_of_what_was_read_is_none(pictures, left):
+    """Else each Snakemake would end before it begins."""
+    before = look(pictures)
+    (pictures.parent / "contents/source.pictures.seen.json").write_text(left)
+    assert look(pictures) == before
+
+
 def test_pictures_behind_links_are_looked_at_and_queues_are_not(pictures, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/d.jpg").write_bytes(b"hills")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extract.tables import read_json
+
 COLUMNS = ["split", "measure", "value", "chance", "blind", "no_text", "rule", "ceiling", "num_examples", "num_dropped"]
 KINDS = COLUMNS[3:8]
 
@@ -48,5 +50,5 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Raises: FileNotFoundError."""
-    return json.loads(path.read_text())
+    """Raises: FileNotFoundError; ValueError for a file that is cut off or damaged."""
+    return read_json(path)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from extract.command import run
+from extract.tables import read_table
 from vilbert.settings import TextSettings
 
 BATCH_SIZE = 10_000  # captions
@@ -26,7 +27,7 @@ def main(
     settings: Annotated[TextSettings, typer.Option(parser=TextSettings.model_validate_json)],
 ) -> None:
     """Write the ids of the captions in `pairs` to `output`, and the tokenizer to the folder `tokenizer_output`."""
-    table = pq.read_table(pairs, columns=["key", "image_key", "caption", "num_regions"])
+    table = read_table(pairs, columns=["key", "image_key", "caption", "num_regions"])
     captions = table["caption"].to_pylist()
     if not captions:
         raise ValueError(f"{pairs} holds no pair; results/<run>/dropped.parquet says why")
@@ -67,7 +68,7 @@ class TokenTable:
     """The token ids of all pairs, in the memory of one copy, however many workers read it."""
 
     def __init__(self, path: Path, *, split: str) -> None:
-        table = pq.read_table(path)
+        table = read_table(path)
         table = table.filter(pc.starts_with(table["key"], f"{split}-"))
         if not len(table):
             raise ValueError(f"{path} holds no pair of the split '{split}'; see dropped.parquet of the run")

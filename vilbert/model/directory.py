@@ -64,13 +64,16 @@ def demand_model(path: Path) -> None:
 def read_processor(path: Path) -> VilbertProcessor:
     """The processor of a model directory.
 
-    Raises: FileNotFoundError if it has none, as converted checkpoints may.
+    Raises: FileNotFoundError if it has none, as converted checkpoints may; ValueError for one that is cut off.
     """
     if not (path / "processor_config.json").is_file():
         raise FileNotFoundError(
             f"{path} holds no processor; convert the checkpoint with --tokenizer, or save a VilbertProcessor there"
         )
-    return VilbertProcessor.from_pretrained(path)
+    try:
+        return VilbertProcessor.from_pretrained(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"the processor of {path} is damaged ({error}); copy or make the model anew") from error
 
 
 def sha256_beside_weights(model: Path) -> str:

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, set_seed
 
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
-from extract.tables import naming
+from extract.tables import naming, reading
 from vilbert.baselines.rows import write_rows
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.card import model_card
@@ -64,7 +64,8 @@ def main(
             folder.give(outputs)
         return
     set_seed(settings.seed)
-    words = AutoTokenizer.from_pretrained(tokenizer)
+    with reading(tokenizer):
+        words = AutoTokenizer.from_pretrained(tokenizer)
     demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
     pairs = {
         split: PretrainingDataset(

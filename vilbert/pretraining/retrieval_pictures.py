@@ -22,6 +22,7 @@ from transformers import AutoModelForPreTraining
 
 from extract.command import run
 from extract.regions.store import RegionStore
+from extract.tables import reading
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
@@ -98,11 +99,11 @@ def draw_retrieved(
 def read_images(tars: Sequence[Path], keys: set[str]) -> dict[str, Image.Image]:
     """The images of these keys.
 
-    Raises: ValueError if the tars lack one.
+    Raises: ValueError if the tars lack one, or if one is damaged.
     """
     images = {}
     for path in tars:
-        with tarfile.open(path) as tar:
+        with reading(path), tarfile.open(path) as tar:
             for member in tar:
                 key = member.name.removesuffix(".jpg")
                 if key in keys and (file := tar.extractfile(member)):

@@ -29,6 +29,7 @@ from vilbert.model.inputs import Batch
 from vilbert.model.origin import demand_same_regions, origin_of
 from vilbert.settings import FinetuningSettings, RuntimeSettings, finetuning_made_of
 from vilbert.tasks.reading import write_dropped
+from vilbert.tasks.refcoco import turned_images
 from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training.comparison import last_evaluation
@@ -55,6 +56,7 @@ def main(
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
     given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
+    left_out: Annotated[Path | None, typer.Option(help="csv of the images that it has no record of, and why")] = None,
     has_new_weights: Annotated[bool, typer.Option("--new-weights", help="take the sizes of MODEL alone")] = False,
 ) -> None:
     """Fine-tune MODEL on a task; go on where an earlier run was killed.
@@ -77,6 +79,7 @@ def main(
         annotations=annotations,
         store=detected,
         given=of_boxes,
+        turned=frozenset() if left_out is None else turned_images(left_out),
         processor=processor,
         settings=settings,
         cache=checkpoints,

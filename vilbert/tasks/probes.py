@@ -16,7 +16,6 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 import typer
 from transformers import PreTrainedModel
@@ -25,6 +24,7 @@ from extract.captions.text import caption_words
 from extract.cleaning.relatedness import ClassNames, relatedness
 from extract.command import run
 from extract.regions.store import RegionStore
+from extract.tables import read_table
 from vilbert.batches.padding import pad_images
 from vilbert.model.directory import read_processor
 from vilbert.model.origin import demand_same_regions
@@ -89,7 +89,7 @@ def read_probes(path: Path) -> list[Probe]:
 
 def read_captions(path: Path, *, split: str) -> list[str]:
     """The captions of one split of pairs.parquet."""
-    table = pq.read_table(path, columns=["key", "caption"])
+    table = read_table(path, columns=["key", "caption"])
     return table.filter(pc.starts_with(table["key"], f"{split}-"))["caption"].to_pylist()
 
 

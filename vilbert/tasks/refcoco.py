@@ -4,11 +4,12 @@ Dimension key:
     B: batch   R: regions (the first is the whole image)   N: regions without it
 """
 
+import csv
 import io
 import json
 import pickle
 import struct
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -116,13 +117,27 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
                 dropped.append(Dropped(annotation, "empty_expression", repr(sent)))
             else:
                 image, box = images[ref["image_id"]], corners(boxes[ref["ann_id"]]["bbox"])
-                size = (image["width"], image["height"]) if {"width", "height"} <= image.keys() else None
+                width, height = image.get("width"), image.get("height")
+                size = None if width is None or height is None else (width, height)
                 kept.append(Expression(annotation, Path(image["file_name"]).stem, ref["split"], text, box, size))
     return Reading(kept, dropped)
 
 
-def of_these_pixels(reading: Reading[Expression], store: RegionStore) -> Reading[Expression]:
-    """Expressions without those whose box is of a picture of another size than the one that the features are of."""
+def turned_images(left_out: Path) -> frozenset[str]:
+    """Images that EXIF turned, where nothing tells whether their boxes are from before that.
+
+    Args:
+        left_out: images without features of given boxes, and why (`extract.regions.given_boxes`).
+    """
+    with left_out.open(newline="", encoding="utf-8") as file:
+        return frozenset(row["image_key"] for row in csv.DictReader(file) if row["reason"] == "turned")
+
+
+def of_these_pixels(
+    reading: Reading[Expression], store: RegionStore, *, turned: Set[str] = frozenset()
+) -> Reading[Expression]:
+    """Expressions without those whose box is of a picture of another size than the one that the features are of, or
+    may be of one before EXIF turned it."""
 
     @cache
     def size_of(key: str) -> tuple[int, int]:
@@ -130,7 +145,12 @@ def of_these_pixels(reading: Reading[Expression], store: RegionStore) -> Reading
 
     kept, dropped = [], list(reading.dropped)
     for one in reading.examples:
-        if one.image_size is None or one.image_key not in store or one.image_size == size_of(one.image_key):
+        if one.image_key not in store:
+            kept.append(one)
+        elif one.image_key in turned:
+            detail = "whether its box was before EXIF turned the image, nothing tells"
+            dropped.append(Dropped(one.annotation, "turned", detail))
+        elif one.image_size in (None, size_of(one.image_key)):
             kept.append(one)
         else:
             here = "{} x {}".format(*size_of(one.image_key))

@@ -6,6 +6,9 @@ Dimension key:
 
 import json
 import math
+import sys
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,7 @@ from vilbert.training.shares import score_in_shares
 NUM_NEIGHBOURS = 100
 NUM_WRITTEN = 10  # images a caption
 ROWS_A_CHUNK = 1_024  # of the distances between images
+DAMAGE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)  # what an .npz raises
 IMAGE = ("filename", "imgid", "split", "sentences")
 SENTENCE = ("sentid", "raw")
 
@@ -89,10 +93,8 @@ def nearest_images(store: RegionStore, keys: Sequence[str], *, cache: Path) -> n
     Source: Lu et al. 2019, section 3.3.
     """
     means = np.stack([store[key].features.mean(axis=0, dtype=np.float32) for key in keys])
-    if cache.is_file():
-        with np.load(cache) as kept:
-            if np.array_equal(kept["means"], means):
-                return kept["nearest"]
+    if (kept := kept_neighbours(cache, means)) is not None:
+        return kept
     squares = (means**2).sum(axis=1)
     count = min(NUM_NEIGHBOURS, len(keys) - 1)
     nearest = np.empty((len(keys), count), np.int32)
@@ -106,6 +108,18 @@ def nearest_images(store: RegionStore, keys: Sequence[str], *, cache: Path) -> n
         np.savez(partial, means=means, nearest=nearest)
         partial.replace(cache)
     return nearest
+
+
+def kept_neighbours(cache: Path, means: np.ndarray) -> np.ndarray | None:
+    """What `nearest_images` kept; None: nothing, those of other features, or a file that was damaged since."""
+    try:
+        with cache.open("rb") as file, np.load(file) as kept:
+            return kept["nearest"] if np.array_equal(kept["means"], means) else None
+    except FileNotFoundError:
+        return None
+    except DAMAGE as error:
+        print(f"{cache} is damaged ({type(error).__name__}: {error}); what it held is found anew", file=sys.stderr)
+        return None
 
 
 class RetrievalDataset(Dataset):

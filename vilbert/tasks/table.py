@@ -45,6 +45,7 @@ class TaskSource(NamedTuple):
     annotations: Path  # folder
     store: RegionStore  # the detector's regions
     given: RegionStore | None  # of the boxes that the annotations name
+    turned: frozenset[str]  # images whose boxes may be of pixels before EXIF turned them
     processor: VilbertProcessor
     settings: FinetuningSettings
     cache: Path  # folder for what is found once
@@ -196,7 +197,7 @@ def refcoco_data(source: TaskSource) -> TaskData:
     assert settings is not None
     files = [source.annotations / settings.refs, source.annotations / settings.instances]
     splits = ["train", *settings.validation_splits]
-    reading = of_these_pixels(read_expressions(*files), source.store)
+    reading = of_these_pixels(read_expressions(*files), source.store, turned=source.turned)
     expressions, dropped = by_split(reading, splits, source.store, path=files[0])
 
     def make(

@@ -41,6 +41,7 @@ def main(
         annotations=annotations,
         store=regions,
         given=None,
+        turned=frozenset(),
         processor=read_processor(model),
         settings=settings,
         cache=metrics_output.parent,

@@ -110,6 +110,8 @@ def flaw_of(checkpoint: Path) -> str | None:
     except FileNotFoundError:
         return f"it has no {CONTENTS}"
     except ValueError:
+        contents = None
+    if not isinstance(contents, dict) or not contents:
         return f"{CONTENTS} is not as it was written"
     for name, written in contents.items():
         if not (checkpoint / name).is_file():

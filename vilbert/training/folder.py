@@ -72,8 +72,20 @@ class TrainingFolder:
         kept = {"begun": before.get("begun") or now(), "dtype": before.get("dtype")}
         write_note(self.path, {"identity": self.identity, "commit": commit(), **kept, "ended": None})
 
+    def demand(self) -> None:
+        """Before each thing that is written to the folder, by the process that claimed it.
+
+        Raises: ValueError if another has come in since, where the disk has no locks.
+        """
+        if self._held is not None:
+            self._held.demand()
+
     def end(self, outputs: Iterable[Path]) -> None:
-        """Keep what the training left, note that it has ended, and let its folder go."""
+        """Keep what the training left, note that it has ended, and let its folder go.
+
+        Raises: ValueError if it is another process's by now.
+        """
+        self.demand()
         partial = self.path / f".{RESULT}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -105,6 +117,8 @@ def read_note(folder: Path) -> dict[str, Any]:
         return {}
     try:
         note = json.loads(path.read_text())
+        if not isinstance(note, dict):
+            raise ValueError(f"it holds a {type(note).__name__}")
     except ValueError as error:
         raise ValueError(
             f"{path} is damaged ({error}): to go on from the checkpoints beside it with the settings as they are, "

@@ -76,9 +76,8 @@ def train(
         evaluation_steps: from one evaluation to the next; None: at the end alone.
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, FSDP without a GPU, bfloat16 on
-        a GPU that has none, or too little memory on it;
-        FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written or read. The last
-        good checkpoint stays.
+        a GPU that has none, too little memory on it, or a folder that another process has taken; FloatingPointError for
+        a loss that is not finite; OSError where a checkpoint cannot be written or read. The last good checkpoint stays.
     """
     checkpoints = folder.path
     dtype = dtype_of_training(runtime, folder, model=model, few_examples=lambda: few_examples(dataset, len(lengths)))
@@ -114,7 +113,9 @@ def train(
 
     def evaluate_at(step: int, network: nn.Module) -> None:
         with meter.paused(), stop.at_once(f"SIGTERM in the evaluation of step {step}; {remedy(checkpoints)}"):
-            log.write(step, evaluate(accelerator, network, evaluator))
+            metrics = evaluate(accelerator, network, evaluator)
+            folder.demand()
+            log.write(step, metrics)
 
     with log, Interruption() as stop:
         if steps_done and is_evaluated(steps_done) and anywhere(accelerator, log.lacks_evaluation_of(steps_done)):
@@ -140,6 +141,7 @@ def train(
             is_first = step.number == steps_done + 1
             is_read = is_first or is_end or is_multiple(step.number, runtime.log_every_steps)
             if is_read:
+                folder.demand()
                 log.write(step.number, meter.line() | {"learning_rate": learning_rate})
             # Several processes have to agree, and to ask makes a GPU wait: now and then.
             is_asked = accelerator.num_processes == 1 or is_multiple(step.number, STEPS_TO_AGREE)
@@ -148,6 +150,7 @@ def train(
             must_evaluate = is_evaluated(step.number)  # which may take long: not without a checkpoint
             if must_evaluate or must_stop or is_due or is_multiple(step.number, runtime.checkpoint_steps):
                 meter.demand_finite()
+                folder.demand()
                 write_checkpoint(accelerator, checkpoints, step.number, num_kept=runtime.num_checkpoints_kept)
                 clock.restart()
             if must_stop:

@@ -226,7 +226,7 @@ def read_metrics(path: Path) -> list[dict]:
     Raises: ValueError for what no training wrote.
     """
     lines = []
-    for number, text in enumerate(path.read_text().splitlines(keepends=True), start=1):
+    for number, text in enumerate(path.read_text(errors="replace").splitlines(keepends=True), start=1):
         line = metrics_in(text)
         if line is not None:
             lines.append(line)

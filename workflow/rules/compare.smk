@@ -65,7 +65,7 @@ use rule finetune_task as finetune_variant with:
     params:
         processes=SETTINGS.num_processes,
         checkpoints=f"{RESULTS}/compare/{{task}}/{{start}}-{{seed}}/checkpoints",
-        given=lambda wildcards, input: (f"--given {input.given} " if input.given else "")
+        given=lambda wildcards, input: (f"--given {input.given} --left-out {input.left_out} " if input.given else "")
         + ("--new-weights" if wildcards.start == "new" else ""),
         earlier=f"{RESULTS}/earlier",
         made_of=lambda wildcards: SETTINGS.made_of_finetuning(

@@ -103,6 +103,9 @@ rule finetune_task:
         store=lambda wildcards: INPUTS.store_of(wildcards.task).input,
         annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
         given=lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
+        left_out=lambda wildcards: (
+            f"<results>/tasks_features/{wildcards.task}_dropped.csv" if wildcards.task in GIVEN else []
+        ),
     output:
         model=directory("<results>/finetune/{task}/model"),
         metrics="<results>/finetune/{task}/metrics.jsonl",
@@ -130,7 +133,7 @@ rule finetune_task:
         model=told(INPUTS.start.path),
         store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
         annotations=told(INPUTS.annotations),
-        given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
+        given=lambda wildcards, input: f"--given {input.given} --left-out {input.left_out}" if input.given else "",
         settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
         runtime=told(SETTINGS.json("runtime")),
     shell:

@@ -170,6 +170,15 @@ def test_the_source_names_the_lists_and_their_rows(tmp_path, capsys):
     assert "several lines" not in printed
 
 
+def test_a_csv_without_any_row_that_is_whole_is_named_with_one_that_is_not(tmp_path):
+    """As where quotes in quotes are written with backslashes; the folder is not to blame."""
+    path = write(tmp_path / "a.csv", 'file,caption\na.jpg,"a \\"big\\" dog"\n')
+    with pytest.raises(ValueError, match=rf"of 1 rows of {path} none has .*, such as line 2: 'a\.jpg,"):
+        main(path, tmp_path, tmp_path / "lists", held_out=0.1, seed=1)
+    with pytest.raises(ValueError, match=rf"of 0 rows of {path} none has as many fields as its first line$"):
+        main(write(path, "file,caption\n"), tmp_path, tmp_path / "lists", held_out=0.1, seed=1)
+
+
 def test_rows_of_several_lines_are_told_with_their_lines(tmp_path, capsys):
     """Nobody can tell a quote that is left open from one that holds line breaks, where another ends it well."""
     for number in range(3):

@@ -76,6 +76,14 @@ def boxes(*corners, image_size=None) -> GivenBoxes:
     return GivenBoxes(np.array(corners, np.float32).reshape(-1, 4), image_size)
 
 
+def test_a_tar_that_is_cut_off_is_named(tar, tmp_path):
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(
+        ValueError, match=r"images\.tar is no whole tar: .*; remove it and start the same command again"
+    ):
+        extract_given(tar, tmp_path / "s.lmdb", {"a": boxes([0, 0, 3, 3])}, detector=BoxCorners(), batch_size=5)
+
+
 def test_a_record_holds_the_boxes_in_the_order_of_the_file(tar, tmp_path):
     given = {"a": boxes([5, 5, 9, 9], [1, 2, 30, 36]), "b": boxes([0, 0, 3, 3]), "c": boxes([7, 7, 11, 13])}
     detector = BoxCorners()
@@ -199,6 +207,16 @@ def test_two_images_of_one_name_cannot_share_their_boxes(tmp_path):
         read_coco_boxes(tmp_path / "instances.json")
 
 
+def test_two_images_of_one_number_cannot_share_their_boxes(tmp_path):
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 7, "file_name": "b.jpg"}]
+    content = {"images": images, "annotations": [{"image_id": 7, "bbox": [1, 2, 10, 20]}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"image 7 of .*instances\.json: instances\.json names two that have this number"
+    ):
+        read_coco_boxes(tmp_path / "instances.json")
+
+
 def test_boxes_of_a_picture_of_another_size_are_no_boxes_of_this_one(tar, tmp_path):
     """Of 31 x 37 and 41 x 43 pixels; the boxes would fit in both."""
     sizes = {"a": (31, 37), "b": (37, 31), "c": (82, 86)}
@@ -234,11 +252,14 @@ def test_annotations_tell_the_size_of_the_picture_that_they_are_of(tmp_path):
         (1, (31, 37), (31, 37), None),
     ],
 )
-def test_boxes_of_a_picture_that_exif_turns_are_of_its_pixels_or_dropped(tmp_path, orientation, size, told, reason):
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+def test_boxes_of_a_picture_that_exif_turns_are_of_its_pixels_or_dropped(
+    tmp_path, orientation, size, told, reason, suffix
+):
     exif = Image.Exif()
     exif[0x0112] = orientation
     (tmp_path / "images").mkdir()
-    Image.new("RGB", size).save(tmp_path / "images/a.jpg", exif=exif)
+    Image.new("RGB", size).save(tmp_path / f"images/a.{suffix}", exif=exif)
     pack_folder(tmp_path / "images", tmp_path / "images.tar")
     given = {"a": boxes([1, 2, 11, 13], image_size=told)}
     rows = extract_given(tmp_path / "images.tar", tmp_path / "s.lmdb", given, detector=BoxCorners(), batch_size=5)

@@ -55,6 +55,13 @@ def draw(tmp_path):
     return picture
 
 
+def test_a_tar_that_is_cut_off_is_named(draw, tmp_path):
+    (tar,) = tmp_path.glob("*.tar")
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(ValueError, match=rf"{tar} is no whole tar: .*; remove it and start the same command again"):
+        draw("a dog")
+
+
 @pytest.mark.parametrize("caption", CAPTIONS)
 def test_a_caption_is_drawn_whatever_stands_in_it(draw, caption):
     assert draw(caption).min() < 100

@@ -76,3 +76,9 @@ def test_what_cannot_be_shown_is_named_and_leaves_no_page(tmp_path, parts, name,
 def test_a_file_that_is_missing_is_named(tmp_path, parts):
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         make(tmp_path, [{**parts[0], "file": str(tmp_path / "gone.png")}])
+
+
+def test_metrics_that_are_cut_off_are_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "eval/lo')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl is damaged \(.*\); remove it and start"):
+        last_evaluation(tmp_path / "metrics.jsonl")

@@ -43,3 +43,12 @@ def test_weights_that_are_cut_off_are_named(tmp_path, num_bytes):
     weights.write_bytes(weights.read_bytes()[:num_bytes])
     with pytest.raises(ValueError, match=r"model\.safetensors is damaged \(.*\); copy or make the model anew"):
         demand_model(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "processor_config.json"])
+def test_a_processor_that_is_cut_off_is_named(tmp_path, name):
+    write(tmp_path / "model")
+    path = tmp_path / "model" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"processor of .*model is damaged \(.*\); copy or make the model anew"):
+        read_processor(tmp_path / "model")

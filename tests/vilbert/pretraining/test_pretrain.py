@@ -452,3 +452,19 @@ def test_a_second_process_of_a_training_is_refused_until_the_first_is_killed(wor
     assert "SIGTERM" in second.communicate(timeout=60)[1]
     steps = [line["step"] for line in read_metrics(lines) if "loss" in line]
     assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_training_writes_no_more_once_another_process_has_come_in(world, tmp_path):
+    """As on a disk without locks, where the later one only leaves its name."""
+    command = world.command(tmp_path, settings={"optimizer": {"num_epochs": 300}})
+    process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    lines, deadline = tmp_path / "checkpoints/metrics.jsonl", time.monotonic() + 120
+    while not (lines.exists() and len(read_metrics(lines)) > 5) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    (tmp_path / "checkpoints/.held").write_text("process 7 on another")
+    num_lines = len(read_metrics(lines))
+    error = process.communicate(timeout=60)[1].strip().splitlines()[-1]
+    taken = f"another process has taken {tmp_path}/checkpoints (process 7 on another)"
+    assert error == f"error: {taken}; let that one go on"
+    assert len(read_metrics(lines)) <= num_lines + 1
+    assert process.returncode == 1

@@ -36,6 +36,12 @@ def test_an_image_that_is_in_no_tar_is_an_error(tar):
         read_images([tar], {"val-9"})
 
 
+def test_a_tar_that_is_cut_off_is_named(tar):
+    tar.write_bytes(tar.read_bytes()[:700])
+    with pytest.raises(ValueError, match=rf"{tar} is damaged \(.*\); remove it and start the same command again"):
+        read_images([tar], {"val-9"})
+
+
 def test_the_best_image_stands_first_and_the_captions_own_is_framed(tar, tmp_path):
     scores = np.array([[0.1, 0.9, 0.5], [0.0, 0.2, 0.1]])
     draw_retrieved(scores, ["a red thing", "a green thing"], KEYS, [tar], tmp_path / "out.png")

@@ -23,6 +23,7 @@ if __name__ == "__main__":
         annotations=annotations,
         store=RegionStore([detected]),
         given=RegionStore([given]) if task in ("vcr", "refcoco") else None,
+        turned=frozenset(),
         processor=read_processor(model),
         settings=FinetuningSettings.model_validate(settings | {"vqa": settings["vqa"] | {"min_answer_count": 3}}),
         cache=out,

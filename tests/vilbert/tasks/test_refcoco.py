@@ -16,7 +16,15 @@ from extract.overlap import overlaps
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertTaskOutput
 from vilbert.tasks.reading import Reading
-from vilbert.tasks.refcoco import RefCocoDataset, corners, is_box, of_these_pixels, read_expressions, read_refs
+from vilbert.tasks.refcoco import (
+    RefCocoDataset,
+    corners,
+    is_box,
+    of_these_pixels,
+    read_expressions,
+    read_refs,
+    turned_images,
+)
 
 
 def files(drawn):
@@ -119,6 +127,31 @@ def test_expressions_about_a_picture_of_another_size_are_dropped(drawn):
     assert reading.dropped == [
         (other.annotation, "other_size", "a box of 640 x 480, the image is 64 x 64"),
     ]
+
+
+def test_expressions_about_a_picture_that_exif_turned_are_dropped_unless_the_sizes_tell(drawn, tmp_path):
+    """Of a half turn or a square no size tells; `extract.regions.given_boxes` says of which nothing does."""
+    turned, other_reason, not_told = read_expressions(*files(drawn)).examples[::9][:3]
+    assert len({turned.image_key, other_reason.image_key, not_told.image_key}) == 3
+    rows = f"{turned.image_key},turned,the image is 64 x 64\n{other_reason.image_key},bad_box,box 3\n"
+    (tmp_path / "left_out.csv").write_text(f"image_key,reason,detail\n{rows}nowhere,turned,\n")
+    found = turned_images(tmp_path / "left_out.csv")
+    assert found == {turned.image_key, "nowhere"}
+    without = replace(turned, image_key="nowhere")  # and without features, which is told elsewhere
+    reading = of_these_pixels(Reading([turned, other_reason, not_told, without], []), drawn.detected, turned=found)
+    assert reading.examples == [other_reason, not_told, without]
+    assert [row[:2] for row in reading.dropped] == [(turned.annotation, "turned")]
+
+
+def test_a_size_that_is_null_is_not_told(drawn, tmp_path):
+    refs, instances = files(drawn)
+    content = json.loads(instances.read_text())
+    for number, image in enumerate(content["images"]):
+        image |= {"width": None} if number % 2 else {"height": None}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    kept = read_expressions(refs, tmp_path / "instances.json").examples
+    assert {one.image_size for one in kept} == {None}
+    assert of_these_pixels(Reading(kept, []), drawn.detected).dropped == []
 
 
 def test_no_room_is_made_for_values_that_are_only_claimed(tmp_path):

@@ -87,6 +87,24 @@ def test_the_nearest_images_are_found_once(drawn, tmp_path):
     assert nearest_images(drawn.detected, keys[:5], cache=cache).shape == (5, 4)
 
 
+@pytest.mark.parametrize("kind", ["cut", "empty", "zeros", "changed"])
+def test_damaged_nearest_images_are_found_anew_with_a_line_that_says_so(drawn, tmp_path, capsys, kind):
+    keys, cache = list(drawn.detected)[:7], tmp_path / "nearest.npz"
+    nearest = nearest_images(drawn.detected, keys, cache=cache)
+    whole = cache.read_bytes()
+    place = whole.index(nearest.tobytes())
+    damaged = {
+        "cut": whole[: len(whole) // 2],
+        "empty": b"",
+        "zeros": bytes(len(whole)),
+        "changed": whole[:place] + b"\6" + whole[place + 1 :],
+    }
+    cache.write_bytes(damaged[kind])
+    np.testing.assert_array_equal(nearest_images(drawn.detected, keys, cache=cache), nearest)
+    assert f"{cache} is damaged (" in capsys.readouterr().err
+    assert cache.read_bytes() == whole
+
+
 def test_processes_that_find_them_at_the_same_time_are_not_in_each_others_way(drawn, tmp_path):
     keys, cache = list(drawn.detected)[:7], tmp_path / "nearest.npz"
     with ThreadPoolExecutor(5) as pool:

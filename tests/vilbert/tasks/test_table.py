@@ -34,6 +34,7 @@ def source(drawn, tmp_path):
             annotations=annotations,
             store=drawn.detected,
             given=drawn.given,
+            turned=frozenset(),
             processor=drawn.processor,
             settings=FinetuningSettings.model_validate(section),
             cache=tmp_path,

@@ -87,6 +87,14 @@ def damage(checkpoint, name, kind):
         path.write_bytes(content[: len(content) // 2] if kind == "cut" else b"")
 
 
+@pytest.mark.parametrize("left", ["{}", "[]", "null", "\0" * 20])
+def test_a_list_that_names_no_file_makes_no_checkpoint_whole(checkpoint, left):
+    accelerator, _, path = checkpoint
+    write_checkpoint(accelerator, path.parent, 5, num_kept=2)
+    (path.with_name("checkpoint-5") / CONTENTS).write_text(left)
+    assert restore_newest(accelerator, path.parent) == 3
+
+
 @pytest.mark.parametrize("name", ["optimizer.bin", "pytorch_model.bin", "random_states_0.pkl", CONTENTS])
 @pytest.mark.parametrize("kind", ["missing", "cut", "empty"])
 def test_a_damaged_checkpoint_is_passed_over_with_a_line_for_the_whole_one_before_it(checkpoint, capsys, name, kind):

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import signal
@@ -142,6 +144,14 @@ def test_a_damaged_note_is_named_with_both_ways_on(run):
         folder_of(run).claim(num_earlier_kept=2)
 
 
+@pytest.mark.parametrize("left", ["[]", "null", "7", "\0" * 20])
+def test_a_note_that_is_none_is_named_too(run, left):
+    note = unfinished(run).path / "training.json"
+    note.write_text(left)
+    with pytest.raises(ValueError, match=rf"{note} is damaged \("):
+        read_note(note.parent)
+
+
 def test_the_newest_of_a_name_are_kept(run):
     earlier = run / "earlier"
     for name in ("pretrain", "finetune/vqa", "pretrain", "pretrain"):
@@ -175,6 +185,23 @@ def test_two_processes_do_not_train_in_one_folder(run):
         with pytest.raises(ValueError, match="another process is writing to"):
             folder_of(run).claim(num_earlier_kept=2)
         other.communicate(b"\n")
+
+
+def test_where_a_disk_has_no_locks_the_earlier_process_may_write_no_more(run, monkeypatch):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    earlier, later = folder_of(run), folder_of(run)
+    earlier.claim(num_earlier_kept=2)
+    earlier.demand()
+    later.claim(num_earlier_kept=2)
+    for write in (earlier.demand, lambda: earlier.end(outputs_of(run))):
+        with pytest.raises(ValueError, match=r"another process has taken .*checkpoints \(process \d+ on "):
+            write()
+    assert not later.has_ended
+    later.end(outputs_of(run))
+    assert later.has_ended
 
 
 def test_a_kill_frees_the_folder_at_once_though_processes_that_read_live_on(run):

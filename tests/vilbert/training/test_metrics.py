@@ -51,6 +51,13 @@ def test_what_no_training_wrote_is_named(tmp_path, text):
         read_metrics(path)
 
 
+def test_a_line_of_bytes_that_are_no_text_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xff\xfe\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"line 2 of .*metrics\.jsonl is "):
+        read_metrics(path)
+
+
 def test_a_kill_within_the_first_line_leaves_a_training_that_goes_on(accelerator, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"st')
     with make_log(accelerator, tmp_path, steps_done=7) as log:
