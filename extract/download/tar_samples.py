@@ -5,12 +5,14 @@ they stand. All headers are read before the first sample is, so that nothing of 
 """
 
 import json
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from extract.download.shard_files import MAX_BYTES
 from extract.images.checks import demand_end
@@ -21,8 +23,36 @@ from extract.reasons import DownloadFailure, DownloadReason, too_many_bytes
 IMAGE, CAPTION, METADATA = "image", ".txt", ".json"  # the kinds of a sample's members
 MAX_TEXT_BYTES = 1 << 20  # of a caption or metadata
 MEMBERS_PER_SAMPLE = 32  # on average, at most; their headers are held
+EXTENSIONS = {
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+}  # what headers say that is longer than a header
+MAX_EXTENSION_BYTES = 1 << 16  # some have extended attributes
+LONG_NUMBER = re.compile(rb"[0-9]{256}")  # no file is called so
+KIND = slice(156, 157)  # of a header's bytes
 
 Members = dict[str, tarfile.TarInfo]  # of a sample, by kind
+
+
+class _Header(tarfile.TarInfo):
+    """A header of no more bytes than one has.
+
+    Python before 3.11.10 searches extensions by expressions that are quadratic in a run of digits: a megabyte would
+    take hours.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Self:
+        """Raises: tarfile.ReadError for an extension that is none."""
+        assert tar.fileobj is not None
+        start = tar.fileobj.tell()
+        header = tar.fileobj.read(tarfile.BLOCKSIZE)
+        if header[KIND] in EXTENSIONS:
+            size = cls.frombuf(header, tar.encoding, tar.errors).size
+            if size > MAX_EXTENSION_BYTES or LONG_NUMBER.search(tar.fileobj.read(max(size, 0))):
+                raise tarfile.ReadError(f"the header at byte {start} is damaged: it says more than a file's does")
+        tar.fileobj.seek(start)
+        return super().fromtarfile(tar)
 
 
 @dataclass
@@ -55,7 +85,7 @@ def read_samples(source: Path, *, max_samples: int) -> Iterator[Sample]:
     if len(samples) > max_samples or len(members) > max_members:
         too_many = f"{max_samples} samples" if len(samples) > max_samples else f"{max_members} members"
         raise ValueError(f"{source} has more than {too_many}; raise source.rows_per_shard, and num_rows with it")
-    with tarfile.open(source, "r:") as tar:
+    with tarfile.open(source, "r:", tarinfo=_Header) as tar:
         for name, of_sample in samples:
             yield read_sample(tar, in_text(name), of_sample)
 
@@ -66,7 +96,7 @@ def read_headers(source: Path, *, max_members: int) -> list[tarfile.TarInfo]:
     Raises: tarfile.TarError for a damaged one, or if the last is not followed by the end of the tar alone.
     """
     headers: list[tarfile.TarInfo] = []
-    with damage_named(), tarfile.open(source, "r:") as tar:
+    with damage_named(), tarfile.open(source, "r:", tarinfo=_Header) as tar:
         while (member := tar.next()) is not None and len(headers) <= max_members:
             if tar.offset <= member.offset:  # the next one would stand before it, and so on without end
                 raise tarfile.ReadError(f"the header at byte {member.offset} is damaged")

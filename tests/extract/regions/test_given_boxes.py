@@ -198,6 +198,22 @@ def test_two_images_of_one_name_cannot_share_their_boxes(tmp_path):
         read_coco_boxes(tmp_path / "instances.json")
 
 
+def test_two_images_of_one_id_cannot_share_their_boxes(tmp_path):
+    images = [{"id": 7, "file_name": "a.jpg"}, {"id": 7, "file_name": "b.jpg"}]
+    (tmp_path / "instances.json").write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(ValueError, match=r"instances\.json gives two images one id"):
+        read_coco_boxes(tmp_path / "instances.json")
+
+
+@pytest.mark.parametrize("value", [10**400, 1e999, float("nan"), None, "1", [1]])
+def test_a_box_of_what_are_no_pixels_is_a_row_whatever_stands_in_it(tar, tmp_path, value):
+    content = {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "bbox": [1, 2, 3, value]}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    given = read_coco_boxes(tmp_path / "instances.json")
+    rows = extract_given(tar, tmp_path / "s.lmdb", given, detector=BoxCorners(), batch_size=5)
+    assert (rows[0]["image_key"], rows[0]["reason"]) == ("a", "bad_box")
+
+
 def test_boxes_of_a_picture_of_another_size_are_no_boxes_of_this_one(tar, tmp_path):
     """Of 31 x 37 and 41 x 43 pixels; the boxes would fit in both."""
     sizes = {"a": (31, 37), "b": (37, 31), "c": (82, 86)}
@@ -245,8 +261,9 @@ def test_boxes_of_a_picture_that_exif_turns_are_of_its_pixels_or_dropped(tmp_pat
     assert list(RegionStore([tmp_path / "s.lmdb"])) == (["a"] if reason is None else [])
 
 
-def test_a_file_that_is_cut_off_is_named(tmp_path):
-    (tmp_path / "instances.json").write_text('{"images": [')
+@pytest.mark.parametrize("content", ['{"images": [', "[" * 100_000, "1" * 5_000])
+def test_a_file_that_is_cut_off_or_written_by_no_person_is_named(tmp_path, content):
+    (tmp_path / "instances.json").write_text(content)
     with pytest.raises(ValueError, match=r"instances.json is no whole JSON file"):
         read_coco_boxes(tmp_path / "instances.json")
 
