@@ -28,7 +28,7 @@ from extract.detection.boxes import box_objection, cut_off
 from extract.detection.detector import Detector, Proposals, Size, best_device
 from extract.detection.loading import load_detector
 from extract.objection import Objection
-from extract.plain_files import files_below, in_text
+from extract.plain_files import files_below, in_text, plain_status
 from extract.regions.batches import SIDEWAYS, Batch, SeenImage
 from extract.regions.extract import likeliest_attributes
 from extract.regions.in_order import regions_in_order
@@ -163,6 +163,7 @@ def _metadata(path: Path) -> dict:
 
 
 def _read(path: Path) -> Any:
+    plain_status(path)
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -288,6 +289,12 @@ def test_the_one_file_of_vcrs_metadata_that_has_no_boxes_is_named(tmp_path, cont
     (tmp_path / "a.json").write_text('{"boxes": [[1, 2, 3, 4, 0.9]]}')
     (tmp_path / "b.json").write_text(content)
     with pytest.raises(ValueError, match=rf"^{tmp_path}/b\.json (holds no list 'boxes'|is no whole JSON file)"):
+        read_boxes(BoxFormat.VCR, tmp_path, None)
+
+
+def test_metadata_of_which_reading_would_never_end_are_named(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(OSError, match=r"neither a file nor a link to one: '.*a\.json'"):
         read_boxes(BoxFormat.VCR, tmp_path, None)
 
 
