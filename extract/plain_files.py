@@ -31,9 +31,9 @@ def plain_status(path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except ValueError as error:  # a NUL, which no path of a system can hold
-        raise OSError(errno.EINVAL, str(error)) from error
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "neither a file nor a link to one")
+        raise OSError(errno.EINVAL, "neither a file nor a link to one", str(path))
     return status
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 NUMBERS = re.compile(r"[biufcSU]\d{1,9}")  # numpy's names of types whose bytes are numbers or letters
 OBJECTS = re.compile(r"O\d?")
+GROWTH = 4  # bytes, at most, of what is made of each byte of a pickle: sets, arrays and the bytes that these hold
 NO_OBJECTS = "it holds an array of objects, expected numbers"
 # What a damaged pickle raises, torch's too: it calls numpy or torch with arguments of any kind.
 DAMAGE = (
@@ -29,13 +30,17 @@ def load_pickle(data: bytes, *, source: str) -> Any:
     Raises: ValueError if it asks for anything else, or is damaged.
     """
     try:
-        return _Unpickler(io.BytesIO(data), encoding="latin1").load()  # as Python 2 wrote strings
+        return _Unpickler(data).load()
     except DAMAGE as error:
         raise ValueError(f"{source} is no pickle of numbers: {error}") from error
 
 
 class _Unpickler(pickle._Unpickler):
     """The one that is written in Python: the other makes room for as many values as nine bytes can claim, 34 GB."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")  # as Python 2 wrote strings
+        self._room = GROWTH * len(data)
 
     def find_class(self, module: str, name: str) -> Any:
         found = _FOUND.get((module.replace("numpy.core.", "numpy._core."), name))
@@ -48,8 +53,37 @@ class _Unpickler(pickle._Unpickler):
         if not isinstance(self.stack[-2], _Type | _Array):
             raise pickle.UnpicklingError(f"it changes a {type(self.stack[-2]).__name__}, expected arrays")
         pickle._Unpickler.dispatch[pickle.BUILD[0]](self)
+        self._count()
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: _fill}
+    def _call(self: Any) -> None:
+        pickle._Unpickler.dispatch[pickle.REDUCE[0]](self)
+        self._count()
+
+    def _count(self: Any) -> None:
+        """Ten bytes of a pickle suffice to copy a text of it, whatever its length."""
+        self._room -= _num_bytes(self.stack[-1])
+        if self._room < 0:
+            raise pickle.UnpicklingError(f"it unfolds to more than {GROWTH} times its size")
+
+    def _refuse(self: Any) -> None:
+        raise pickle.UnpicklingError("it makes objects as Python 2 did, expected arrays and built-in values only")
+
+    dispatch: ClassVar = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: _fill,
+        pickle.REDUCE[0]: _call,
+        pickle.INST[0]: _refuse,
+        pickle.OBJ[0]: _refuse,
+    }
+
+
+def _num_bytes(made: Any) -> int:
+    """Of what a call has made, if that may be large."""
+    if isinstance(made, np.ndarray | np.generic):
+        return made.nbytes
+    if isinstance(made, set):
+        return 8 * len(made)
+    return len(made) if isinstance(made, bytes | bytearray) else 0
 
 
 class _Type:

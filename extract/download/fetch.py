@@ -95,7 +95,7 @@ class Fetcher:
                     if failure.retry_after > self.settings.max_retry_after:
                         raise
                     wait = max(wait, failure.retry_after)
-                    self.politeness.pause(address.host or "", seconds=failure.retry_after)
+                    self.politeness.pause(address.raw_host or "", seconds=failure.retry_after)
             await asyncio.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
@@ -106,7 +106,7 @@ class Fetcher:
         for _ in range(MAX_REDIRECTS + 1):
             if asks_robots and not await self.robots.allows(address):
                 raise DownloadFailure(DownloadReason.ROBOTS_DISALLOWED, str(address))
-            async with self.politeness.turn(address.host or ""):
+            async with self.politeness.turn(address.raw_host or ""):
                 answer = await self._ask(address, take)
             if not isinstance(answer, URL):
                 return answer

@@ -61,7 +61,7 @@ def read_samples(source: Path, *, max_samples: int) -> Iterator[Sample]:
     if len(samples) > max_samples or len(members) > max_members:
         too_many = f"{max_samples} samples" if len(samples) > max_samples else f"{max_members} members"
         raise ValueError(f"{source} has more than {too_many}; raise source.rows_per_shard, and num_rows with it")
-    with tarfile.open(source, "r:") as tar:
+    with tarfile.open(source, "r:", tarinfo=Header) as tar:
         for name, of_sample in samples:
             yield read_sample(tar, in_text(name), of_sample)
 

@@ -12,6 +12,7 @@ from yarl import URL
 
 from extract.reasons import DownloadFailure, DownloadReason
 
+MAX_PATH = 8_000  # characters; servers take 8,190, and a robots.txt has 40,000 patterns to look for in them
 HTTP_URL = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)  # scheme, authority, the rest
 SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 NEVER_PUBLISHED = re.compile(r"[\x00-\x1f\x7f\ufffd]")  # U+FFFD stands for bytes that are lost
@@ -99,6 +100,8 @@ def parse_address(text: str, *, allow_private: bool) -> URL:
             raise ValueError("a character that no url has")
         origin = _with_plain_host(URL(f"{scheme.lower()}://{authority}"))
         path = quote(rest if rest.startswith("/") else f"/{rest}", safe=OF_A_PATH, errors="surrogateescape")
+        if len(path) > MAX_PATH:
+            raise ValueError(f"a path of {len(path)} characters")
     except ValueError as error:
         raise DownloadFailure(DownloadReason.INVALID_URL, text) from error
     address = URL(f"{scheme.lower()}://{origin.raw_authority}{path}", encoded=True)

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from extract.detection.restricted_pickle import load_pickle
-from extract.plain_files import files_below
+from extract.plain_files import files_below, plain_status
 from extract.regions.store import open_whole_lmdb
 
 SIZES = ("image_w", "image_h", "num_boxes")
@@ -159,6 +159,7 @@ def _members_of(path: Path) -> dict[str, bytes]:
 
     Raises: RowError if they unfold to more than an image has.
     """
+    plain_status(path)
     with zipfile.ZipFile(path) as archive:
         if (size := sum(member.file_size for member in archive.infolist())) > MAX_ROW_BYTES:
             raise RowError("too_large", f"{path.name} unfolds to {size} bytes, at most {MAX_ROW_BYTES}")

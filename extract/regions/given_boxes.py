@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -28,13 +29,15 @@ from extract.detection.loading import load_detector
 from extract.devices import DeviceChoice, best_device
 from extract.images.checks import tar_members
 from extract.objection import Objection
-from extract.plain_files import files_below
+from extract.plain_files import files_below, in_text, plain_status
 from extract.regions.batches import SIDEWAYS, Batch, SeenImage
 from extract.regions.extract import likeliest_attributes
 from extract.regions.in_order import regions_in_order
 from extract.regions.store import Regions, RegionStoreWriter, manifest_path
 from extract.settings import DetectorSettings
 from extract.tables import whole_file
+
+MAX_CORNER = 1_000_000  # pixels; no image is larger
 
 
 class GivenBoxes(NamedTuple):
@@ -75,7 +78,8 @@ def main(
     given = read_boxes(box_format, boxes, instances)
     rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size, num_threads=threads)
     with whole_file(dropped) as partial:
-        pd.DataFrame(rows, columns=["image_key", "reason", "detail"]).to_csv(partial, index=False)
+        table = pd.DataFrame(rows, columns=["image_key", "reason", "detail"])
+        table.to_csv(partial, index=False, errors="backslashreplace")  # of what is no Unicode
 
 
 def read_boxes(box_format: BoxFormat, path: Path, instances: Path | None) -> Boxes:
@@ -104,7 +108,7 @@ def read_vcr_boxes(folder: Path) -> Boxes:
     for one, other in pairwise(paths):
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, so that of an image are two lists of boxes; remove one")
-    return {path.stem: _of_vcr(_metadata(path)) for path in paths}
+    return {in_text(path.stem): _of_vcr(_metadata(path)) for path in paths}
 
 
 def _of_vcr(metadata: dict) -> GivenBoxes:
@@ -162,15 +166,17 @@ def _metadata(path: Path) -> dict:
 
 
 def _read(path: Path) -> Any:
+    plain_status(path)
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no whole JSON file ({error}); fetch it again") from error
 
 
 def _four(box: Any) -> list[float]:
     """The numbers of a box; of what is none, such as no image has."""
-    is_box = isinstance(box, list) and len(box) >= 4 and all(isinstance(value, int | float) for value in box[:4])
+    is_list = isinstance(box, list) and len(box) >= 4
+    is_box = is_list and all(isinstance(value, int | float) and abs(value) < MAX_CORNER for value in box[:4])
     return box[:4] if is_box else [math.nan] * 4
 
 
@@ -239,7 +245,7 @@ def objection(image: SeenImage, boxes: Boxes, turned: Mapping[str, int]) -> Obje
     told, here = given.image_size, f"the image is {width} x {height}"
     if told not in (None, (width, height)):
         why = ", turned by EXIF" if image.key in turned else ""
-        return Objection("other_size", f"boxes of {told[0]} x {told[1]}, {here}{why}")
+        return Objection("other_size", f"boxes of {shown(told[0])} x {shown(told[1])}, {here}{why}")
     if image.key in turned and not (told and width != height and turned[image.key] in SIDEWAYS):
         return Objection("turned", f"{here}, turned by EXIF; whether its boxes were before that, nothing tells")
     detail = box_objection(given.corners, (width, height))

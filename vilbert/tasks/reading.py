@@ -160,7 +160,7 @@ def apart(examples: Iterable[ExampleT], store: RegionStore) -> tuple[list[Exampl
 
 def write_dropped(path: Path, rows: Iterable[Dropped]) -> None:
     """A csv with a row for each annotation that is not used."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(Dropped._fields)
         writer.writerows(rows)

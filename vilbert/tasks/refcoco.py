@@ -13,6 +13,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -107,10 +108,10 @@ def read_expressions(refs: Path, instances: Path) -> Reading[Expression]:
             if ref["ann_id"] not in boxes:
                 dropped.append(Dropped(annotation, "no_box", f"ann_id {ref['ann_id']}"))
             elif boxes[ref["ann_id"]]["image_id"] != ref["image_id"]:
-                detail = f"ann_id {ref['ann_id']} is of image {boxes[ref['ann_id']]['image_id']}"
+                detail = f"ann_id {ref['ann_id']} is of image {shown(boxes[ref['ann_id']]['image_id'])}"
                 dropped.append(Dropped(annotation, "other_image", f"{detail}, image_id is {ref['image_id']}"))
             elif not is_box(boxes[ref["ann_id"]]["bbox"]):
-                dropped.append(Dropped(annotation, "bad_box", str(boxes[ref["ann_id"]]["bbox"])))
+                dropped.append(Dropped(annotation, "bad_box", shown(boxes[ref["ann_id"]]["bbox"])))
             elif ref["image_id"] not in images:
                 dropped.append(Dropped(annotation, "no_image", f"image_id {ref['image_id']}"))
             elif not text:
@@ -154,7 +155,7 @@ def of_these_pixels(
             kept.append(one)
         else:
             here = "{} x {}".format(*size_of(one.image_key))
-            detail = "a box of {} x {}".format(*one.image_size)
+            detail = "a box of {} x {}".format(*map(shown, one.image_size))
             dropped.append(Dropped(one.annotation, "other_size", f"{detail}, the image is {here}"))
     return Reading(kept, dropped)
 

@@ -159,6 +159,36 @@ def test_no_room_is_made_for_values_that_are_only_claimed():
     tracemalloc.stop()
 
 
+TEXT = pickle.dumps("a" * 10_000, 2)[2:-1]
+ARRAY = b"cnumpy._core.multiarray\n_reconstruct\n)R(K\1M\x10\x27\x85cnumpy\ndtype\nU\2u1\x85R\x89h\1tb"
+
+
+@pytest.mark.parametrize(
+    ("value", "copy"),
+    [
+        (TEXT, b"c_codecs\nencode\nh\1U\x06latin1\x86R"),
+        (TEXT, ARRAY),
+        (TEXT, b"cnumpy._core.multiarray\nscalar\ncnumpy\ndtype\nU\6S10000\x85Rh\1\x86R"),
+        (pickle.dumps(list(range(5_000)), 2)[2:-1], b"c__builtin__\nset\nh\1\x85R"),
+        (b"](" + b"K\1" * 5_000 + b"e", b"c__builtin__\nbytearray\nh\1\x85R"),
+    ],
+    ids=["text", "array", "scalar", "set", "bytearray"],
+)
+def test_a_value_is_not_copied_as_often_as_a_few_bytes_ask(value, copy):
+    """A megabyte could fill any memory."""
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="it unfolds to more than 4 times its size"):
+        load_pickle(b"\x80\x02" + value + b"q\1]" + (copy + b"a") * 1_000 + b".", source="file")
+    assert tracemalloc.get_traced_memory()[1] < 5 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("data", [b"(ios\nsystem\n.", b"(c_codecs\nencode\nU\1aU\x06latin1o."])
+def test_objects_as_python_2_made_them_are_refused(data):
+    with pytest.raises(ValueError, match="it makes objects as Python 2 did"):
+        load_pickle(data, source="file")
+
+
 MIXED = {
     "a": np.arange(5, dtype=np.float32),
     "b": ["x", b"\xff", 2.5],

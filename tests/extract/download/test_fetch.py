@@ -27,9 +27,11 @@ def fetch(download_settings):
     return fetched
 
 
-async def fetch_each(urls: tuple[str, ...], manners: DownloadSettings) -> list[Answer | DownloadFailure]:
+async def fetch_each(
+    urls: tuple[str, ...], manners: DownloadSettings, *, mirror: str | None = None
+) -> list[Answer | DownloadFailure]:
     async with open_session(manners) as session:
-        fetcher = Fetcher(session, manners, mirror=None)
+        fetcher = Fetcher(session, manners, mirror=mirror)
         outcomes = []
         for url in urls:
             try:
@@ -109,6 +111,16 @@ def test_a_redirect_is_followed_as_it_was_written(fetch, location, asked):
         (answer,) = fetch(f"{server.address}/old/a.jpg")
     assert answer.data == b"image"
     assert server.lines[1].split(b" ")[1].decode() == asked
+
+
+@pytest.mark.parametrize("host", ["xn--99999999", "xn--a.example"])
+def test_a_name_that_stands_for_no_text_is_asked_as_it_stands(download_settings, host):
+    """Such names look like internationalised ones and are none; one in a list, or a redirect to it, ended the job."""
+    manners = DownloadSettings.model_validate({**download_settings, "honour_robots_txt": True})
+    with answering(IMAGE) as server:
+        (answer,) = asyncio.run(fetch_each((f"http://{host}/a.jpg",), manners, mirror=server.address))
+    assert answer.data == b"image"
+    assert [line.split(b" ")[1].decode() for line in server.lines] == [f"/{host}/robots.txt", f"/{host}/a.jpg"]
 
 
 @pytest.fixture

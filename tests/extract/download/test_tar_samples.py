@@ -157,6 +157,13 @@ def test_members_without_number_are_an_error(tmp_path):
         read(tmp_path, data, max_samples=3)
 
 
+def extension(kind: bytes, content: bytes) -> bytes:
+    """What stands before a header and says more of its file."""
+    header = tarfile.TarInfo("more")
+    header.type, header.size = kind, len(content)
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
 DATA = packed(GOOD)
 THIRD = offset_of(DATA, "00003.jpg")
 LONG_NAME = packed([("x" * 200, b"")], tar_format=tarfile.GNU_FORMAT)[:1024]
@@ -176,15 +183,28 @@ LONG_NAME = packed([("x" * 200, b"")], tar_format=tarfile.GNU_FORMAT)[:1024]
         ),  # size -1024
         (with_header(DATA, THIRD, 124, b"\x80" + b"\xff" * 11), f"the member at byte {THIRD} is cut off"),  # 3e26
         (LONG_NAME * 2000 + DATA, "a header is damaged, RecursionError"),
+        (extension(tarfile.XHDTYPE, b"1" * 60_000) + DATA, "a header of [0-9]+ bytes, expected at most 8192"),
+        (extension(tarfile.XGLTYPE, bytes(70_000)) + DATA, "a header of [0-9]+ bytes, expected at most 8192"),
+        (DATA[:THIRD] + extension(tarfile.GNUTYPE_LONGNAME, b"x" * 70_000) + DATA[THIRD:], f"byte {THIRD} is damaged"),
         (gzip.compress(DATA), " header"),
         (b"", "empty file"),
     ],
-    ids=["in a member", "between", "in a header", "zeroed header", "two", "back", "far", "nested", "gzip", "empty"],
+    ids=[
+        *("in a member", "between", "in a header", "zeroed header", "two", "back", "far", "nested"),
+        *("a number that takes minutes", "long extension", "long name", "gzip", "empty"),
+    ],
 )
 def test_a_tar_that_is_not_whole_is_an_error_before_its_first_sample(tmp_path, data, message):
     (tmp_path / "a.tar").write_bytes(data)
     with pytest.raises(tarfile.ReadError, match=message):
         next(read_samples(tmp_path / "a.tar", max_samples=31))
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_name_may_be_a_number_as_long_as_names_can_be(tmp_path, tar_format):
+    name = "7" * 251
+    (sample,) = read(tmp_path, packed([(f"{name}.jpg", b"x"), (f"{name}.txt", b"a dog")], tar_format=tar_format))
+    assert (sample.name, sample.caption) == (name, "a dog")
 
 
 def test_a_tar_without_samples_is_an_error(tmp_path):

@@ -71,6 +71,8 @@ def reason_of(url: str) -> str | None:
         ("http://photos.example/caf\N{REPLACEMENT CHARACTER}.jpg", "invalid_url"),
         ("http://photos.example/\x00", "invalid_url"),
         ("http://photos.example/\ud83d", "invalid_url"),
+        (f"http://photos.example/{'a' * 8_000}", "invalid_url"),
+        (f"http://photos.example/?{'é' * 1_400}", "invalid_url"),
         ("http://4294967296/", "invalid_url"),
         ("http://1.2.3.4.5/", "invalid_url"),
         ("http://[::1/", "invalid_url"),

@@ -289,6 +289,16 @@ def test_npz_files_are_read_without_running_what_they_name(tmp_path):
     assert not target.exists()
 
 
+def test_what_is_no_plain_file_among_npz_files_is_a_row(tmp_path):
+    """Reading them would never end."""
+    write_npz(tmp_path / "npz", make_row("a"))
+    os.mkfifo(tmp_path / "npz/b.npz")
+    (tmp_path / "npz/c.npz").symlink_to("/dev/zero")
+    table, store = imported((FeatureFormat.MILVLG_NPZ, tmp_path / "npz"), tmp_path)
+    assert [row.get("reason") for row in table] == [None, "damaged", "damaged"]
+    assert list(store) == ["a"]
+
+
 def test_npz_files_without_objects_know_no_classes(tmp_path):
     row = {name: value for name, value in make_row("a").items() if name != "objects_conf"}
     write_npz(tmp_path / "elsewhere", row)

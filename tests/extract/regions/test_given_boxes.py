@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -217,6 +218,15 @@ def test_two_images_of_one_number_cannot_share_their_boxes(tmp_path):
         read_coco_boxes(tmp_path / "instances.json")
 
 
+@pytest.mark.parametrize("value", [10**400, 1e999, float("nan"), None, "1", [1]])
+def test_a_box_of_what_are_no_pixels_is_a_row_whatever_stands_in_it(tar, tmp_path, value):
+    content = {"images": [{"id": 7, "file_name": "a.jpg"}], "annotations": [{"image_id": 7, "bbox": [1, 2, 3, value]}]}
+    (tmp_path / "instances.json").write_text(json.dumps(content))
+    given = read_coco_boxes(tmp_path / "instances.json")
+    rows = extract_given(tar, tmp_path / "s.lmdb", given, detector=BoxCorners(), batch_size=5)
+    assert (rows[0]["image_key"], rows[0]["reason"]) == ("a", "bad_box")
+
+
 def test_boxes_of_a_picture_of_another_size_are_no_boxes_of_this_one(tar, tmp_path):
     """Of 31 x 37 and 41 x 43 pixels; the boxes would fit in both."""
     sizes = {"a": (31, 37), "b": (37, 31), "c": (82, 86)}
@@ -267,8 +277,9 @@ def test_boxes_of_a_picture_that_exif_turns_are_of_its_pixels_or_dropped(
     assert list(RegionStore([tmp_path / "s.lmdb"])) == (["a"] if reason is None else [])
 
 
-def test_a_file_that_is_cut_off_is_named(tmp_path):
-    (tmp_path / "instances.json").write_text('{"images": [')
+@pytest.mark.parametrize("content", ['{"images": [', "[" * 100_000, "1" * 5_000])
+def test_a_file_that_is_cut_off_or_written_by_no_person_is_named(tmp_path, content):
+    (tmp_path / "instances.json").write_text(content)
     with pytest.raises(ValueError, match=r"instances.json is no whole JSON file"):
         read_coco_boxes(tmp_path / "instances.json")
 
@@ -293,6 +304,12 @@ def test_the_one_file_of_vcrs_metadata_that_has_no_boxes_is_named(tmp_path, cont
     (tmp_path / "a.json").write_text('{"boxes": [[1, 2, 3, 4, 0.9]]}')
     (tmp_path / "b.json").write_text(content)
     with pytest.raises(ValueError, match=rf"^{tmp_path}/b\.json (holds no list 'boxes'|is no whole JSON file)"):
+        read_boxes(BoxFormat.VCR, tmp_path, None)
+
+
+def test_metadata_of_which_reading_would_never_end_are_named(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(OSError, match=r"neither a file nor a link to one: '.*a\.json'"):
         read_boxes(BoxFormat.VCR, tmp_path, None)
 
 

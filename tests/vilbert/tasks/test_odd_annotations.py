@@ -6,7 +6,7 @@ What the readers take goes on to the tokenizer and to the predictions' files, wh
 import json
 import pickle
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vilbert.batches.sampling import Draw
@@ -149,6 +149,19 @@ def test_any_value_in_a_ref(drawn, tmp_path, row):
     instances.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": boxes}))
     expressions = check(lambda: read_expressions(refs, instances), refs, num_whole=1, folder=tmp_path)
     encode_texts(drawn.processor.tokenizer, [one.text for one in expressions], max_tokens=17)
+
+
+@FUZZ
+@given(value=ODD, field=st.sampled_from(["id", "image_id", "bbox", "file_name", "width"]))
+@example(value="\ud83d", field="bbox")
+@example(value="\ud83d", field="image_id")
+def test_any_value_in_the_instances_of_refs(tmp_path, value, field):
+    refs, path = tmp_path / "refs.p", tmp_path / "instances.json"
+    refs.write_bytes(pickle.dumps([REF], protocol=2))
+    box, image = {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4]}, {"id": 1, "file_name": "a.jpg"}
+    odd_box, odd_image = ({**row, field: value} for row in (box, image))
+    path.write_text(json.dumps({"images": [odd_image], "annotations": [odd_box]}))
+    check(lambda: read_expressions(refs, path), path, num_whole=0, folder=tmp_path)
 
 
 @FUZZ
