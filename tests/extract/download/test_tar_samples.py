@@ -185,7 +185,7 @@ LONG_NAME = packed([("x" * 200, b"")], tar_format=tarfile.GNU_FORMAT)[:1024]
         (LONG_NAME * 2000 + DATA, "a header is damaged, RecursionError"),
         (extension(tarfile.XHDTYPE, b"1" * 60_000) + DATA, "a header of [0-9]+ bytes, expected at most 8192"),
         (extension(tarfile.XGLTYPE, bytes(70_000)) + DATA, "a header of [0-9]+ bytes, expected at most 8192"),
-        (DATA[:THIRD] + extension(tarfile.GNUTYPE_LONGNAME, b"x" * 70_000) + DATA[THIRD:], f"byte {THIRD} is damaged"),
+        (DATA[:THIRD] + extension(tarfile.GNUTYPE_LONGNAME, b"x" * 70_000) + DATA[THIRD:], "a header of 70000 bytes"),
         (gzip.compress(DATA), " header"),
         (b"", "empty file"),
     ],
