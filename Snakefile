@@ -38,6 +38,9 @@ pathvars:
     times=f"{RESULTS}/times",
 
 
+container: "vilbert.sif"  # in the folder of the run; read with --software-deployment-method apptainer alone
+
+
 wildcard_constraints:
     split="[A-Za-z0-9]+",
     shard=r"\d{5}",
