@@ -34,7 +34,8 @@ def on_scratch(stores: Sequence[RegionStore], scratch: str | None, *, first: Ite
     Args:
         scratch: as `runtime.scratch`; None: nothing is copied.
         first: keys of images whose shards are copied first, in their order.
-    Raises: ValueError if `scratch` names a variable that is not set; FileNotFoundError if it is no folder.
+    Raises: ValueError if `scratch` names a variable that is not set; FileNotFoundError or PermissionError if it is no
+        folder, or not one that this user may write to.
     """
     if scratch is None:
         yield
@@ -66,6 +67,8 @@ def folder_in(scratch: str) -> Path:
         raise FileNotFoundError(f"runtime.scratch is {scratch!r}, but there is no folder {path} on this node")
     folder = path / f"vilbert-stores-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} is another user's; give runtime.scratch another folder")
     return folder
 
 
@@ -138,7 +141,10 @@ def is_alone(handle: int) -> bool:
 
 def is_at(handle: int, place: Path) -> bool:
     """Whether an open folder still has its name: what was removed may be locked as well."""
-    return place.exists() and os.path.samestat(os.fstat(handle), place.stat())
+    try:
+        return os.path.samestat(os.fstat(handle), place.stat())
+    except FileNotFoundError:
+        return False
 
 
 def make_copies(shards: Sequence[Path], place: Path) -> None:
