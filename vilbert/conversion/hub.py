@@ -1,5 +1,6 @@
-"""What a hub has under a name, as a folder: python -m vilbert.conversion.hub KIND OUT_DIR --name NAME."""
+"""What a hub has under a name, as a folder: python -m vilbert.conversion.hub KIND OUT_DIR --settings JSON."""
 
+import json
 import shutil
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +20,13 @@ class Kind(StrEnum):
     TEXT_INIT = "text_init"
 
 
-def main(kind: Kind, output: Path, name: Annotated[str, typer.Option(help="such as bert-base-uncased")]) -> None:
+def main(
+    kind: Kind,
+    output: Path,
+    settings: Annotated[dict, typer.Option(parser=json.loads, help="the section that names it")],
+) -> None:
     """Write a tokenizer, or the weights and sizes of a BERT, to a folder that takes the place of its name."""
+    name = settings[kind]
     output.mkdir(parents=True, exist_ok=True)
     if kind is Kind.TOKENIZER:
         AutoTokenizer.from_pretrained(name).save_pretrained(output)

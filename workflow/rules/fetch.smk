@@ -37,8 +37,9 @@ rule fetch_tokenizer:
         runtime=scaled(60),
     params:
         name=compared(SETTINGS.text.tokenizer),
+        settings=told(SETTINGS.json("text")),
     shell:
-        "python -m vilbert.conversion.hub tokenizer {output} --name={params.name:q} > {log} 2>&1"
+        "python -m vilbert.conversion.hub tokenizer {output} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule fetch_text_init:
@@ -54,5 +55,6 @@ rule fetch_text_init:
         runtime=scaled(60),
     params:
         name=compared(SETTINGS.model.text_init),
+        settings=told(SETTINGS.json("model")),
     shell:
-        "python -m vilbert.conversion.hub text_init {output} --name={params.name:q} > {log} 2>&1"
+        "python -m vilbert.conversion.hub text_init {output} --settings {params.settings:q} > {log} 2>&1"

@@ -7,7 +7,7 @@ from vilbert.conversion.hub import Kind, main
 def test_a_fetched_tokenizer_takes_the_place_of_its_name(tmp_path):
     tokenizer = train_tokenizer(["a red circle", "a bar"], vocab_size=61)
     tokenizer.save_pretrained(tmp_path / "published")
-    main(Kind.TOKENIZER, tmp_path / "fetched", name=str(tmp_path / "published"))
+    main(Kind.TOKENIZER, tmp_path / "fetched", settings={"tokenizer": str(tmp_path / "published")})
     caption = "a red bar unseen"
     assert AutoTokenizer.from_pretrained(tmp_path / "fetched")(caption)["input_ids"] == tokenizer(caption)["input_ids"]
 
@@ -17,7 +17,7 @@ def test_of_a_bert_its_weights_and_sizes_are_fetched(tmp_path):
     published.mkdir()
     for name in ("pytorch_model.bin", "config.json", "tf_model.h5"):
         (published / name).write_text(name)
-    main(Kind.TEXT_INIT, fetched, name=str(published))
+    main(Kind.TEXT_INIT, fetched, settings={"text_init": str(published)})
     assert {path.name: path.read_text() for path in fetched.iterdir()} == {
         name: name for name in ("pytorch_model.bin", "config.json")
     }
