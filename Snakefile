@@ -8,6 +8,7 @@ from snakemake.utils import min_version
 
 from extract.section import demand_path
 from workflow.contents import Contents
+from workflow.groups import check_groups_in_one_walk
 from workflow.inputs import Inputs
 from workflow.paths import demand_paths, demand_writable
 from workflow.running import take_part
@@ -24,6 +25,7 @@ demand_path(str(workflow.basedir))
 SETTINGS = check(config)
 demand_paths(SETTINGS)
 demand_writable(Path.cwd())
+check_groups_in_one_walk()
 take_part(SETTINGS.run, state=Path(".snakemake"), is_main=workflow.is_main_process)
 SPLITS = list(SETTINGS.source.splits)
 RESULTS = f"results/{SETTINGS.run}"  # for params, where <results> does not stand
@@ -34,6 +36,9 @@ pathvars:
     results=RESULTS,
     logs=f"logs/{SETTINGS.run}",
     times=f"{RESULTS}/times",
+
+
+container: "vilbert.sif"  # in the folder of the run; read with --software-deployment-method apptainer alone
 
 
 wildcard_constraints:
@@ -87,4 +92,5 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/clean.smk"

@@ -3,8 +3,8 @@
 Imported while Snakemake parses, so nothing heavy is imported here. No field has a default, as in `extract.settings`.
 """
 
+import re
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
@@ -14,6 +14,13 @@ from extract.section import MANNER, Count, FilePath, Fraction, Section, demand_p
 Weight = Annotated[float, Field(ge=0)]
 # Raised when the same data and settings give another model than before: trainings of the version before are made anew.
 TRAINING_VERSION = 1
+
+
+def demand_folder_of_node(path: str) -> str:
+    """Raises: ValueError for a path that depends on the folder that a command runs in, or no shell could name."""
+    if not path.startswith(("/", "$")) or re.search(r"[\x00-\x1f\x7f]", path):
+        raise ValueError(f"is {path!r}, expected an absolute path or one that begins with a variable, such as $TMPDIR")
+    return path
 
 
 class TextSettings(Section):
@@ -225,10 +232,9 @@ class FinetuningSettings(Section):
 
 def pretraining_made_of(model: ModelSettings, settings: PretrainingSettings) -> dict[str, Any]:
     """What of the settings makes one pretraining another, with the version of the code that trains."""
-    text_init = hub_name(model.text_init)
     return {
         "version": TRAINING_VERSION,
-        "model": model.model_copy(update={"text_init": text_init}).made_of(),
+        "model": model.model_copy(update={"text_init": None}).made_of(),  # which is an input
         "pretraining": settings.made_of(),
     }
 
@@ -241,11 +247,6 @@ def finetuning_made_of(task: str, settings: FinetuningSettings, *, has_new_weigh
         "has_new_weights": has_new_weights,
         "finetuning": {"seed": settings.seed, task: getattr(settings.of(task), task).made_of()},
     }
-
-
-def hub_name(name: str | None) -> str | None:
-    """The name of a model of a hub; null for a folder, of which not the name counts, but what it holds."""
-    return None if name is None or Path(name).exists() else name
 
 
 class ComparisonSettings(Section):
@@ -282,6 +283,11 @@ class RuntimeSettings(Section):
     num_checkpoints_kept: PositiveInt = Field(description="the newest")
     num_earlier_kept: Count = Field(
         description="trainings of one name in results/<run>/earlier/, where the one before goes when another begins"
+    )
+    scratch: Annotated[str, AfterValidator(demand_folder_of_node)] | None = Field(
+        description="folder on each node's own disk, such as /scratch or $TMPDIR, by the variables of the node: stores "
+        "that fit there are copied before a training reads them, and removed when it ends; null: they are read where "
+        "they lie"
     )
 
 

@@ -11,8 +11,13 @@ from workflow.settings import Settings
 class Named(NamedTuple):
     """What a command is told, and the input of its rule."""
 
-    path: str
+    path: str | None
     input: str | list[str]
+
+    @property
+    def is_made(self) -> bool:
+        """Whether a rule makes it."""
+        return self.path == self.input
 
 
 class Inputs:
@@ -42,12 +47,12 @@ class Inputs:
         ]
 
     @property
-    def tokenizer(self) -> list[str]:
-        return self._folder("text.tokenizer", self.settings.text.tokenizer)
+    def tokenizer(self) -> Named:
+        return self._of_hub("text.tokenizer", self.settings.text.tokenizer)
 
     @property
-    def text_init(self) -> list[str]:
-        return self._folder("model.text_init", self.settings.model.text_init)
+    def text_init(self) -> Named:
+        return self._of_hub("model.text_init", self.settings.model.text_init)
 
     @property
     def task_images(self) -> Named:
@@ -117,9 +122,13 @@ class Inputs:
     def _named(self, setting: str, path: str) -> Named:
         return Named(path, self.contents.of(setting, path))
 
-    def _folder(self, setting: str, path: str | None) -> list[str]:
-        """Of what may also be a name of a hub, which is known by itself."""
-        return [self.contents.of(setting, path)] if path is not None and Path(path).exists() else []
+    def _of_hub(self, setting: str, name: str | None) -> Named:
+        """A folder, or what a hub has under a name, which is fetched."""
+        if name is None:
+            return Named(None, [])
+        if Path(name).exists():
+            return self._named(setting, name)
+        return self._made(f"{self.results}/hub/{setting.rpartition('.')[2]}")
 
 
 def name_for(path: str) -> str:

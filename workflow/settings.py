@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from extract.section import demand_address, demand_path, demand_pattern
 from extract.settings import ExtractSettings, SplitSettings
-from vilbert.settings import VilbertSettings, finetuning_made_of, hub_name, pretraining_made_of
+from vilbert.settings import VilbertSettings, finetuning_made_of, pretraining_made_of
 
 
 class Settings(ExtractSettings, VilbertSettings):
@@ -95,7 +95,7 @@ class Settings(ExtractSettings, VilbertSettings):
 
     def made_of_text(self) -> str:
         """The same of the tokens."""
-        text = self.text.model_copy(update={"tokenizer": hub_name(self.text.tokenizer)})
+        text = self.text.model_copy(update={"tokenizer": None})  # which is an input
         return json.dumps(text.made_of())
 
     def made_of_zero_shot(self) -> str:

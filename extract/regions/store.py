@@ -228,8 +228,18 @@ class RegionStore(Mapping[str, Regions]):
                 )
         self._first_keys = [start for (start, _), _ in filled]
         self._paths = [path for _, path in filled]
+        self._copies: dict[Path, Path] = {}
         self._opened: dict[Path, lmdb.Environment] = {}
         self._pid = os.getpid()
+
+    def in_order(self, first: Iterable[str]) -> list[Path]:
+        """The shards that have records: those of these images, in their order, before the others."""
+        shards = (self._shard_of(key.encode()) for key in first)
+        return list(dict.fromkeys([*(shard for shard in shards if shard), *self._paths]))
+
+    def read_from(self, copies: Mapping[Path, Path]) -> None:
+        """Read shards from copies from now on, by the paths of the shards; {}: all from where they lie."""
+        self._copies, self._opened = dict(copies), {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -279,7 +289,8 @@ class RegionStore(Mapping[str, Regions]):
         if self._pid != os.getpid():
             self._opened, self._pid = {}, os.getpid()
         if path not in self._opened:
-            self._opened[path] = _open_environment(path, read_manifest(path).num_records)
+            copy = self._copies.get(path, path)
+            self._opened[path] = _open_environment(copy, read_manifest(path).num_records, shard=path)
         return self._opened[path]
 
     @property
@@ -325,12 +336,12 @@ def _key_range(manifest: StoreManifest) -> tuple[bytes, bytes]:
 _ENVIRONMENTS: weakref.WeakValueDictionary[tuple[int, int], lmdb.Environment] = weakref.WeakValueDictionary()
 
 
-def _open_environment(path: Path, num_records: int) -> lmdb.Environment:
-    """Open a shard for reading, and see that all of its records are there."""
+def _open_environment(path: Path, num_records: int, *, shard: Path) -> lmdb.Environment:
+    """Open a shard, or a copy of it, for reading, and see that all of its records are there."""
     status = path.stat()
     if (environment := _ENVIRONMENTS.get((status.st_dev, status.st_ino))) is not None:
         return environment
-    remedy = f"make it anew with `snakemake --forcerun=extract_regions {quote(str(path))}`"
+    remedy = f"make it anew with `snakemake --forcerun=extract_regions {quote(str(shard))}`"
     environment = open_whole_lmdb(path, remedy=remedy)
     if (num_found := environment.stat()["entries"]) != num_records:
         raise ValueError(f"{path} has {num_found} records, its manifest says {num_records}; {remedy}")

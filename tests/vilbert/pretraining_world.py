@@ -85,6 +85,7 @@ RUNTIME = {
     "checkpoint_steps": 2,
     "num_checkpoints_kept": 2,
     "num_earlier_kept": 2,
+    "scratch": None,
 }
 
 

@@ -43,7 +43,9 @@ def command(
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    """In which no process reaches beyond this machine."""
+    python_path = f"{ROOT}:{ROOT / 'tests/workflow/offline'}"
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": python_path}
 
 
 def snakemake(
@@ -92,6 +94,13 @@ def test_every_kept_pair_has_features(finished):
     store = RegionStore(sorted((run / "features").glob("*/*.lmdb")))
     for row in pq.read_table(run / "pairs.parquet").to_pylist():
         assert len(store[row["image_key"]].boxes) == row["num_regions"]
+
+
+def test_a_run_reaches_for_nothing_beyond_this_machine(finished, tmp_path):
+    reach = [sys.executable, "-c", "import urllib.request; urllib.request.urlopen('http://library.example')"]
+    assert subprocess.run(reach, cwd=tmp_path, env=environment(), stderr=subprocess.DEVNULL).returncode != 0
+    assert (tmp_path / "refused.txt").read_text() == "library.example\n"
+    assert not list(finished.rglob("refused.txt"))
 
 
 def test_a_second_run_does_nothing(finished):

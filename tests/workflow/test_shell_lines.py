@@ -48,7 +48,7 @@ TEXTS = {
 CHECKED = {
     *("run", "source.splits.val.url", "source.splits.val.sha256"),
     *("detector.bottom_up.url", "detector.bottom_up.sha256"),
-    *("pretraining.train_split", "pretraining.validation_split"),
+    *("pretraining.train_split", "pretraining.validation_split", "runtime.scratch"),
     *(f"finetuning.vqa.{split}.image_key" for split in ("train.0", "validation", "test")),
 }
 HOSTILE = 'it\'s "5$" $(touch RUN) `touch RUN` ;touch RUN & #*?[a-z]|\\ é'
@@ -212,7 +212,7 @@ def test_whatever_a_setting_holds_reaches_the_commands_as_it_is(tmp_path, kind):
     checkout.symlink_to(ROOT)
     config = settings_of(kind)
     values = {key: f"{key} {HOSTILE}" for key in PATHS} | {key: f"-{key} {HOSTILE}\n{BRACES}" for key in TEXTS}
-    values["finetuning.features"] += ".lmdb"
+    values |= {"runtime.scratch": f"/{HOSTILE}{BRACES}", "finetuning.features": f"finetuning.features {HOSTILE}.lmdb"}
     if kind != "folder":
         del values["source.pictures"]
     if kind == "urls":  # with weights that a rule fetches, and features that are there already

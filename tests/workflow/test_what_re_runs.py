@@ -37,6 +37,8 @@ FOLLOWS = {
     "check_images": {"find_duplicates", "judge_pairs"},
     "find_duplicates": {"judge_pairs"},
     "train_detector": {"extract_regions", "extract_task_regions", "extract_given_boxes"},
+    "fetch_tokenizer": {"tokenize_captions"},
+    "fetch_text_init": {"pretrain", "pretrain_variant"},
     "fetch_detector": {"extract_regions", "extract_task_regions", "extract_given_boxes"},
     "extract_regions": {"judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "describe_features"},
     "judge_pairs": {"collect_pairs"},
@@ -109,9 +111,11 @@ add("detector_training", {"train_detector"}, seed=2, steps=4, batch_size=3, lear
 add("detector_training", {"train_detector"}, warmup_steps=2, max_gradient_norm=7)
 add("selection", EXTRACTS - {"extract_given_boxes"}, threshold=0.7, min_regions=7, max_regions=37, nms_iou=0.7)
 add("store", EXTRACTS - {"extract_given_boxes"}, num_classes_kept=7)
-add("text", {"tokenize_captions"}, tokenizer="a-hub/name", vocab_size=399, max_tokens=35)
+add("text", {"fetch_tokenizer"}, "urls", tokenizer="a-hub/name")
+add("text", {"tokenize_captions"}, vocab_size=399, max_tokens=35)
 add("model", {"pretrain"}, architecture="single_stream")
-add("model", PRETRAINS, text_init="a-hub/name", visual_feature_size=255, visual_target="features", dropout=0.7)
+add("model", {"fetch_text_init"}, "urls", text_init="a-hub/name")
+add("model", PRETRAINS, visual_feature_size=255, visual_target="features", dropout=0.7)
 add("model", PRETRAINS, visual_embedding_norm="joint", text_hidden_size=48, text_num_layers=4, text_num_heads=2)
 add("model", PRETRAINS, text_intermediate_size=7, visual_hidden_size=48, visual_num_layers=3, visual_num_heads=2)
 add("model", PRETRAINS, visual_intermediate_size=7, co_hidden_size=48, co_num_heads=2, text_co_layers=[1])
@@ -154,7 +158,7 @@ add("finetuning.retrieval", FINETUNES | {"zero_shot_retrieval"}, "drawn", captio
 add("comparison", {"pretrain_variant", "finetune_variant"}, seeds=[1, 3])
 add("runtime", NOTHING, micro_batch_size=7, dtype="float32", num_workers=1, gradient_checkpointing=True, fsdp=True)
 add("runtime", NOTHING, peak_tflops=7, trackers=[], log_every_steps=7, checkpoint_minutes=7, checkpoint_steps=7)
-add("runtime", NOTHING, num_checkpoints_kept=7, num_earlier_kept=7, compile=True)
+add("runtime", NOTHING, num_checkpoints_kept=7, num_earlier_kept=7, compile=True, scratch="$TMPDIR")
 # Another run, or another workflow: nothing of the one before is there.
 NOT_WALKED = {"run", "source.kind"}
 
@@ -225,6 +229,7 @@ def config_of(kind: str, folder: Path) -> dict:
             rows = "".join(f"a.jpg,{start}picture {row}\n" for row in range(160))
             (folder / f"{split}.csv").write_text(f"file,caption\n{rows}")
     else:
+        config["text"]["tokenizer"] = config["model"]["text_init"] = "a-hub/first"
         url = "file:///weights.pth" if kind == "webdataset" else None
         config["detector"]["bottom_up"] = BOTTOM_UP | {"url": url}
     return config

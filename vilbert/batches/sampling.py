@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
+BLOCK_SIZE = 2_000  # neighbours on disk that stay together
+
 
 class Draw(NamedTuple):
     """One example in one epoch."""
@@ -37,7 +39,7 @@ class StepSampler(Sampler[list[Draw]]):
         num_processes: int = 1,
         process: int = 0,
         accumulation: int = 1,
-        block_size: int = 2_000,
+        block_size: int = BLOCK_SIZE,
         window_size: int = 50_000,
     ):
         """
@@ -82,13 +84,12 @@ class StepSampler(Sampler[list[Draw]]):
             epoch += 1
 
     def _epoch(self, epoch: int) -> Iterator[np.ndarray]:
-        generator = np.random.default_rng([self.seed, epoch])
-        blocks = np.array_split(np.arange(len(self.sizes)), -(-len(self.sizes) // self.block_size))
-        order = generator.permutation(len(blocks))
+        generator = epoch_generator(self.seed, epoch)
+        blocks = shuffled_blocks(len(self.sizes), generator, block_size=self.block_size)
         blocks_a_window = max(1, self.window_size // self.block_size)
         left = np.empty(0, dtype=np.int64)
-        for start in range(0, len(order), blocks_a_window):
-            window = np.concatenate([left, *(blocks[block] for block in order[start : start + blocks_a_window])])
+        for start in range(0, len(blocks), blocks_a_window):
+            window = np.concatenate([left, *blocks[start : start + blocks_a_window]])
             window = generator.permutation(window)
             num_whole = len(window) // self.batch_size * self.batch_size
             window, left = window[:num_whole], window[num_whole:]
@@ -105,3 +106,16 @@ class StepSampler(Sampler[list[Draw]]):
         return np.concatenate(
             [strip[np.argsort(self.sizes[strip.ravel(), -1], kind="stable")] for strip in map(np.ravel, strips)]
         )
+
+
+def epoch_generator(seed: int, epoch: int) -> np.random.Generator:
+    """What draws the order of an epoch: its blocks first."""
+    return np.random.default_rng([seed, epoch])
+
+
+def shuffled_blocks(
+    num_examples: int, generator: np.random.Generator, *, block_size: int = BLOCK_SIZE
+) -> list[np.ndarray]:
+    """Neighbours on disk, in the order in which an epoch reads them."""
+    blocks = np.array_split(np.arange(num_examples), -(-num_examples // block_size))
+    return [blocks[block] for block in generator.permutation(len(blocks))]

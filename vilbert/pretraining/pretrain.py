@@ -15,6 +15,7 @@ from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
 from extract.tables import naming, reading
 from vilbert.baselines.rows import write_rows
+from vilbert.batches.sampling import epoch_generator, shuffled_blocks
 from vilbert.batches.tokens import TokenTable
 from vilbert.model.card import model_card
 from vilbert.model.directory import sha256_below, sha256_of, write_model
@@ -30,6 +31,7 @@ from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
+from vilbert.training.scratch import on_scratch
 
 
 def main(
@@ -54,8 +56,9 @@ def main(
     outputs = [model_output, metrics_output, curves_output, baselines_output]
     inputs: dict[str, Any] = {"tokens": sha256_of(tokens), "tokenizer": sha256_below(tokenizer)}
     inputs["stores"] = [read_manifest(path).sha256 for path in stores]
-    if model.text_init is not None and Path(model.text_init).exists():
-        inputs["text_init"] = sha256_below(Path(model.text_init))
+    if model.text_init is not None:
+        bert = Path(model.text_init)
+        inputs["text_init"] = sha256_below(bert) if bert.exists() else model.text_init  # a name of a hub
     store = RegionStore(stores)
     identity = pretraining_made_of(model, settings) | {"inputs": inputs, "regions": origin_of(store)}
     folder = TrainingFolder(checkpoints, identity, earlier=earlier)
@@ -90,21 +93,22 @@ def main(
         # scoring reaches into layers whose weights FSDP spreads
         num_retrieval_images=0 if runtime.fsdp else settings.evaluation.num_retrieval_images,
     )
-    trained, metrics = train(
-        network,
-        training,
-        lengths=training.tokens.sizes(),
-        optimizer=settings.optimizer,
-        runtime=runtime,
-        seed=settings.seed,
-        folder=folder,
-        loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
-        count_items=count_items,
-        expected_items=training.expected_items(),
-        count_flops=functools.partial(count_flops, network.config),
-        evaluator=evaluator,
-        evaluation_steps=settings.evaluation.every_steps,
-    )
+    with on_scratch([store], runtime.scratch, first=first_images(training.tokens, settings.seed)):
+        trained, metrics = train(
+            network,
+            training,
+            lengths=training.tokens.sizes(),
+            optimizer=settings.optimizer,
+            runtime=runtime,
+            seed=settings.seed,
+            folder=folder,
+            loss_weights={name: getattr(settings.objective, name) for name in OBJECTIVES},
+            count_items=count_items,
+            expected_items=training.expected_items(),
+            count_flops=functools.partial(count_flops, network.config),
+            evaluator=evaluator,
+            evaluation_steps=settings.evaluation.every_steps,
+        )
     if is_first_process():
         with naming(model_output.parent):
             last = last_evaluation(checkpoints / "metrics.jsonl")
@@ -122,6 +126,12 @@ def main(
             shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
             draw_learning_curves(metrics, curves_output, rows=rows)
             folder.end(outputs)
+
+
+def first_images(tokens: TokenTable, seed: int) -> list[str]:
+    """An image of each block of examples, in the order in which the first epoch reads them."""
+    blocks = shuffled_blocks(len(tokens), epoch_generator(seed, 0))
+    return [tokens.image_keys[int(block[0])].as_py() for block in blocks]
 
 
 def demand_features(store: RegionStore, *, width: int, needs_classes: bool) -> None:

@@ -37,6 +37,7 @@ from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
 from vilbert.training.precision import multiplied_in
+from vilbert.training.scratch import on_scratch
 
 UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
 
@@ -109,24 +110,25 @@ def main(
             folder.give(outputs)
         return
     evaluator = TaskEvaluator(data)
-    trained, _ = train(
-        network,
-        data.training,  # type: ignore[arg-type]  # a Dataset
-        lengths=data.training.lengths,
-        optimizer=of_task.optimizer,
-        runtime=runtime,
-        seed=settings.seed,
-        folder=folder,
-        loss_weights={"loss": 1},
-        count_items=count_examples,
-        expected_items={"loss": 1},
-        count_flops=None,
-        evaluator=evaluator,
-        evaluation_steps=None,
-        has_unused_parameters=data.has_unused_parameters,
-    )
-    with multiplied_in(folder.dtype, trained.device.type):  # as it was measured
-        evaluator.complete(trained)
+    with on_scratch([store for store in (detected, of_boxes) if store is not None], runtime.scratch):
+        trained, _ = train(
+            network,
+            data.training,  # type: ignore[arg-type]  # a Dataset
+            lengths=data.training.lengths,
+            optimizer=of_task.optimizer,
+            runtime=runtime,
+            seed=settings.seed,
+            folder=folder,
+            loss_weights={"loss": 1},
+            count_items=count_examples,
+            expected_items={"loss": 1},
+            count_flops=None,
+            evaluator=evaluator,
+            evaluation_steps=None,
+            has_unused_parameters=data.has_unused_parameters,
+        )
+        with multiplied_in(folder.dtype, trained.device.type):  # as it was measured
+            evaluator.complete(trained)
     if is_first_process():
         with naming(model_output.parent):
             rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))

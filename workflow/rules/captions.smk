@@ -34,6 +34,8 @@ rule clean_captions:
         "<logs>/clean_captions/{split}/{shard}.log",
     benchmark:
         "<times>/clean_captions/{split}/{shard}.tsv"
+    group:
+        "captions"
     conda:
         "../../envs/vilbert.yaml"
     resources:

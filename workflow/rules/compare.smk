@@ -22,7 +22,9 @@ use rule pretrain as pretrain_variant with:
         made_of=lambda wildcards: SETTINGS.made_of_pretraining(
             architecture=wildcards.architecture, seed=int(wildcards.seed)
         ),
-        model=lambda wildcards, resources: SETTINGS.json("model", architecture=wildcards.architecture),
+        model=lambda wildcards, resources: SETTINGS.json(
+            "model", architecture=wildcards.architecture, text_init=INPUTS.text_init.path
+        ),
         settings=lambda wildcards, resources: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
         runtime=told(SETTINGS.json("runtime")),
 

@@ -13,6 +13,8 @@ rule check_images:
         "<logs>/check_images/{split}/{shard}.log",
     benchmark:
         "<times>/check_images/{split}/{shard}.tsv"
+    group:
+        "images"
     conda:
         "../../envs/vilbert.yaml"
     resources:

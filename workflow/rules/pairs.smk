@@ -18,6 +18,8 @@ rule judge_pairs:
         "<logs>/judge_pairs/{split}/{shard}.log",
     benchmark:
         "<times>/judge_pairs/{split}/{shard}.tsv"
+    group:
+        "pairs"
     conda:
         "../../envs/vilbert.yaml"
     resources:

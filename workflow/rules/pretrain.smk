@@ -6,7 +6,7 @@ rule tokenize_captions:
     """Captions as token ids, once for all epochs, and the tokenizer."""
     input:
         pairs="<results>/pairs.parquet",
-        tokenizer=INPUTS.tokenizer,
+        tokenizer=INPUTS.tokenizer.input,
     output:
         tokens="<results>/tokens/pairs.parquet",
         tokenizer=directory("<results>/tokens/tokenizer"),
@@ -21,7 +21,7 @@ rule tokenize_captions:
         runtime=scaled(60),
     params:
         made_of=compared(SETTINGS.made_of_text()),
-        settings=told(SETTINGS.json("text")),
+        settings=told(SETTINGS.json("text", tokenizer=INPUTS.tokenizer.path)),
     shell:
         "python -m vilbert.batches.tokens {input.pairs} {output.tokens} {output.tokenizer} --settings {params.settings:q} > {log} 2>&1"
 
@@ -32,7 +32,7 @@ rule pretrain:
         tokens="<results>/tokens/pairs.parquet",
         tokenizer="<results>/tokens/tokenizer",
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
-        text_init=INPUTS.text_init,
+        text_init=INPUTS.text_init.input,
     output:
         model=directory("<results>/pretrain/model"),
         metrics="<results>/pretrain/metrics.jsonl",
@@ -56,7 +56,7 @@ rule pretrain:
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         earlier=f"{RESULTS}/earlier",
         made_of=compared(SETTINGS.made_of_pretraining()),
-        model=told(SETTINGS.json("model")),
+        model=told(SETTINGS.json("model", text_init=INPUTS.text_init.path)),
         settings=told(SETTINGS.json("pretraining")),
         runtime=told(SETTINGS.json("runtime")),
     shell:

@@ -1,5 +1,6 @@
 # The drawn world: scenes of coloured shapes, their captions, and a server that answers as the web does.
 CAPTION_LIST = "<results>/world/{split}.tsv"
+PUBLISHED = []
 SITE = "<results>/world/site" if SETTINGS.download.mirror == "site" else []
 
 

@@ -1,4 +1,5 @@
 # Your own pictures: a folder, and a csv of captions a split, as `python -m extract.captions.csv_lists` writes them.
+PUBLISHED = []
 
 
 rule import_folder:
@@ -14,6 +15,8 @@ rule import_folder:
         "<logs>/import_folder/{split}/{shard}.log",
     benchmark:
         "<times>/import_folder/{split}/{shard}.tsv"
+    group:
+        "images"
     conda:
         "../../envs/vilbert.yaml"
     resources:

@@ -11,6 +11,8 @@ rule cut_rows:
         "<logs>/cut_rows/{split}/{shard}.log",
     benchmark:
         "<times>/cut_rows/{split}/{shard}.tsv"
+    group:
+        "rows"
     conda:
         "../../envs/vilbert.yaml"
     resources:
@@ -36,6 +38,8 @@ rule download:
         "<logs>/download/{split}/{shard}.log",
     benchmark:
         "<times>/download/{split}/{shard}.tsv"
+    group:
+        "images"
     conda:
         "../../envs/vilbert.yaml"
     resources:

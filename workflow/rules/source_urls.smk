@@ -1,6 +1,7 @@
 # A caption list that lies somewhere else, with the urls of its images.
 CAPTION_LIST = "<results>/lists/{split}.tsv"
 SITE = []
+PUBLISHED = [f"<results>/lists/{split}.tsv" for split in SPLITS]
 
 
 include: "source_list.smk"

@@ -1,4 +1,5 @@
 # Published webdataset shards, which hold the images already.
+PUBLISHED = [f"<results>/images/{split}/{shard}.tar" for split in SPLITS for shard in SETTINGS.shards(split)]
 
 
 rule fetch_tar:
@@ -9,6 +10,8 @@ rule fetch_tar:
         "<logs>/fetch_tar/{split}/{shard}.log",
     benchmark:
         "<times>/fetch_tar/{split}/{shard}.tsv"
+    group:
+        "images"
     conda:
         "../../envs/vilbert.yaml"
     resources:
@@ -34,6 +37,8 @@ rule import_webdataset:
         "<logs>/import_webdataset/{split}/{shard}.log",
     benchmark:
         "<times>/import_webdataset/{split}/{shard}.tsv"
+    group:
+        "images"
     conda:
         "../../envs/vilbert.yaml"
     resources:

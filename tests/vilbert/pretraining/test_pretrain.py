@@ -316,6 +316,20 @@ def test_workers_change_nothing(finished, world, tmp_path):
     assert losses(tmp_path) == losses(finished)
 
 
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_copies_of_the_stores_on_a_nodes_disk_change_nothing(finished, world, tmp_path, num_processes):
+    scratch, runtime = tmp_path / "scratch", {"micro_batch_size": 12 // num_processes, "num_workers": 1}
+    scratch.mkdir()
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
+    command = world.command(tmp_path, runtime={**runtime, "scratch": str(scratch)})
+    done = run([*(launcher if num_processes > 1 else []), *command])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("2 of 2 feature stores") == 1, "a copy a node, not one a process"
+    assert not list(scratch.rglob("*.lmdb"))
+    if num_processes == 1:
+        assert all(torch.equal(value, weights(finished)[name]) for name, value in weights(tmp_path).items())
+
+
 def failure(arguments: list[str], **options) -> str:
     done = run(arguments, **options)
     assert done.returncode == 1

@@ -70,12 +70,17 @@ def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
 
 
 def finetune(task: str, model: Path, drawn, out: Path, *options: object, **changed) -> subprocess.CompletedProcess:
-    out.mkdir(exist_ok=True)
+    (out / "scratch").mkdir(parents=True, exist_ok=True)
     detected, given = (store._paths[0] for store in (drawn.detected, drawn.given))
     outputs = [out / name for name in ("model", "metrics.jsonl", "dropped.csv", "predictions", "baselines.json")]
     if task in ("vcr", "refcoco"):
         options = (*options, "--given", given)
-    sections = ["--settings", json.dumps(settings(**changed)), "--runtime", json.dumps(runtime())]
+    sections = [
+        "--settings",
+        json.dumps(settings(**changed)),
+        "--runtime",
+        json.dumps(runtime() | {"scratch": str(out / "scratch")}),
+    ]
     arguments = [task, model, detected, drawn.annotations, *outputs, "--checkpoints", out / "checkpoints"]
     arguments += ["--earlier", out / "earlier", *sections]
     return run("vilbert.tasks.finetune", *arguments, *options)
@@ -86,6 +91,8 @@ def finetune(task: str, model: Path, drawn, out: Path, *options: object, **chang
 def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
     done = finetune(task, pretrained, drawn, tmp_path)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("1 of 1 feature stores") == (2 if task in ("vcr", "refcoco") else 1)
+    assert not list((tmp_path / "scratch").rglob("*.lmdb"))
     evaluation = read_metrics(tmp_path / "metrics.jsonl")[-1]
     assert {f"eval/{name}" for name in MEASURES[task]} <= evaluation.keys()
     with (tmp_path / "dropped.csv").open() as file:
