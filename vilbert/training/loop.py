@@ -17,7 +17,7 @@ from transformers.utils import ModelOutput
 
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
-from vilbert.training.checkpoints import drop_half_written, restore_newest, write_checkpoint
+from vilbert.training.checkpoints import demand_shared, drop_half_written, restore_newest, write_checkpoint
 from vilbert.training.devices import (
     anywhere,
     compile_layers,
@@ -70,8 +70,8 @@ def train(
         evaluation_steps: from one evaluation to the next; None: at the end alone.
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, or FSDP without a GPU;
-        FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written or read. The last
-        good checkpoint stays.
+        FloatingPointError for a loss that is not finite; OSError where a checkpoint cannot be written or read, or a
+        node does not see the folder. The last good checkpoint stays.
     """
     checkpoints = folder.path
     accelerator = make_accelerator(runtime, checkpoints, has_unused_parameters=has_unused_parameters)
@@ -79,6 +79,7 @@ def train(
         folder.claim(num_earlier_kept=runtime.num_earlier_kept)
         drop_half_written(checkpoints)
     accelerator.wait_for_everyone()
+    demand_shared(accelerator, checkpoints)
     set_seed(seed, device_specific=True)
     if runtime.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
