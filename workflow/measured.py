@@ -23,7 +23,7 @@ def measured(times: Path) -> dict[str, dict[str, int]]:
     for path in sorted(times.rglob("*.tsv")):
         name = path.relative_to(times).parts[0].removesuffix(".tsv")
         rule = RULES.get(name, name)
-        for row in csv.DictReader(path.open(), delimiter="\t"):
+        for row in csv.DictReader(path.read_text().splitlines(), delimiter="\t"):
             needs = {"mem_mb": megabytes(row["max_rss"]), "runtime": minutes(float(row["s"]))}
             before = proposed.setdefault(rule, needs)
             proposed[rule] = {name: max(before[name], value) for name, value in needs.items()}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 PATIENCE = 600  # seconds that a scheduler may be away
@@ -26,7 +27,7 @@ def demand_submittable(jobs: Iterable[Any]) -> None:
     if shutil.which("sbatch") is None:
         raise FileNotFoundError("sbatch: there is no such command; the profile is for a machine that submits to Slurm")
     requests = {tuple(request_of(job)): job for job in jobs if not job.is_local}
-    for request, job in requests.items():
+    for request, job in sorted(requests.items(), key=itemgetter(0)):
         if refusal := refusal_of(request, job.resources):
             raise ValueError(
                 f"Slurm would not take {job.rule.name}: {refusal}; it was asked for {shlex.join(request)}; change the "

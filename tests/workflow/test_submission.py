@@ -100,7 +100,7 @@ def test_a_training_without_a_gpu_shares_its_processes_among_the_nodes(tmp_path)
         (
             "echo 'sbatch: error: x' >&2; echo 'allocation failure: Invalid account' >&2; exit 1",
             SLURM,
-            "Slurm would not take draw_world: allocation failure: Invalid account; it was asked for",
+            "Slurm would not take check_images: allocation failure: Invalid account; it was asked for",
         ),
         (
             "exit 0",

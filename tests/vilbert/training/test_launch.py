@@ -75,6 +75,7 @@ def test_processes_share_the_threads(tmp_path, num_processes, expected):
     assert said == [expected] * int(num_processes)
 
 
+@pytest.mark.slow
 def test_a_training_of_several_nodes_is_one_group_of_processes(tmp_path, slurm_job):
     (tmp_path / "meet.py").write_text(MEET)
     command = [sys.executable, "-m", "vilbert.training.launch", "2", "2", "meet"]
@@ -85,6 +86,7 @@ def test_a_training_of_several_nodes_is_one_group_of_processes(tmp_path, slurm_j
     )
 
 
+@pytest.mark.slow
 def test_each_node_is_asked_for_its_gpus(tmp_path, slurm_job):
     (tmp_path / "meet.py").write_text("")
     command = [sys.executable, "-m", "vilbert.training.launch", "2", "2", "meet"]
@@ -106,6 +108,7 @@ def test_the_interface_is_the_one_of_the_network_of_an_address():
     assert interface_towards("192.0.2.1") is None  # an address for documentation, which no machine has
 
 
+@pytest.mark.slow
 def test_torchrun_leaves_a_signal_of_slurms_to_the_processes(tmp_path, slurm_job):
     """Slurm signals every process. A second SIGTERM, from torchrun, would end what the first made save."""
     (tmp_path / "save.py").write_text(
