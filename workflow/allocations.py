@@ -118,7 +118,7 @@ def objection_to_gpus(job: Any) -> str | None:
     if asked is None or asked.is_evaluable() or (asked.value or 0) <= given:
         return None
     return (
-        f"{job.rule.name} asks for {asked.value} GPUs and would get {given}: on this machine, write "
-        f"`snakemake --resources gpu={asked.value}` and the rest of the command; under Slurm, "
+        f"{job.rule.name} asks for {asked.value} GPUs and would get {given}: on this machine, add "
+        f"`--resources gpu={asked.value}` to the command; under Slurm, start with "
         "`--workflow-profile workflow/profiles/slurm` in place of `--profile`, which leaves the default one on"
     )

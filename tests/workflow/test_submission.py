@@ -131,7 +131,9 @@ def test_a_bad_request_or_profile_is_one_line_before_the_first_job(tmp_path, ans
 def test_a_training_is_not_cut_to_the_gpus_of_the_default_profile(tmp_path, arguments):
     overlay = {"gpus_per_training": 8}
     printed = start(tmp_path, *arguments, "--", "pretrain", overlay=overlay)
-    assert "pretrain asks for 8 GPUs and would get 1: on this machine, write `snakemake --resources gpu=8`" in printed
+    assert (
+        "pretrain asks for 8 GPUs and would get 1: on this machine, add `--resources gpu=8` to the command" in printed
+    )
     assert not (tmp_path / "results/tiny/world").exists()
 
 

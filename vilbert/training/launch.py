@@ -28,9 +28,9 @@ def main() -> None:
     if num_nodes * num_processes == 1:
         become(sys.executable, *command)
     share_threads(num_processes)
-    leave_sigterm_to_processes()
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(num_processes)]
-    become(*torchrun, *(meeting(num_nodes) if num_nodes > 1 else ["--standalone"]), *command)
+    torchrun += leaving_sigterm_to_processes() + (meeting(num_nodes) if num_nodes > 1 else ["--standalone"])
+    become(*torchrun, *command)
 
 
 def become(*command: str) -> None:
@@ -64,11 +64,13 @@ def share_threads(num_processes: int) -> None:
         os.environ[name] = str(max(1, threads // num_processes))
 
 
-def leave_sigterm_to_processes() -> None:
-    """Slurm sends it to every process of a job. torchrun would send it a second time, and kill after 30 s."""
-    if "SLURM_JOB_ID" in os.environ:
-        os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGINT,SIGHUP,SIGQUIT"
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun inherits; the training sets its own
+def leaving_sigterm_to_processes() -> list[str]:
+    """What torchrun is told under Slurm, which sends SIGTERM to every process of a job: torchrun would send it a second
+    time, and kill after 30 s."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return []
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun inherits; the training sets its own
+    return ["--signals-to-handle", "SIGINT,SIGHUP,SIGQUIT"]
 
 
 def meeting(num_nodes: int) -> list[str]:

@@ -105,28 +105,30 @@ def test_several_nodes_outside_slurm_end_in_one_line():
 
 def test_the_interface_is_the_one_of_the_network_of_an_address():
     assert interface_towards("127.0.0.1") == "lo"
-    assert interface_towards("192.0.2.1") is None  # an address for documentation, which no machine has
+    assert interface_towards("240.0.0.1") is None  # of a network that is in no use
 
 
 @pytest.mark.slow
 def test_torchrun_leaves_a_signal_of_slurms_to_the_processes(tmp_path, slurm_job):
     """Slurm signals every process. A second SIGTERM, from torchrun, would end what the first made save."""
     (tmp_path / "save.py").write_text(
-        "import os, signal, time\n"
-        "def save(*_):\n"
-        "    time.sleep(1)\n"
-        "    os.write(1, b'saved\\n')\n"
-        "    raise SystemExit(1)\n"
-        "signal.signal(signal.SIGTERM, save)\n"
+        "import os, signal, sys, time\n"
+        "came = []\n"
+        "signal.signal(signal.SIGTERM, lambda *_: came.append(time.monotonic()))\n"
         "os.write(1, f'{os.getpid()}\\n'.encode())\n"
-        "time.sleep(60)\n"
+        "while not came:\n"
+        "    time.sleep(0.1)\n"
+        "while time.monotonic() < came[0] + 3:\n"
+        "    time.sleep(0.1)\n"
+        "os.write(1, f'saved after {len(came)}\\n'.encode())\n"
+        "sys.exit(1)\n"
     )
     command = [sys.executable, "-m", "vilbert.training.launch", "1", "2", "save"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=slurm_job) as job:
         assert job.stdout is not None
         processes = [int(job.stdout.readline()) for _ in range(2)]
         time.sleep(0.2)
-        for process in [job.pid, *processes]:
+        for process in [*processes, job.pid]:
             os.kill(process, signal.SIGTERM)
-        assert job.stdout.read() == "saved\nsaved\n"
+        assert job.stdout.read() == "saved after 1\nsaved after 1\n"
     assert job.returncode == 1
