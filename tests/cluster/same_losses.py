@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-TOLERANCE = 1e-4  # of a loss: sums of float32 in another order
+TOLERANCE = 1e-5  # of a loss: sums of float32 in another order
 
 
 def losses(path: Path) -> dict[tuple[int, str], float]:
