@@ -2,20 +2,24 @@
 
 import atexit
 import json
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 from extract.section import demand_path
+from workflow.allocations import Allocations, demand_whole, profile_defaults
 from workflow.contents import Contents
 from workflow.groups import check_groups_in_one_walk
 from workflow.inputs import Inputs
-from workflow.paths import demand_paths, demand_writable
+from workflow.paths import demand_paths, demand_profile, demand_writable
 from workflow.running import take_part
 from workflow.settings import check, compared, digest_option, scaled, told
+from workflow.submission import demand_submittable
 from workflow.trainings import planned_trainings, prepare, warn_of_refusal
 
 min_version("9.27")
+shell.prefix("set -euo pipefail; exec ")  # a signal for the job is one for its command
 
 
 configfile: Path(workflow.basedir) / "config.yaml"
@@ -23,10 +27,12 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 demand_path(str(workflow.basedir))
 SETTINGS = check(config)
+demand_profile(sys.argv, Path(workflow.basedir))
 demand_paths(SETTINGS)
 demand_writable(Path.cwd())
 check_groups_in_one_walk()
 take_part(SETTINGS.run, state=Path(".snakemake"), is_main=workflow.is_main_process)
+ALLOCATIONS = Allocations(SETTINGS, profile_defaults(workflow))
 SPLITS = list(SETTINGS.source.splits)
 RESULTS = f"results/{SETTINGS.run}"  # for params, where <results> does not stand
 INPUTS = Inputs(SETTINGS, Contents(Path(RESULTS) / "contents", looks=workflow.is_main_process), results=RESULTS)
@@ -52,6 +58,9 @@ localrules:
 
 
 onstart:
+    demand_whole(workflow.dag.needrun_jobs())
+    if workflow.executor_plugin.name == "slurm":
+        demand_submittable(workflow.dag.needrun_jobs())
     if not workflow.touch:  # which trains nothing
         prepare(
             planned_trainings(workflow.dag),

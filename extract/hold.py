@@ -42,14 +42,20 @@ class Hold:
 
     def demand(self) -> None:
         """Raises: ValueError if another process has come in since, on a disk whose locks did not keep it out."""
-        try:
-            name = self._path.read_text()
-        except FileNotFoundError:
-            name = "its folder was removed"
+        name = holder_of(self._path.parent)
         if name != self._name:
-            raise ValueError(f"another process has taken {self._path.parent} ({name}); let that one go on")
+            what = name or "its folder was removed"
+            raise ValueError(f"another process has taken {self._path.parent} ({what}); let that one go on")
 
     def let_go(self) -> None:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+
+def holder_of(folder: Path) -> str | None:
+    """The process that has come in last, by a name that no other has; None: none ever did."""
+    try:
+        return (folder / ".held").read_text()
+    except FileNotFoundError:
+        return None

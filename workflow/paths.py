@@ -1,5 +1,6 @@
-"""What a run needs around it, looked at before the first job: the files that settings name, a folder to write to."""
+"""What a run needs around it, looked at before the first job: named files, the profile, a folder to write to."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -38,3 +39,17 @@ def demand_writable(folder: Path) -> None:
     for path in (folder, folder / "results", folder / "logs"):
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(f"{path} is read-only; run `snakemake --directory FOLDER` with a folder of yours")
+
+
+def demand_profile(arguments: list[str], checkout: Path) -> None:
+    """Raises: FileNotFoundError for a --workflow-profile that is nowhere: Snakemake goes on without, on this machine.
+
+    It reads one where it was started, and has gone to the folder of the run by now.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--workflow-profile", default="none")
+    name = parser.parse_known_args(arguments)[0].workflow_profile
+    started = Path(os.environ.get("PWD", "."))
+    places = [started / name, started / "profiles" / name, Path(name), checkout / name, checkout / "profiles" / name]
+    if name != "none" and not any(place.exists() for place in places):
+        raise FileNotFoundError(f"--workflow-profile {name}: there is no such folder below {started}")

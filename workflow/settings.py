@@ -21,16 +21,28 @@ class Settings(ExtractSettings, VilbertSettings):
     """Everything that a run is made of."""
 
     run: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="results/<run>/ holds what the run makes")]
-    gpus_per_job: Annotated[int, Field(ge=0, description="that a job of the detector asks for; 0: none")]
-    gpus_per_training: Annotated[int, Field(ge=0, description="that a training asks for; more than 1: torchrun")]
+    gpus_per_job: Annotated[int, Field(ge=0, le=1, description="that a job of the detector asks for; 0: none")]
+    gpus_per_training: Annotated[
+        int, Field(ge=0, description="that a training asks for, on all its nodes together; more than 1: torchrun")
+    ]
     processes_per_training: Annotated[
         int,
         Field(ge=1, description="of a training without a GPU, each with its part of every batch and of the threads"),
+    ]
+    nodes_per_training: Annotated[
+        int,
+        Field(ge=1, description="of Slurm, that share its GPUs or processes evenly; more than 1: each starts torchrun"),
     ]
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> Self:
         source = self.source
+        if (self.gpus_per_training or self.processes_per_training) % self.nodes_per_training:
+            raise ValueError(
+                f"nodes_per_training is {self.nodes_per_training}: expected a divisor of "
+                + ("gpus_per_training" if self.gpus_per_training else "processes_per_training")
+                + f", {self.gpus_per_training or self.processes_per_training}"
+            )
         if source.kind == "drawn" and self.world is None:
             raise ValueError("source.kind 'drawn' needs the section world")
         for name, split in source.splits.items():
@@ -176,10 +188,6 @@ class Settings(ExtractSettings, VilbertSettings):
         num_shards = math.ceil(self.source.splits[split].num_rows / self.source.rows_per_shard)
         return [f"{shard:05d}" for shard in range(num_shards)]
 
-    def num_processes(self, wildcards: Any, resources: Any) -> int:
-        """Of a training, for a rule's params: one a GPU, or as many as the settings say."""
-        return resources.gpu or self.processes_per_training
-
     def splits_by_priority(self) -> list[str]:
         """The splits, evaluation first: of two equal pictures the training split loses its own."""
         return sorted(self.source.splits, key=lambda split: (split == self.pretraining.train_split, split))
@@ -241,11 +249,11 @@ def digest_option(sha256: str | None) -> str:
     return "" if sha256 is None else f"--sha256 {sha256}"
 
 
-def scaled(amount: int) -> Callable[[Any, int], int]:
-    """A resource that a job gets `amount` of, and as much again at every further attempt."""
+def scaled(amount: int, *, most: int = 3) -> Callable[[Any, int], int]:
+    """A resource that a job gets `amount` of, and as much again at every further attempt, up to `most` times."""
 
     def of_attempt(wildcards: Any, attempt: int) -> int:
-        return amount * attempt
+        return amount * min(attempt, most)
 
     return of_attempt
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vilbert.training.folder import adopt, differences, force_aside, has_checkpoints, has_ended, read_note, refusal
+from workflow.allocations import objection_to_gpus
 
 TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant")
 
@@ -70,7 +71,8 @@ def warn_of_refusal(workflow: Any, folder: Path) -> None:
     """
     if workflow.dryrun and workflow.scheduler is not None:
         with chdir(folder):
-            for objection in objections_to(planned_trainings(workflow.dag)):
+            cut = filter(None, map(objection_to_gpus, workflow.dag.needrun_jobs(exclude_finished=False)))
+            for objection in [*dict.fromkeys(cut), *objections_to(planned_trainings(workflow.dag))]:
                 print(f"this will be refused: {objection}", file=sys.stderr)
 
 

@@ -65,10 +65,40 @@ def test_locks_of_another_run_or_another_machine_stay(tmp_path, job):
     assert take_part(tmp_path) == ""
     lock.write_text("results/tiny/pairs.parquet\n")
     running = tmp_path / ".snakemake/tiny.running"
-    here = running.read_text()
-    running.write_text(f"{here}.other")
+    here, turn = running.read_text().split()
+    running.write_text(f"{here}.other {turn}")
     assert take_part(tmp_path) == ""
     assert locks_in(tmp_path) == [lock]
     lock.unlink()
     assert take_part(tmp_path) == ""
-    assert running.read_text() == here
+    assert running.read_text().split()[0] == here
+
+
+# A Snakemake that submits a job, which begins when another has.
+SUBMITTED = f"""{TAKE_PART}
+import os
+others = {{name: value for name, value in os.environ.items() if name != "VILBERT_WORKFLOW_TURN"}}
+for arguments in sys.argv[1:]:
+    subprocess.run([sys.executable, "-c", arguments], env=others)
+job = "from workflow.running import *; take_part('tiny', state=Path('.snakemake'), is_main=False)"
+sys.exit(subprocess.run([sys.executable, "-c", job]).returncode)
+"""
+
+
+@pytest.mark.parametrize("others", [[], [TAKE_PART]])
+def test_a_job_begins_under_its_own_snakemake_and_beside_another_that_came_second(tmp_path, others):
+    done = subprocess.run([sys.executable, "-c", SUBMITTED, *others], cwd=tmp_path, env=ENVIRONMENT)
+    assert done.returncode == 0
+
+
+def test_a_job_that_a_killed_snakemake_left_in_a_queue_does_nothing_once_another_has_begun(tmp_path):
+    queued = "import os; print(os.environ['VILBERT_WORKFLOW_TURN'])"
+    first = subprocess.run(
+        [sys.executable, "-c", TAKE_PART + queued], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    take_part(tmp_path)
+    job = TAKE_PART.replace("is_main=True", "is_main=False")
+    environment = {**ENVIRONMENT, "VILBERT_WORKFLOW_TURN": first.stdout.strip()}
+    done = subprocess.run([sys.executable, "-c", job], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "results/tiny: another Snakemake has begun since this job was submitted; it does nothing" in done.stderr

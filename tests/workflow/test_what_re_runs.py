@@ -78,6 +78,7 @@ def add(section: str, rules: set[str], *kinds: str, **values: Any) -> None:
 
 
 add("", NOTHING, gpus_per_job=1, gpus_per_training=1, processes_per_training=2)
+add("", NOTHING, nodes_per_training=2)
 add("source", {"cut_rows"} | IMPORTS, rows_per_shard=70)
 add("source.splits.val", {"draw_world", "cut_rows", "import_folder"}, num_rows=31)
 add("source.splits.val", NOTHING, sha256="0" * 64)
@@ -257,6 +258,8 @@ def overlay_of(key: str, value: Any, config: dict) -> dict | None:
         }
     if key == "finetuning.features":  # boxes that files name need the detector of the images
         overlay["finetuning"] |= {"vcr": None, "refcoco": None}
+    if key == "nodes_per_training":  # which share its processes
+        overlay["processes_per_training"] = 2
     return overlay
 
 

@@ -6,8 +6,10 @@ Each lists its files with their checksums, so that what was lost or changed on a
 import json
 import os
 import pickle
+import platform
 import shutil
 import sys
+import time
 import zlib
 from pathlib import Path
 from shlex import quote
@@ -18,6 +20,7 @@ from accelerate.utils.other import load
 from safetensors import SafetensorError
 from torch.distributed.checkpoint.api import CheckpointException
 
+from extract.hold import holder_of
 from vilbert.training.folder import CHECKPOINT
 
 # torch.save raises RuntimeError on a full disk; torch's checkpoints of spread weights, what is no Exception
@@ -80,6 +83,24 @@ def restore_newest(accelerator: Accelerator, folder: Path) -> int:
             f"go on from the one before with `rm -r {quote(str(newest))}`"
         ) from error
     return step_of(newest)
+
+
+def demand_shared(accelerator: Accelerator, folder: Path, *, patience: int = 60) -> None:
+    """Look whether every process sees the folder that the first one holds.
+
+    Args:
+        patience: seconds until a shared disk shows on one node what another wrote.
+    Raises: OSError in a process whose node does not.
+    """
+    holder = broadcast_object_list([holder_of(folder)])[0]
+    for _ in range(patience):
+        if holder_of(folder) == holder:
+            return
+        time.sleep(1)
+    raise OSError(
+        f"{platform.node()} does not see {folder} as the first node does; several nodes need a disk that they share: "
+        "start with `snakemake --directory` and a folder on one, or set nodes_per_training to 1"
+    )
 
 
 def newest_whole(folder: Path) -> Path | None:

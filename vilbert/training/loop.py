@@ -19,7 +19,7 @@ from vilbert.batches.sampling import Draw
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
-from vilbert.training.checkpoints import drop_half_written, restore_newest, write_checkpoint
+from vilbert.training.checkpoints import demand_shared, drop_half_written, restore_newest, write_checkpoint
 from vilbert.training.devices import (
     anywhere,
     compile_layers,
@@ -77,7 +77,8 @@ def train(
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, FSDP without a GPU, bfloat16 on
         a GPU that has none, too little memory on it, or a folder that another process has taken; FloatingPointError for
-        a loss that is not finite; OSError where a checkpoint cannot be written or read. The last good checkpoint stays.
+        a loss that is not finite; OSError where a checkpoint cannot be written or read, or a node does not see the
+        folder. The last good checkpoint stays.
     """
     checkpoints = folder.path
     dtype = dtype_of_training(runtime, folder, model=model, few_examples=lambda: few_examples(dataset, len(lengths)))
@@ -87,6 +88,7 @@ def train(
         folder.keep_dtype(dtype)
         drop_half_written(checkpoints)
     accelerator.wait_for_everyone()
+    demand_shared(accelerator, checkpoints)
     set_seed(seed, device_specific=True)
     if runtime.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})

@@ -16,7 +16,7 @@ use rule pretrain as pretrain_variant with:
         architecture="|".join(ARCHITECTURES),
         seed=r"\d+",
     params:
-        processes=SETTINGS.num_processes,
+        processes=ALLOCATIONS.processes,
         checkpoints=f"{RESULTS}/compare/pretraining/{{architecture}}-{{seed}}/checkpoints",
         earlier=f"{RESULTS}/earlier",
         made_of=lambda wildcards: SETTINGS.made_of_pretraining(
@@ -65,7 +65,7 @@ use rule finetune_task as finetune_variant with:
         start="pretrained|new",
         seed=r"\d+",
     params:
-        processes=SETTINGS.num_processes,
+        processes=ALLOCATIONS.processes,
         checkpoints=f"{RESULTS}/compare/{{task}}/{{start}}-{{seed}}/checkpoints",
         given=lambda wildcards, input: (f"--given {input.given} --left-out {input.left_out} " if input.given else "")
         + ("--new-weights" if wildcards.start == "new" else ""),

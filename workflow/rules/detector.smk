@@ -21,9 +21,7 @@ if SETTINGS.detector.weights is None:
             "../../envs/vilbert.yaml"
         threads: 2
         resources:
-            mem_mb=scaled(4000),
-            runtime=scaled(60),
-            gpu=SETTINGS.gpus_per_job,
+            **ALLOCATIONS.detecting(runtime=60),
         params:
             dtype=SETTINGS.detector.dtype,
             made_of=compared(SETTINGS.made_of("detector_training")),

@@ -78,11 +78,9 @@ rule extract_given_boxes:
         boxes="|".join(GIVEN),
     conda:
         "../../envs/vilbert.yaml"
-    threads: max(1, 8 * SETTINGS.gpus_per_job)
+    threads: ALLOCATIONS.detecting_threads
     resources:
-        mem_mb=scaled(3000 + 5000 * SETTINGS.gpus_per_job),
-        runtime=scaled(240),
-        gpu=SETTINGS.gpus_per_job,
+        **ALLOCATIONS.detecting(runtime=240),
     params:
         kind=lambda wildcards: GIVEN[wildcards.boxes],
         files=lambda wildcards: SETTINGS.box_files(wildcards.boxes),
@@ -120,13 +118,11 @@ rule finetune_task:
         task="|".join(TASKS),
     conda:
         "../../envs/vilbert.yaml"
-    threads: max(2, SETTINGS.processes_per_training) + SETTINGS.runtime.num_workers
+    threads: ALLOCATIONS.training_threads
     resources:
-        mem_mb=scaled(8000),
-        runtime=scaled(1440),
-        gpu=SETTINGS.gpus_per_training,
+        **ALLOCATIONS.training(runtime=1440),
     params:
-        processes=SETTINGS.num_processes,
+        processes=ALLOCATIONS.processes,
         checkpoints=f"{RESULTS}/finetune/{{task}}/checkpoints",
         earlier=f"{RESULTS}/earlier",
         made_of=lambda wildcards: SETTINGS.made_of_finetuning(wildcards.task),
@@ -137,8 +133,8 @@ rule finetune_task:
         settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
         runtime=told(SETTINGS.json("runtime")),
     shell:
-        "python -m extract.devices {resources.gpu} vilbert.training.launch {params.processes} vilbert.tasks.finetune"
-        " {wildcards.task} {params.model:q} {params.store:q} {params.annotations:q} {output} {params.given}"
+        "python -m extract.devices {resources.gpu} vilbert.training.launch {resources.nodes} {params.processes}"
+        " vilbert.tasks.finetune {wildcards.task} {params.model:q} {params.store:q} {params.annotations:q} {output} {params.given}"
         " --checkpoints {params.checkpoints} --earlier {params.earlier} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 
@@ -160,9 +156,7 @@ rule zero_shot_retrieval:
     conda:
         "../../envs/vilbert.yaml"
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(600),
-        gpu=SETTINGS.gpus_per_training,
+        **ALLOCATIONS.scoring(runtime=600),
     params:
         made_of=lambda wildcards: SETTINGS.made_of_zero_shot(),
         model=told(INPUTS.start.path),
@@ -193,9 +187,7 @@ if SETTINGS.finetuning.probes is not None:
         conda:
             "../../envs/vilbert.yaml"
         resources:
-            mem_mb=scaled(4000),
-            runtime=scaled(60),
-            gpu=SETTINGS.gpus_per_training,
+            **ALLOCATIONS.scoring(runtime=60),
         params:
             name=compared(SETTINGS.finetuning.probes),
             probes=told(INPUTS.annotation(SETTINGS.finetuning.probes)),

@@ -46,13 +46,11 @@ rule pretrain:
         "<times>/pretrain.tsv"
     conda:
         "../../envs/vilbert.yaml"
-    threads: max(2, SETTINGS.processes_per_training) + SETTINGS.runtime.num_workers
+    threads: ALLOCATIONS.training_threads
     resources:
-        mem_mb=scaled(8000),
-        runtime=scaled(1440),
-        gpu=SETTINGS.gpus_per_training,
+        **ALLOCATIONS.training(runtime=1440),
     params:
-        processes=SETTINGS.num_processes,
+        processes=ALLOCATIONS.processes,
         checkpoints=f"{RESULTS}/pretrain/checkpoints",
         earlier=f"{RESULTS}/earlier",
         made_of=compared(SETTINGS.made_of_pretraining()),
@@ -60,9 +58,9 @@ rule pretrain:
         settings=told(SETTINGS.json("pretraining")),
         runtime=told(SETTINGS.json("runtime")),
     shell:
-        "python -m extract.devices {resources.gpu} vilbert.training.launch {params.processes} vilbert.pretraining.pretrain"
-        " {input.tokens} {input.tokenizer} {input.stores} {output} --checkpoints {params.checkpoints}"
-        " --earlier {params.earlier} --model {params.model:q} --settings {params.settings:q}"
+        "python -m extract.devices {resources.gpu} vilbert.training.launch {resources.nodes} {params.processes}"
+        " vilbert.pretraining.pretrain {input.tokens} {input.tokenizer} {input.stores} {output}"
+        " --checkpoints {params.checkpoints} --earlier {params.earlier} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 
 

@@ -18,11 +18,9 @@ rule extract_regions:
         "<times>/extract_regions/{split}/{shard}.tsv"
     conda:
         "../../envs/vilbert.yaml"
-    threads: max(1, 8 * SETTINGS.gpus_per_job)  # an H100 takes 100 images/s, each 16 ms of decoding, resizing, choosing
+    threads: ALLOCATIONS.detecting_threads
     resources:
-        mem_mb=scaled(3000 + 5000 * SETTINGS.gpus_per_job),
-        runtime=scaled(240),
-        gpu=SETTINGS.gpus_per_job,
+        **ALLOCATIONS.detecting(runtime=240),
     params:
         made_of=compared(SETTINGS.made_of("detector", "selection", "store")),
         weights=told(DETECTOR.path),

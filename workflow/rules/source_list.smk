@@ -44,7 +44,7 @@ rule download:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(240),
+        runtime=240,  # another attempt goes on from the journal
         downloads=1,
     params:
         made_of=compared(SETTINGS.made_of("download")),

@@ -1,8 +1,12 @@
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 from accelerate import Accelerator
+from places import ROOT
 from torch import nn
 
 from vilbert.training.checkpoints import (
@@ -172,3 +176,47 @@ def test_a_checkpoint_of_spread_weights_is_refused_by_a_training_of_whole_ones(c
     write_contents(path)
     with pytest.raises(ValueError, match=r"checkpoint-3 was written with runtime.fsdp: true; set it back to go on"):
         restore_newest(accelerator, path.parent)
+
+
+# Two processes of a training; each goes to the disk of its rank, if the nodes share none.
+ON_NODES = """
+import os, sys
+from pathlib import Path
+from accelerate import Accelerator
+from extract.command import errors_in_one_line
+from extract.hold import Hold
+from vilbert.training.checkpoints import demand_shared
+if sys.argv[1] == "apart":
+    Path(os.environ["RANK"]).mkdir(exist_ok=True)
+    os.chdir(os.environ["RANK"])
+with errors_in_one_line():
+    accelerator = Accelerator(cpu=True)
+    held = Hold(Path("checkpoints")) if accelerator.is_main_process else None
+    accelerator.wait_for_everyone()
+    demand_shared(accelerator, Path("checkpoints"), patience=2)
+    accelerator.wait_for_everyone()
+accelerator.end_training()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("disks", "is_well"), [("together", True), ("apart", False)])
+def test_nodes_that_share_no_disk_are_told_so(tmp_path, disks, is_well):
+    (tmp_path / "on_nodes.py").write_text(ON_NODES)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "on_nodes.py",
+        disks,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert (done.returncode == 0) == is_well, done.stderr
+    said = re.findall(
+        r"error: .* does not see checkpoints as the first node does; several nodes need a disk", done.stderr
+    )
+    assert bool(said) != is_well
