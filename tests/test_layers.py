@@ -15,7 +15,7 @@ from places import ROOT
 # From the ground up: what stands in a row imports from the rows above it, and from nothing else in its own.
 ORDER = {
     "extract": [
-        "section command tables reasons objection overlap hold plain_files",
+        "section command tables reasons objection overlap hold plain_files csv_rows",
         "devices",
         "settings",
         "captions images detection drawn",
@@ -49,6 +49,7 @@ SEAMS = {
     "extract.regions.store",
     "extract.section",
     "extract.command",
+    "extract.csv_rows",
     "extract.overlap",
     "extract.hold",
     "extract.tables",

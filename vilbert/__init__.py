@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vilbert.conversion.text_init import text_init
     from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
     from vilbert.model.modeling_single_stream import (
+        VilbertSingleStreamForClassification,
         VilbertSingleStreamForImageTextRetrieval,
         VilbertSingleStreamForMultipleChoice,
         VilbertSingleStreamForPreTraining,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         VilbertSingleStreamModel,
     )
     from vilbert.model.modeling_tasks import (
+        VilbertForClassification,
         VilbertForImageTextRetrieval,
         VilbertForMultipleChoice,
         VilbertForQuestionAnswering,
@@ -40,6 +42,7 @@ _NAMES = {  # the imports above, for those who run this
     "vilbert.conversion.text_init": ("text_init",),
     "vilbert.model.configuration_vilbert": ("VilbertConfig", "VilbertSingleStreamConfig"),
     "vilbert.model.modeling_single_stream": (
+        "VilbertSingleStreamForClassification",
         "VilbertSingleStreamForImageTextRetrieval",
         "VilbertSingleStreamForMultipleChoice",
         "VilbertSingleStreamForPreTraining",
@@ -48,6 +51,7 @@ _NAMES = {  # the imports above, for those who run this
         "VilbertSingleStreamModel",
     ),
     "vilbert.model.modeling_tasks": (
+        "VilbertForClassification",
         "VilbertForImageTextRetrieval",
         "VilbertForMultipleChoice",
         "VilbertForQuestionAnswering",

@@ -14,6 +14,7 @@ from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
 from vilbert.baselines.rows import read_rows
+from vilbert.conversion.convert import MODELS
 from vilbert.model.directory import sha256_of
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
@@ -23,7 +24,7 @@ from vilbert.predict import main as predict_command
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room, main
 from vilbert.tasks.probes import main as probe
-from vilbert.tasks.table import TaskData, TaskName
+from vilbert.tasks.task import TaskData
 from vilbert.tasks.zero_shot import main as zero_shot
 from vilbert.training.metrics import read_metrics
 
@@ -217,7 +218,7 @@ def test_a_store_of_another_detector_is_refused_by_every_command(command, learnt
     section = FinetuningSettings.model_validate(settings())
     commands = {
         "finetune": lambda: main(
-            TaskName.VQA,
+            "vqa",
             model,
             store,
             drawn.annotations,
@@ -260,8 +261,8 @@ def test_the_same_weights_with_another_processor_are_another_start(learnt, drawn
 
 def test_new_weights_are_those_of_no_pretraining(pretrained):
     torch.manual_seed(1)
-    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=False)
-    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=True)
+    kept = build_task_model(MODELS["refcoco"], pretrained, answers=None, are_answers_given=False, has_new_weights=False)
+    new = build_task_model(MODELS["refcoco"], pretrained, answers=None, are_answers_given=False, has_new_weights=True)
     assert type(kept) is type(new)
     name = "text_embeddings.word.weight"
     saved = load(pretrained)[0].base_model.state_dict()[name]
@@ -326,7 +327,7 @@ def test_texts_that_are_longer_than_the_model_takes_are_refused_before_training(
 def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
     with pytest.raises(ValueError, match="fsdp is true, but retrieval is scored by layers"):
         main(
-            TaskName.RETRIEVAL,
+            "retrieval",
             *[tmp_path] * 8,
             checkpoints=tmp_path,
             earlier=tmp_path / "earlier",
@@ -342,20 +343,20 @@ def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):
     for answers, are_given in ((["yes", "no", ""], False), (["yes", "no"], True)):
         with pytest.raises(ValueError, match="give the list that came with its weights"):
             build_task_model(
-                TaskName.VQA, tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
+                MODELS["vqa"], tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
             )
     model = build_task_model(
-        TaskName.VQA, tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
+        MODELS["vqa"], tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
     )
     assert torch.equal(model.answer_head.decoder.weight, saved.answer_head.decoder.weight)
     assert model.config.id2label[2] == ""
-    new = build_task_model(TaskName.VQA, tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
+    new = build_task_model(MODELS["vqa"], tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
     assert new.config.num_labels == 1
 
 
 def test_the_answers_travel_with_the_model(pretrained):
     model = build_task_model(
-        TaskName.VQA, pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
+        MODELS["vqa"], pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
     )
     assert model.config.num_labels == 3
     assert model.config.id2label == {0: "yes", 1: "no", 2: ""}
