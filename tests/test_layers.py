@@ -20,7 +20,7 @@ ORDER = {
         "settings",
         "captions images detection drawn",
         "download regions",
-        "published cleaning report",
+        "published cleaning report finder",
         "__init__",  # a docstring
     ],
     "vilbert": [
@@ -28,6 +28,8 @@ ORDER = {
         "baselines batches conversion retrieval",
         "training",
         "pretraining tasks",
+        "looking",
+        "pipelines",
         "predict",
         "__init__",  # the public face
         "cli",
@@ -50,6 +52,8 @@ SEAMS = {
     "extract.section",
     "extract.command",
     "extract.csv_rows",
+    "extract.finder",
+    "extract.settings",
     "extract.overlap",
     "extract.hold",
     "extract.tables",

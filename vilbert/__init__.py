@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         VilbertPreTrainingOutput,
     )
     from vilbert.model.processing_vilbert import VilbertProcessor
+    from vilbert.pipelines import Pipeline, own_regions, pipeline
     from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 _NAMES = {  # the imports above, for those who run this
@@ -65,6 +66,7 @@ _NAMES = {  # the imports above, for those who run this
         "VilbertPreTrainingOutput",
     ),
     "vilbert.model.processing_vilbert": ("VilbertProcessor",),
+    "vilbert.pipelines": ("Pipeline", "own_regions", "pipeline"),
     "vilbert.retrieval.scoring": ("EncodedImage", "score_pairs"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -140,7 +140,7 @@ def main(
                 processor,
                 model_output,
                 classes=detected.classes,
-                provenance=folder.provenance,
+                provenance=folder.provenance | {"detector": detected.manifest.detector},
                 card=card,
             )
             write_rows(baselines_output, rows)
