@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from extract.regions.store import Regions, RegionStore, RegionStoreWriter
     from vilbert.conversion.convert import convert
     from vilbert.conversion.text_init import text_init
+    from vilbert.looking import CoAttention
     from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
     from vilbert.model.modeling_single_stream import (
         VilbertSingleStreamForClassification,
@@ -41,6 +42,7 @@ _NAMES = {  # the imports above, for those who run this
     "extract.regions.store": ("RegionStore", "RegionStoreWriter", "Regions"),
     "vilbert.conversion.convert": ("convert",),
     "vilbert.conversion.text_init": ("text_init",),
+    "vilbert.looking": ("CoAttention",),
     "vilbert.model.configuration_vilbert": ("VilbertConfig", "VilbertSingleStreamConfig"),
     "vilbert.model.modeling_single_stream": (
         "VilbertSingleStreamForClassification",

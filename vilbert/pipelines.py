@@ -268,7 +268,8 @@ def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, 
         raise ValueError(
             f"features are {features.shape} and boxes {boxes.shape}, expected [N, D] and [N, 4], at least one"
         )
-    if not np.isfinite(features.astype(np.float16)).all() or not np.isfinite(boxes).all():
+    are_numbers = np.abs(features) <= np.finfo(np.float16).max  # no NaN is
+    if not are_numbers.all() or not np.isfinite(boxes).all():
         raise ValueError("features or boxes hold values that are no numbers of float16")
     return Regions(
         boxes=boxes,
