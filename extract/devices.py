@@ -9,12 +9,25 @@ import os
 import sys
 import tempfile
 import time
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from extract.command import errors_in_one_line
 
+if TYPE_CHECKING:
+    import torch
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 PATIENCE = 0.5  # seconds between two looks for a GPU that is free
+
+
+class DeviceChoice(StrEnum):
+    """What --device may say."""
+
+    AUTO = "auto"  # the GPU where there is one
+    CPU = "cpu"
+    CUDA = "cuda"  # the first of CUDA_VISIBLE_DEVICES
 
 
 def main() -> None:
@@ -30,11 +43,24 @@ def main() -> None:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
+def best_device(choice: DeviceChoice = DeviceChoice.AUTO) -> "torch.device":
+    """The one that is asked for, or the GPU that the job was given, or else the CPU.
+
+    Raises: ValueError if a GPU is asked for and there is none.
+    """
+    import torch  # takes seconds, and a job that asks for no GPU needs none of it
+
+    has_gpu = torch.cuda.is_available()
+    if choice == DeviceChoice.CUDA and not has_gpu:
+        raise ValueError("asked for cuda, and PyTorch finds no GPU; without --device it takes the CPU")
+    return torch.device("cuda" if has_gpu and choice != DeviceChoice.CPU else "cpu")
+
+
 def gpus_here() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     if VISIBLE in os.environ:
         return [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
-    import torch  # takes seconds, and a job that asks for no GPU needs none of it
+    import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]
 

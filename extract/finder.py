@@ -1,6 +1,8 @@
 """The regions of pictures that one has at hand, by the same way as those of a run: decoded, detected and selected."""
 
 import io
+import os
+import sys
 import tarfile
 from collections.abc import Sequence
 from functools import partial
@@ -17,9 +19,10 @@ from extract.download.folder import MAX_PIXELS
 from extract.download.shard_files import ShardTar, read_picture
 from extract.images.checks import tar_images
 from extract.images.decoder import Decoders
-from extract.images.decoding import as_seen
+from extract.images.decoding import SUFFIXES, as_seen
 from extract.objection import Objection
-from extract.plain_files import in_text
+from extract.plain_files import files_below, in_text
+from extract.reasons import DownloadReason
 from extract.regions.extract import extract_regions
 from extract.regions.store import Regions, RegionStore
 from extract.settings import DetectorSettings, SelectionSettings
@@ -66,6 +69,8 @@ class RegionFinder:
                 selection=self.selection,
                 num_classes_kept=None,
                 num_images=len(pictures) - len(objections),
+                num_threads=(os.cpu_count() or 1) if self.detector.device.type == "cuda" else 1,
+                shows_progress=sys.stderr.isatty(),
             )
             objections |= {row["key"]: Objection(row["reason"], row["detail"]) for row in rows if row.get("reason")}
             images = {key: upright(data) for key, data in tar_images(tar) if key not in objections}
@@ -76,6 +81,22 @@ class RegionFinder:
                 else FoundRegions(name, regions[key], images[key])
                 for place, name in enumerate(names)
             ]
+
+
+def files_to_look_at(path: Path) -> tuple[list[Path], list[tuple[str, Objection]]]:
+    """The images of a folder, by their suffixes, and every other file of it with its reason; an image is itself.
+
+    Raises: FileNotFoundError if there is no image.
+    """
+    if not path.is_dir():
+        return [path], []
+    files = files_below(path)
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not images:
+        raise FileNotFoundError(f"no image in {path}: expected files that end in {', '.join(sorted(SUFFIXES))}")
+    reason = Objection(str(DownloadReason.NOT_AN_IMAGE), f"expected one of {', '.join(sorted(SUFFIXES))}")
+    others = [(in_text(str(file.relative_to(path))), reason) for file in files if file.suffix.lower() not in SUFFIXES]
+    return images, others
 
 
 def pack(pictures: Sequence[Picture], path: Path) -> dict[str, Objection]:
@@ -114,7 +135,7 @@ def upright(data: bytes) -> Image.Image:
 
 
 def name_of(picture: Picture, place: int) -> str:
-    return in_text(str(picture)) if isinstance(picture, str | Path) else f"picture {place}"
+    return in_text(str(picture)) if isinstance(picture, str | Path) else f"image {place}"
 
 
 def key_of(place: int) -> str:

@@ -202,7 +202,7 @@ class DetectorSettings(Section):
         description="path of trained weights; null: train on the boxes of the drawn world"
     )
     batch_size: Annotated[PositiveInt, MANNER] = Field(
-        description="images of one size that go through the model together"
+        description="images that go through the model together: on a CPU of one size, on a GPU of like size"
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         description="of the convolutions; the halves pay on GPUs, where float16 is as fast as bfloat16 and eight times "

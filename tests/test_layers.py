@@ -54,6 +54,7 @@ SEAMS = {
     "extract.csv_rows",
     "extract.finder",
     "extract.settings",
+    "extract.devices",
     "extract.overlap",
     "extract.hold",
     "extract.tables",

@@ -5,7 +5,8 @@ Dimension key:
     L: co-attention layers   H: heads   K: labels
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from extract.finder import FoundRegions, Picture, RegionFinder
 from extract.regions.store import Regions
+from extract.settings import DetectorSettings
 from vilbert.batches.padding import pad_images
 from vilbert.looking import CoAttention
 from vilbert.model import modeling_single_stream, modeling_tasks, modeling_vilbert
@@ -26,9 +28,9 @@ from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
-PICTURES_AT_ONCE = 64  # that a GPU is asked about; a CPU gains nothing by more than one
+AT_ONCE = {"cpu": 1, "cuda": 64}  # images that a device is asked about; a CPU gains nothing by more
 
-Row = dict[str, Any]  # `picture`, and what was asked for, or `reason` and `detail`
+Row = dict[str, Any]  # `image`, which it is of, and what was asked for, or `reason` and `detail`
 Asked = Picture | Regions | FoundRegions
 
 
@@ -71,7 +73,7 @@ class Pipeline:
             if isinstance(one, FoundRegions):
                 found[place] = one
             elif isinstance(one, Regions):
-                found[place] = FoundRegions(f"picture {place}", one, None)
+                found[place] = FoundRegions(f"image {place}", one, None)
         if unknown := [place for place in range(len(given)) if place not in found]:
             self._finder = self._finder or self._make_finder()
             found |= zip(unknown, self._finder.find([given[place] for place in unknown]), strict=True)
@@ -123,7 +125,8 @@ class Pipeline:
         images = [one.regions for one in found if one.regions is not None]
         encoded = [self._encoded(regions) for regions in images]
         ids = self.processor.encode_text([demand_text(caption)])["input_ids"][0]
-        scores = iter(score_pairs(self.model, [ids], encoded)[0].tolist() if encoded else [])
+        with in_memory():
+            scores = iter(score_pairs(self.model, [ids], encoded)[0].tolist() if encoded else [])
         return [row_of(one, lambda _: {"score": round(next(scores), 4)}) for one in found]
 
     @torch.inference_mode()
@@ -153,14 +156,15 @@ class Pipeline:
 
     @torch.inference_mode()
     def embed(self, pictures: Asked | Sequence[Asked], text: str) -> list[Row]:
-        """What the streams end with, of a text beside each picture: `text`, `image` and `pair`, float32 [D] each."""
+        """What the streams end with, of a text beside each picture: `text_embedding`, `image_embedding` and
+        `pair_embedding`, float32 [D] each."""
 
         def vectors(regions: Regions) -> Row:
             inputs = self.processor([demand_text(text)], [regions]).to(self.model.device)
             output = self.model.base_model(**inputs)
             pair = self.model.base_model.fuse(output)
             parts = {"text": output.pooled_text, "image": output.pooled_visual, "pair": pair}
-            return {name: part[0].float().cpu().numpy() for name, part in parts.items()}
+            return {f"{name}_embedding": part[0].float().cpu().numpy() for name, part in parts.items()}
 
         return [row_of(one, vectors) for one in self.find(pictures)]
 
@@ -192,11 +196,14 @@ class Pipeline:
     ) -> list[Row]:
         found = self.find(pictures)
         known = [one.regions for one in found if one.regions is not None]
-        at_once = 1 if self.model.device.type == "cpu" else PICTURES_AT_ONCE
+        at_once = AT_ONCE[self.model.device.type]
         logits: list[Tensor] = []
         for start in range(0, len(known), at_once):
             part = known[start : start + at_once]
-            logits += self.model(**self.processor([text] * len(part), part).to(self.model.device)).logits.float().cpu()
+            with in_memory():
+                logits += (
+                    self.model(**self.processor([text] * len(part), part).to(self.model.device)).logits.float().cpu()
+                )
         of_picture = iter(logits)
         return [row_of(one, lambda regions: describe(regions, next(of_picture))) for one in found]
 
@@ -218,13 +225,18 @@ class Pipeline:
 
 
 def pipeline(
-    model: str | Path, *, detector: str | Path | None = None, device: str | torch.device | None = None
+    model: str | Path,
+    *,
+    detector: str | Path | None = None,
+    detector_settings: DetectorSettings | None = None,
+    device: str | torch.device | None = None,
 ) -> Pipeline:
     """The pipeline of a model directory.
 
     Args:
         detector: weights of the detector that the model has learnt of; None: those of its run, or of `weights/`, that
             have the digest which the directory names.
+        detector_settings: of a detector whose settings the directory does not have.
         device: of model and detector; None: a GPU where there is one.
     Raises: FileNotFoundError for what is no model directory; ValueError for one without a head.
     """
@@ -233,7 +245,7 @@ def pipeline(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     def make_finder() -> RegionFinder:
-        found = detector_of(path, given=None if detector is None else Path(detector))
+        found = detector_of(path, given=None if detector is None else Path(detector), settings=detector_settings)
         return RegionFinder(found.weights, settings=found.settings, selection=found.selection, device=place)
 
     network.to(place)  # type: ignore[arg-type]  # as transformers types it
@@ -243,15 +255,17 @@ def pipeline(
 def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:
     """A model directory by the class that it was saved from.
 
-    Raises: FileNotFoundError for what is none; ValueError for a model without a head, or one of others.
+    Raises: FileNotFoundError for what is none; ValueError for a model that answers no text about one image.
     """
     demand_model(path)
     config = AutoConfig.from_pretrained(path)
     name = (config.architectures or ["none"])[0]
     for module in (modeling_tasks, modeling_single_stream, modeling_vilbert):
-        if (kind := getattr(module, name, None)) is not None and "For" in name:
+        if (kind := getattr(module, name, None)) is not None and "For" in name and "MultipleChoice" not in name:
             return kind.from_pretrained(path).eval(), read_processor(path)
-    raise ValueError(f"{path} holds a {name}, expected a model with a head, such as VilbertForQuestionAnswering")
+    raise ValueError(
+        f"{path} holds a {name}, expected one that is asked about one image, such as VilbertForQuestionAnswering"
+    )
 
 
 def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, int]) -> Regions:
@@ -282,12 +296,21 @@ def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, 
     )
 
 
+@contextmanager
+def in_memory() -> Iterator[None]:
+    """Raises: ValueError if the memory of a GPU is too small."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ValueError("the GPU's memory is too small for the model; ask it on the CPU, device 'cpu'") from error
+
+
 def row_of(found: FoundRegions, describe: Callable[[Regions], Row]) -> Row:
     """What is said of a picture, or why nothing is."""
     if found.regions is None:
         assert found.objection is not None
-        return {"picture": found.name} | found.objection._asdict()
-    return {"picture": found.name} | describe(found.regions)
+        return {"image": found.name} | found.objection._asdict()
+    return {"image": found.name} | describe(found.regions)
 
 
 def is_one(pictures: Any) -> bool:

@@ -1,19 +1,20 @@
 """The network of bottom-up attention, a Faster R-CNN on ResNet-C4, from torchvision's parts.
 
-B images of one size, P boxes of an image, C classes (background last, as in the weights), A attributes, D feature size.
+B images of a batch, P boxes of an image, C classes (background last, as in the weights), A attributes, D feature size.
 Source: Anderson et al. 2018 (Caffe), in the form that detectron2 gives it; docs/detector.md has the differences.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image, nms, roi_pool
+from torchvision.ops import FrozenBatchNorm2d, nms, roi_pool
 
-from extract.detection.folded import FoldedConvolution, folded_stage
+from extract.detection.detector import Size
+from extract.detection.folded import FoldedBackbone, FoldedStage, extents_of, is_within
 
 STRIDE = 16  # pixels a cell of the feature map
 ANCHOR_SIZES = (64, 128, 256, 512)  # pixels, square roots of the areas
@@ -42,13 +43,15 @@ _NOT_READ = (r"anchor_generator\.cell_anchors", r"^pixel_(mean|std)$", r"\.num_b
 class BottomUp(nn.Module):
     """The network; every size is read off the weights."""
 
+    masks = True  # images of several sizes share a batch, and each has what it has alone
+
     def __init__(self, shapes: Mapping[str, torch.Size], *, num_proposals: int) -> None:
         """Args:
         shapes: of the weights, by detectron2's names.
         """
         super().__init__()
         channels, *_ = _sizes(shapes, "backbone.stem.conv1", 4)
-        self.backbone = nn.Sequential()
+        self.backbone: nn.Module = nn.Sequential()
         self.backbone.add_module("conv1", nn.Conv2d(3, channels, 7, stride=2, padding=3, bias=False))
         self.backbone.add_module("bn1", FrozenBatchNorm2d(channels))
         self.backbone.add_module("relu", nn.ReLU(inplace=True))
@@ -56,7 +59,7 @@ class BottomUp(nn.Module):
         for name, stride in (("res2", 1), ("res3", 2), ("res4", 2)):
             self.backbone.add_module(name, _stage(shapes, f"backbone.{name}", channels, stride=stride))
             channels = 4 * _sizes(shapes, f"backbone.{name}.0.conv1", 4)[0]
-        self.res5 = _stage(shapes, "roi_heads.res5", channels, stride=1, dilation=2)
+        self.res5: nn.Module = _stage(shapes, "roi_heads.res5", channels, stride=1, dilation=2)
         self.feature_size = 4 * _sizes(shapes, "roi_heads.res5.0.conv1", 4)[0]
         self.rpn = ProposalNetwork(shapes, channels, num_proposals=num_proposals)
         num_classes, _ = _sizes(shapes, f"{_HEADS}.cls_score", 2)
@@ -82,14 +85,12 @@ class BottomUp(nn.Module):
 
     def fold(self, dtype: torch.dtype) -> None:
         """Make the norms part of the convolutions of the backbone and of res5, and these of type `dtype`."""
-        convolution, norm, _, max_pool, *stages = self.backbone.children()
-        stem = [FoldedConvolution(convolution, norm), max_pool]
-        self.backbone = nn.Sequential(*stem, *(folded_stage(stage) for stage in stages)).to(dtype)
-        self.res5 = folded_stage(self.res5).to(dtype)
+        self.backbone = FoldedBackbone(self.backbone).to(dtype)
+        self.res5 = FoldedStage(self.res5).to(dtype)
 
-    def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
-        """Boxes of each image, [P, 4] in its pixels, the likeliest first. `image_size` is height, width."""
-        return self.rpn(maps, image_size)
+    def propose(self, maps: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """Boxes of each image that has a size, [P, 4] in its pixels, the likeliest first; `maps` may be more."""
+        return self.rpn(maps[: len(sizes)], sizes)
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor:
         """Features [all P, D] float32 of the boxes of all images."""
@@ -141,25 +142,35 @@ class ProposalNetwork(nn.Module):
         self.half_anchors: Tensor
         self.register_buffer("half_anchors", torch.tensor([widths, heights]).T / 2, persistent=False)
 
-    def forward(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
+    def forward(self, maps: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """Boxes of each image, [P, 4], of maps [B, c, h, w] and the images' heights and widths in pixels."""
         hidden = self.conv(maps).relu_()
         logits = self.objectness_logits(hidden).permute(0, 2, 3, 1).flatten(1)
         deltas = self.anchor_deltas(hidden).unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
+        extents = extents_of(sizes)[-1].to(maps.device, non_blocking=True)
+        is_within_image = is_within(extents, maps).flatten(1)[:, :, None].expand(-1, -1, NUM_ANCHORS).flatten(1)
+        logits = logits.where(is_within_image, -torch.inf)
         logits, likeliest = logits.topk(min(MAX_RANKED, logits.shape[1]))
         deltas = deltas.gather(1, likeliest[:, :, None].expand(-1, -1, 4))
         anchors = anchors_of(maps, self.half_anchors)[likeliest]
         boxes = self.box_coder.decode_single(deltas.flatten(0, 1), anchors.flatten(0, 1)).view_as(deltas)
-        boxes = clip_boxes_to_image(boxes, image_size)
-        return [self._chosen(*of_image) for of_image in zip(logits, boxes, strict=True)]
+        corners = torch.tensor([(width, height) * 2 for height, width in sizes], dtype=torch.float32)
+        boxes = boxes.clamp(min=0).minimum(corners.to(maps.device, non_blocking=True)[:, None])
+        is_candidate = (boxes[:, :, 2:] > boxes[:, :, :2]).all(dim=2) & is_within_image.gather(1, likeliest)
+        return self._chosen(logits, boxes, is_candidate)
 
-    def _chosen(self, logits: Tensor, boxes: Tensor) -> Tensor:
-        """The likeliest boxes with an area that do not overlap much, of one image.
+    def _chosen(self, logits: Tensor, boxes: Tensor, is_candidate: Tensor) -> list[Tensor]:
+        """The likeliest candidates of each image that do not overlap much; a GPU is waited for once."""
+        if boxes.is_cuda:
+            from extract.detection import kernels  # Triton, which comes with PyTorch's builds for GPUs
 
-        Those without one overlap with none and come last, so that a GPU is waited for after the NMS alone.
-        """
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        kept = nms(boxes, logits.where(has_area, -torch.inf), PROPOSAL_IOU)[: self.num_proposals]
-        return boxes[kept[has_area[kept]]]
+            kept, counts = kernels.nms(boxes, is_candidate, iou=PROPOSAL_IOU, num_kept=self.num_proposals)
+            chosen = boxes.gather(1, kept[:, :, None].expand(-1, -1, 4))
+            return [of_image[:count] for of_image, count in zip(chosen, counts.tolist(), strict=True)]
+        return [
+            of_image[is_one][nms(of_image[is_one], likelihoods[is_one], PROPOSAL_IOU)[: self.num_proposals]]
+            for of_image, likelihoods, is_one in zip(boxes, logits, is_candidate, strict=True)
+        ]
 
 
 def anchors_of(maps: Tensor, half: Tensor) -> Tensor:

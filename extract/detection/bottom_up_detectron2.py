@@ -1,6 +1,6 @@
 """The network of bottom-up attention as detectron2 builds it; runs without detectron2's compiled extension."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import torch
@@ -15,6 +15,7 @@ from extract.detection.bottom_up import (
     left_out,
     pool_in_parts,
 )
+from extract.detection.detector import Size
 from extract.detection.folded import fold
 
 try:
@@ -32,6 +33,8 @@ except ImportError as error:
 class Detectron2Network:
     """Stock detectron2 with Caffe's stem pooling and a dilated res5 of stride 1."""
 
+    masks = False
+
     def __init__(self, weights: Mapping[str, Tensor], *, num_proposals: int) -> None:
         """Raises: ValueError if the weights are of another architecture."""
         ours = BottomUp.from_detectron2(weights, num_proposals=num_proposals)  # names what does not fit
@@ -47,7 +50,7 @@ class Detectron2Network:
         if missing := [name for name in missing if not left_out(name)] + unexpected:
             raise ValueError(f"no Faster R-CNN on ResNet-C4 with detectron2's names: {missing[:3]}")
         self.model.to(memory_format=torch.channels_last)
-        self.backbone = nn.Sequential(self.model.backbone, _Res4())
+        self.backbone: nn.Module = nn.Sequential(self.model.backbone, _Res4())
         self.cls_score = self.model.roi_heads.box_predictor.cls_score
         self.feature_size = self.cls_score.in_features
 
@@ -65,8 +68,8 @@ class Detectron2Network:
         self.backbone.to(dtype)
         self.model.roi_heads.res5.to(dtype)
 
-    def propose(self, maps: Tensor, image_size: tuple[int, int]) -> list[Tensor]:
-        images = ImageList(maps, [image_size] * len(maps))
+    def propose(self, maps: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        images = ImageList(maps, list(sizes))
         proposals, _ = self.model.proposal_generator(images, {"res4": maps})
         return [of_image.proposal_boxes.tensor for of_image in proposals]
 

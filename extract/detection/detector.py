@@ -1,9 +1,9 @@
 """The seam to the detectors: images in; boxes, class distributions and pooled features out.
 
-B images of one size, P proposals of an image, C classes (background first), A attributes, D feature size.
+B images of a batch, P proposals of an image, C classes (background first), A attributes, D feature size.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -35,21 +35,22 @@ class Detector(Protocol):
     box_source: Literal["proposal", "regressed", "repooled", "given"]
     identity: dict[str, JsonValue]  # what tells it from other detectors, sha256 of the weights included
     device: torch.device
+    pads: bool  # images smaller than their batch lie at its upper left, and it may have more places than images
 
     def sees(self, size: Size) -> bool:
         """Whether there is a pixel left of an image of this size, both ways, when the model looks at it."""
 
-    def resized_size(self, size: Size) -> Size:
-        """That at which the model looks at an image of this size; of one such size, images share a batch."""
+    def canvas_size(self, size: Size) -> Size:
+        """That of the batches for images of this size: at which the model looks at them or, if it pads, more."""
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
-        """An image [H, W, 3] uint8 RGB at that size, [h, w, 3]; runs in threads, before `detect` and `pool`."""
+        """An image [H, W, 3] uint8 RGB at the size at which the model looks at it; in threads, before it does."""
 
     def detect(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Proposals]:
         """What is in each of `images`, [B, 3, H, W] uint8 RGB, on any device.
 
         Args:
-            sizes: of the images before they were resized. Null: they come as they are.
+            sizes: of the images before they were resized. Null: they come as they are, all of one size.
         """
 
     def pool(self, images: Tensor, boxes: Sequence[Tensor], sizes: Sequence[Size] | None = None) -> list[Proposals]:
@@ -59,15 +60,10 @@ class Detector(Protocol):
         """
 
 
-def check_given(images: Tensor, boxes: Sequence[Tensor]) -> None:
+def check_given(images: Sized, boxes: Sequence[Tensor]) -> None:
     """Raises: ValueError if there are not as many sets of boxes as images."""
     if len(boxes) != len(images):
         raise ValueError(f"{len(boxes)} sets of boxes for {len(images)} images; give one set an image")
-
-
-def best_device() -> torch.device:
-    """The GPU that the job was given, or else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def tf32_of(dtype: torch.dtype) -> bool:

@@ -1,6 +1,6 @@
 """Bottom-up attention behind the seam: any weights of its family, the network from torchvision or detectron2.
 
-B images of one size, P boxes of an image, C classes (background first), D feature size.
+B images of a batch, P boxes of an image, C classes (background first), D feature size.
 """
 
 import hashlib
@@ -17,17 +17,21 @@ from torchvision.ops import clip_boxes_to_image
 
 from extract.detection.bottom_up import AttributeHead, BottomUp
 from extract.detection.detector import Proposals, Size, check_given, multiplying, tf32_of
+from extract.detection.folded import is_within
 from extract.detection.restricted_pickle import DAMAGE, load_pickle
 from extract.settings import BottomUpSettings, DetectorSettings
 
 PIXEL_MEAN = (102.9801, 115.9465, 122.7717)  # blue, green, red: the order of the channels
 MIN_SIDE = 16  # pixels after resizing, so that the feature map has a cell
+# Pixels of which the shorter and the longer side of a batch on a GPU are multiples, as each new shape costs it 0.2 s.
+CANVAS_STEPS = (32, 64)  # the shorter one is nearly always of one length
 
 
 class Network(Protocol):
     """The parts of the Faster R-CNN, convolutions channels last; boxes are in pixels of the resized images."""
 
-    backbone: nn.Sequential  # its maps are of the type that `fold` was given
+    backbone: nn.Module  # its maps are of the type that `fold` was given; if it masks, told the sizes of images
+    masks: bool
     cls_score: nn.Linear  # background last
     attribute_head: AttributeHead | None
     feature_size: int
@@ -36,7 +40,7 @@ class Network(Protocol):
 
     def fold(self, dtype: torch.dtype) -> None: ...
 
-    def propose(self, maps: Tensor, image_size: Size) -> list[Tensor]: ...  # of float32
+    def propose(self, maps: Tensor, sizes: Sequence[Size]) -> list[Tensor]: ...  # of float32
 
     def pool(self, maps: Tensor, boxes: list[Tensor]) -> Tensor: ...  # float32
 
@@ -66,6 +70,7 @@ class BottomUpDetector:
         self.device = device
         self.identity = identity
         self.dtype = dtype
+        self.pads = network.masks and device.type == "cuda"  # a CPU has nothing to gain from it
         self.pixel_mean = torch.tensor(PIXEL_MEAN, device=device)
 
     @classmethod
@@ -106,18 +111,25 @@ class BottomUpDetector:
         """Always: however thin an image is, it is resized to as many pixels as the feature map needs for a cell."""
         return True
 
-    def resized_size(self, size: Size) -> Size:
-        """That at which the model looks at an image of this size."""
-        return resized_size(*size, settings=self.settings)
+    def canvas_size(self, size: Size) -> Size:
+        """That at which the model looks at an image of this size, on a GPU rounded up to few."""
+        height, width = resized_size(*size, settings=self.settings)
+        if not self.pads:
+            return height, width
+        of_height, of_width = sorted(CANVAS_STEPS, reverse=height > width)
+        return -(-height // of_height) * of_height, -(-width // of_width) * of_width
 
     def resize(self, pixels: np.ndarray) -> np.ndarray:
         """An image [H, W, 3] uint8 RGB at that size."""
-        height, width = self.resized_size((pixels.shape[0], pixels.shape[1]))
+        height, width = resized_size(*pixels.shape[:2], settings=self.settings)
         return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
     @torch.inference_mode()
     def detect(self, images: Tensor, sizes: Sequence[Size] | None = None) -> list[Proposals]:
-        """What is in each of `images`, [B, 3, H, W] uint8 RGB; `sizes` are those before they were resized."""
+        """What is in each of `images`, [B, 3, H, W] uint8 RGB; `sizes` are those before they were resized.
+
+        There may be fewer sizes than places for images; smaller images lie at the upper left of theirs.
+        """
         with multiplying(tf32=tf32_of(self.dtype)):
             return self._detect(*self._resized(images, sizes))
 
@@ -127,7 +139,7 @@ class BottomUpDetector:
 
         Raises: ValueError if there are not as many sets of boxes as images.
         """
-        check_given(images, boxes)
+        check_given(images if sizes is None else sizes, boxes)
         with multiplying(tf32=tf32_of(self.dtype)):
             return self._pool(*self._resized(images, sizes), boxes)
 
@@ -136,32 +148,43 @@ class BottomUpDetector:
         if sizes is not None:
             return images, sizes
         arrays = [self.resize(array) for array in images.permute(0, 2, 3, 1).cpu().numpy()]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2), [_size(images)] * len(images)
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2), [(images.shape[2], images.shape[3])] * len(
+            images
+        )
 
     def _detect(self, images: Tensor, sizes: Sequence[Size]) -> list[Proposals]:
-        maps, resized = self._maps(images), _size(images)
+        resized = [resized_size(*size, settings=self.settings) for size in sizes]
+        maps = self._maps(images, resized)
         boxes = self.network.propose(maps.float(), resized)
         features, logits = self._read(maps, boxes)
         if self.box_source != "proposal":
             boxes = [
-                self._regressed(*of_image, resized)
-                for of_image in zip(boxes, _parts(features, boxes), _parts(logits, boxes), strict=True)
+                self._regressed(*of_image)
+                for of_image in zip(boxes, _parts(features, boxes), _parts(logits, boxes), resized, strict=True)
             ]
         if self.box_source == "repooled":
             features, logits = self._read(maps, boxes)
-        in_pixels = [rescaled(one, resized, size) for one, size in zip(boxes, sizes, strict=True)]
+        in_pixels = [rescaled(*of_image) for of_image in zip(boxes, resized, sizes, strict=True)]
         return self._proposals(in_pixels, features, logits)
 
     def _pool(self, images: Tensor, sizes: Sequence[Size], boxes: Sequence[Tensor]) -> list[Proposals]:
         given = [one.to(self.device, torch.float32, non_blocking=True) for one in boxes]
-        resized = [rescaled(one, size, _size(images)) for one, size in zip(given, sizes, strict=True)]
-        return self._proposals(given, *self._read(self._maps(images), resized))
+        resized = [resized_size(*size, settings=self.settings) for size in sizes]
+        in_resized = [rescaled(*of_image) for of_image in zip(given, sizes, resized, strict=True)]
+        return self._proposals(given, *self._read(self._maps(images, resized), in_resized))
 
-    def _maps(self, images: Tensor) -> Tensor:
-        """The feature maps [B, c, h, w] of resized images."""
+    def _maps(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """The feature maps [B, c, h, w] of resized images, 0 beyond the size of each."""
         pixels = images.to(self.device, non_blocking=True).flip(1).permute(0, 2, 3, 1)  # blue first
         inputs = (pixels.float() - self.pixel_mean).permute(0, 3, 1, 2)
-        return self.network.backbone(inputs.to(self.dtype, memory_format=torch.channels_last))
+        whole = [(images.shape[2], images.shape[3])] * len(images)
+        if list(sizes) == whole:
+            return self.network.backbone(inputs.to(self.dtype, memory_format=torch.channels_last))
+        assert self.network.masks
+        padded = [*sizes, *[(0, 0)] * (len(images) - len(sizes))]
+        extents = torch.tensor(padded, dtype=torch.int32).to(self.device, non_blocking=True)
+        inputs = inputs.where(is_within(extents, inputs), 0)
+        return self.network.backbone(inputs.to(self.dtype, memory_format=torch.channels_last), padded)
 
     def _read(self, maps: Tensor, boxes: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Features [all P, D] and logits [all P, C], background last."""
@@ -258,7 +281,3 @@ def _network(backend: str, weights: dict[str, Tensor], *, num_proposals: int) ->
 
 def _parts(rows: Tensor, boxes: list[Tensor]) -> tuple[Tensor, ...]:
     return rows.split([len(of_image) for of_image in boxes])
-
-
-def _size(images: Tensor) -> Size:
-    return images.shape[2], images.shape[3]

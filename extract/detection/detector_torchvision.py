@@ -53,6 +53,7 @@ class TorchvisionDetector:
 
     box_source: Literal["proposal", "regressed", "repooled", "given"] = "proposal"
     attributes: tuple[str, ...] = ()
+    pads = False
 
     def __init__(
         self, model: FasterRCNN, architecture: Architecture, *, sha256: str, dtype: torch.dtype, device: torch.device
@@ -98,7 +99,7 @@ class TorchvisionDetector:
         shorter, longer = sorted(size)
         return int(shorter * min(self.sides[0] / shorter, self.sides[1] / longer)) >= 1
 
-    def resized_size(self, size: Size) -> Size:
+    def canvas_size(self, size: Size) -> Size:
         """The same: the model resizes on the device."""
         return size
 

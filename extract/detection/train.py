@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.detection.average_precision import Boxes, average_precision
-from extract.detection.detector import best_device, multiplying, tf32_of
+from extract.detection.detector import multiplying, tf32_of
 from extract.detection.detector_torchvision import Architecture, build_model, save_model
+from extract.devices import best_device
 from extract.settings import DetectorSettings, DetectorTrainingSettings
 from extract.tables import whole_file
 

@@ -1,6 +1,6 @@
-"""The images of a tar in batches of one size: decoded, resized and copied to the device ahead of the detector.
+"""The images of a tar in batches of one canvas: decoded, resized and copied to the device ahead of the detector.
 
-B images of a batch, h x w pixels after resizing.
+B images of a batch, h x w pixels of its canvas: of an image after resizing or, where the detector pads, more.
 """
 
 import io
@@ -23,7 +23,7 @@ from extract.images.decoding import FORMATS, as_seen
 from extract.objection import Objection
 
 Item = TypeVar("Item")
-WINDOW = 1024  # images among which those of one size are sought; their bytes are held, and their records
+WINDOW = 1024  # images among which those of one canvas are sought; their bytes are held, and their records
 GROUPS_AHEAD = 4  # batches that are being decoded
 SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that change width and height
 
@@ -51,7 +51,7 @@ class Batch:
     """Images that go through the detector together, and those beside them that do not."""
 
     images: list[SeenImage]
-    pixels: Tensor  # [B, 3, h, w] uint8 RGB on the detector's device, channels last
+    pixels: Tensor  # [B, 3, h, w] uint8 RGB on the detector's device, channels last; if it pads, B is always the same
     left_out: list[SeenImage]  # not decodable, too thin, or not wanted
     copied: torch.cuda.Event | None = None  # after which the pixels are there
 
@@ -64,32 +64,33 @@ class Batch:
 def image_batches(
     tar: Path, *, detector: Detector, batch_size: int, num_threads: int, is_wanted: Callable[[SeenImage], bool]
 ) -> Iterator[Batch]:
-    """Every image of a tar once. Of equal size after resizing, images share a batch: padding would change features."""
+    """Every image of a tar once. Images share a batch if the detector has them on one canvas."""
     stream = torch.cuda.Stream(detector.device) if detector.device.type == "cuda" else None
     packed = (PackedImage(place, *image) for place, image in enumerate(tar_images(tar)))
     groups = (
-        group for window in in_parts(packed, WINDOW) for group in groups_of_one_size(window, detector, batch_size)
+        group for window in in_parts(packed, WINDOW) for group in groups_of_one_canvas(window, detector, batch_size)
     )
     for decoded in decoded_ahead(groups, detector=detector, num_threads=num_threads):
         left_out = [image for image, pixels in decoded if pixels is None or not is_wanted(image)]
-        by_shape: dict[tuple[int, ...], list[tuple[SeenImage, np.ndarray]]] = {}
+        by_canvas: dict[Size, list[tuple[SeenImage, np.ndarray]]] = {}
         for image, pixels in decoded:
-            if pixels is not None and image not in left_out:
-                by_shape.setdefault(pixels.shape, []).append((image, pixels))
+            if pixels is not None and image.size is not None and image not in left_out:
+                by_canvas.setdefault(detector.canvas_size(image.size), []).append((image, pixels))
         if left_out:
             yield Batch([], torch.empty(0), left_out)
-        for images in by_shape.values():
-            batch, copied = on_device(np.stack([pixels for _, pixels in images]), stream)
+        for canvas, images in by_canvas.items():
+            num_places = batch_size if detector.pads else len(images)
+            batch, copied = on_device(placed([pixels for _, pixels in images], canvas, num_places=num_places), stream)
             yield Batch([image for image, _ in images], batch, [], copied)
 
 
-def groups_of_one_size(window: list[PackedImage], detector: Detector, batch_size: int) -> Iterator[list[PackedImage]]:
-    """The images of a window in parts of one size after resizing, as far as their headers tell."""
-    by_size: dict[Size | None, list[PackedImage]] = {}
+def groups_of_one_canvas(window: list[PackedImage], detector: Detector, batch_size: int) -> Iterator[list[PackedImage]]:
+    """The images of a window in parts of one canvas, as far as their headers tell."""
+    by_canvas: dict[Size | None, list[PackedImage]] = {}
     for image in window:
         size = size_by_header(image.data)
-        by_size.setdefault(size and detector.resized_size(size), []).append(image)
-    for images in by_size.values():
+        by_canvas.setdefault(size and detector.canvas_size(size), []).append(image)
+    for images in by_canvas.values():
         yield from in_parts(images, batch_size)
 
 
@@ -128,6 +129,14 @@ def decode(image: PackedImage, detector: Detector) -> tuple[SeenImage, np.ndarra
     if not detector.sees((height, width)):
         return SeenImage(image.place, image.key, None, Objection("too_thin", f"{width} x {height}")), None
     return SeenImage(image.place, image.key, (height, width)), detector.resize(pixels)
+
+
+def placed(images: list[np.ndarray], canvas: Size, *, num_places: int) -> np.ndarray:
+    """[B, h, w, 3] of images [h or less, w or less, 3], each at the upper left of its place; 0 where there is none."""
+    batch = np.zeros((num_places, *canvas, 3), np.uint8)
+    for place, pixels in zip(batch, images, strict=False):
+        place[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return batch
 
 
 def on_device(pixels: np.ndarray, stream: torch.cuda.Stream | None) -> tuple[Tensor, torch.cuda.Event | None]:

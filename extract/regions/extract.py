@@ -18,8 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from extract.command import run
-from extract.detection.detector import Detector, Proposals, Size, best_device
+from extract.detection.detector import Detector, Proposals, Size
 from extract.detection.loading import load_detector
+from extract.devices import DeviceChoice, best_device
 from extract.regions.batches import SeenImage
 from extract.regions.in_order import regions_in_order
 from extract.regions.selection import Selection, select_regions
@@ -41,12 +42,13 @@ def main(
     selection: Annotated[SelectionSettings, typer.Option(parser=SelectionSettings.model_validate_json)],
     store_settings: Annotated[StoreSettings, typer.Option("--store", parser=StoreSettings.model_validate_json)],
     threads: Annotated[int, typer.Option(min=1, help="that decode; half as many processes choose the regions")] = 1,
+    device: Annotated[DeviceChoice, typer.Option(help="auto: a GPU if there is one")] = DeviceChoice.AUTO,
 ) -> None:
     """Detect, select and store the regions of every image in TAR that decodes; every image is a row of COUNTS."""
     if manifest != manifest_path(store):
         raise ValueError(f"the manifest of {store} is {manifest_path(store)}, got {manifest}")
     num_images = len({row["image_key"] for row in read_rows(table, IMAGES)} - {None})
-    trained = load_detector(model, settings=detector, device=best_device())
+    trained = load_detector(model, settings=detector, device=best_device(device))
     rows = extract_regions(
         tar,
         store,
@@ -70,6 +72,7 @@ def extract_regions(
     num_classes_kept: int | None,
     num_images: int,
     num_threads: int = 1,
+    shows_progress: bool = True,
 ) -> list[dict]:
     """Write the store of a tar; give one row of tables.REGION_COUNTS an image. Neither depends on `num_threads`."""
     writer = RegionStoreWriter(
@@ -83,7 +86,8 @@ def extract_regions(
         attributes=detector.attributes,
     )
     rows: list[dict] = []
-    with writer, mapping(num_threads) as over, tqdm(total=num_images, desc="regions", unit="image") as bar:
+    progress = tqdm(total=num_images, desc="regions", unit="image", disable=not shows_progress)
+    with writer, mapping(num_threads) as over, progress as bar:
         for image, regions in regions_in_order(
             tar,
             detector=detector,

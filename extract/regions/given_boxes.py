@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.detection.boxes import box_objection, cut_off
-from extract.detection.detector import Detector, Proposals, Size, best_device
+from extract.detection.detector import Detector, Proposals, Size
 from extract.detection.loading import load_detector
+from extract.devices import DeviceChoice, best_device
 from extract.objection import Objection
 from extract.plain_files import files_below
 from extract.regions.batches import SIDEWAYS, Batch, SeenImage
@@ -65,11 +66,12 @@ def main(
     detector: Annotated[DetectorSettings, typer.Option(parser=DetectorSettings.model_validate_json)],
     instances: Annotated[Path | None, typer.Option(help="instances.json with the names of detections' images")] = None,
     threads: Annotated[int, typer.Option(min=1, help="that decode")] = 1,
+    device: Annotated[DeviceChoice, typer.Option(help="auto: a GPU if there is one")] = DeviceChoice.AUTO,
 ) -> None:
     """Pool features for the boxes that BOXES names; images without a record are rows of OUT_DROPPED."""
     if manifest != manifest_path(store):
         raise ValueError(f"the manifest of {store} is {manifest_path(store)}, got {manifest}")
-    trained = load_detector(model, settings=detector, device=best_device())
+    trained = load_detector(model, settings=detector, device=best_device(device))
     given = read_boxes(box_format, boxes, instances)
     rows = extract_given(tar, store, given, detector=trained, batch_size=detector.batch_size, num_threads=threads)
     with whole_file(dropped) as partial:

@@ -68,9 +68,10 @@ def detected(batches: Iterator[Batch], look: Callable[[Batch], list[Proposals]],
         try:
             proposals = look(batch)
         except torch.OutOfMemoryError as error:
+            height, width = batch.pixels.shape[2:]
             raise ValueError(
-                f"the GPU's memory is too small for {len(batch.images)} images of {batch.pixels.shape[3]} x "
-                f"{batch.pixels.shape[2]}; halve detector.batch_size, which is {batch_size}"
+                f"the GPU's memory is too small for {len(batch.pixels)} images of {width} x {height}; halve "
+                f"detector.batch_size, which is {batch_size}"
             ) from error
         yield Found(batch, proposals, None if batch.copied is None else stream.record_event())
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from places import ROOT
 
+from benchmarks import gpu_regions
 from benchmarks.__main__ import ON_CPU, Name
 from benchmarks.clock import cpu_time
 from benchmarks.report import report
@@ -71,6 +72,27 @@ def test_what_a_gpu_is_measured_by_runs_on_a_cpu(tmp_path):
     for what in ("matrix product", "step alone", "pretraining, the command", "retrieval scores, base model"):
         assert f"| {what} " in printed
     assert any(path.read_text().endswith(printed) for path in tmp_path.glob("*.md"))
+
+
+@pytest.mark.slow
+def test_what_regions_are_measured_by_runs_on_a_cpu():
+    command = [sys.executable, "-m", "benchmarks.gpu_regions", "--quick"]
+    printed = subprocess.check_output(command, text=True, cwd=ROOT)
+    for what in ("stage: cold, ", "stage: warm, ", *(f"{dtype}: detector alone " for dtype in gpu_regions.DTYPES)):
+        assert f"\n{what}" in printed
+    assert "float32: proposals " in printed
+    assert "bfloat16, cosine of features to float32" in printed
+
+
+@pytest.mark.slow
+def test_a_section_that_fails_or_is_killed_by_its_limit_leaves_the_others(tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    commands = {name: [name, str(tmp_path), "--quick"] for name in ("none of them", "float32")} | {"help": ["--help"]}
+    failed = gpu_regions.run_apart(commands, limits={"none of them": 300, "float32": 0.1, "help": 300})
+    assert failed == ["none of them", "float32"]
+    printed = capfd.readouterr().out
+    assert "float32: killed after 0.1 s, its limit\n" in printed
+    assert "Usage: " in printed
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -87,7 +87,7 @@ def test_a_picture_has_one_answer_whatever_it_comes_as(make, picture, tmp_path):
     picture.save(tmp_path / "ü b.png")
     given = [tmp_path / "ü b.png", str(tmp_path / "ü b.png"), png(picture), picture, np.asarray(picture)]
     rows = ask(given, "how many ?")
-    assert [row["picture"] for row in rows] == [str(given[0]), given[1], "picture 2", "picture 3", "picture 4"]
+    assert [row["image"] for row in rows] == [str(given[0]), given[1], "image 2", "image 3", "image 4"]
     assert len(rows[0]["answers"]) == 3
     assert rows[0]["answers"][0]["answer"].startswith("answer ")
     assert all(row["answers"] == rows[0]["answers"] for row in rows)
@@ -142,8 +142,8 @@ def test_a_pretrained_model_fills_in_scores_embeds_and_looks(make, picture, kind
     assert row["masks"][0][0]["word"] == word
     assert np.isfinite(ask(found, "a red circle")[0]["score"])
     (vectors,) = ask.embed(found, "a red circle")
-    assert {name: value.shape for name, value in vectors.items() if name != "picture"} == dict.fromkeys(
-        ("text", "image", "pair"), (8 if make_config is make_two_stream else 12,)
+    assert {name: value.shape for name, value in vectors.items() if name != "image"} == dict.fromkeys(
+        ("text_embedding", "image_embedding", "pair_embedding"), (8 if make_config is make_two_stream else 12,)
     )
     looks = ask.attention(found[0], "a red circle")
     assert looks.tokens == ["[CLS]", "a", "red", "circle", "[SEP]"]
@@ -170,6 +170,21 @@ def test_a_word_of_several_pieces_is_looked_at_as_one():
     assert looks.places_of("un") == [1]
     with pytest.raises(ValueError, match="features alone, no picture to draw into"):
         looks.draw("un")
+
+
+def test_images_that_are_asked_about_together_say_what_each_says_alone(make, monkeypatch):
+    """As on a GPU: of those with fewer regions, what fills them up is no answer."""
+    ask = vilbert.pipeline(make(VilbertForRegionGrounding, name="grounding"))
+    images = []
+    for count in (2, 7, 3, 5, 1):
+        generator = np.random.default_rng(count)
+        corners = np.sort(generator.uniform(0, 59, (count, 2, 2)), axis=1).reshape(count, 4)
+        images.append(vilbert.own_regions(generator.random((count, 17)), corners, (61, 59)))
+    alone = ask(images, "a red circle")
+    monkeypatch.setattr("vilbert.pipelines.AT_ONCE", {"cpu": 3})
+    together = ask(images, "a red circle")
+    assert [row["box"] for row in together] == [row["box"] for row in alone]
+    assert [row["score"] for row in together] == pytest.approx([row["score"] for row in alone], abs=1e-4)
 
 
 def test_features_of_one_s_own_are_asked_about_like_pictures(make):
@@ -206,7 +221,7 @@ def test_features_that_do_not_fit_are_refused_in_a_sentence(features, boxes, mes
         (lambda ask, one: ask.score(one, " "), "the text is empty"),
         (lambda ask, one: ask(one), "the text is empty"),
         (lambda ask, one: ask.fill(one, "a circle"), r"'a circle' has no \[MASK\]"),
-        (lambda ask, one: ask.attention(b"x", "a circle"), "picture 0 cannot be looked at: not_an_image"),
+        (lambda ask, one: ask.attention(b"x", "a circle"), "image 0 cannot be looked at: not_an_image"),
     ],
 )
 def test_what_a_model_cannot_do_is_said_in_a_sentence(make, picture, call, message):
@@ -216,7 +231,7 @@ def test_what_a_model_cannot_do_is_said_in_a_sentence(make, picture, call, messa
 
 
 def test_a_model_without_a_head_is_no_pipeline(make):
-    with pytest.raises(ValueError, match="holds a VilbertModel, expected a model with a head"):
+    with pytest.raises(ValueError, match="holds a VilbertModel, expected one that is asked about one image"):
         vilbert.pipeline(make(VilbertModel, name="trunk"))
 
 
@@ -224,16 +239,18 @@ def test_the_detector_is_the_one_whose_digest_the_model_names(make, picture, run
     model = make(VilbertForImageTextRetrieval, name="elsewhere")
     torch.manual_seed(5)
     save_model(build_model(ARCHITECTURE), ARCHITECTURE, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match=r"other.safetensors has the sha256 .*, the model has learnt of"):
+    with pytest.raises(ValueError, match=r"other.safetensors has the sha256 .* has learnt of a detector of"):
         vilbert.pipeline(model, detector=tmp_path / "other.safetensors")(picture, "a circle")
     monkeypatch.chdir(tmp_path)
     moved = tmp_path / "moved"
     model.rename(moved)
-    with pytest.raises(FileNotFoundError, match=r"the detector's weights of sha256 .* name them as detector"):
+    with pytest.raises(FileNotFoundError, match=r"no detector of the sha256 .* is near .*; name it as detector"):
         vilbert.pipeline(moved)(picture, "a circle")
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights/mine.safetensors").write_bytes((run / "detector/model.safetensors").read_bytes())
     assert "score" in vilbert.pipeline(moved)(picture, "a circle")[0]
     (moved / "provenance.json").unlink()
-    with pytest.raises(ValueError, match="does not say of which detector it has learnt"):
+    with pytest.raises(FileNotFoundError, match="does not say of which detector it has learnt; name its weights"):
         vilbert.pipeline(moved)(picture, "a circle")
+    named = vilbert.pipeline(moved, detector=tmp_path / "weights/mine.safetensors")
+    assert "score" in named(picture, "a circle")[0]

@@ -33,7 +33,7 @@ def test_every_tensor_is_the_reference_s(golden, weights):
     with torch.inference_mode():
         maps = model.backbone((torch.from_numpy(golden["resized"]).float() - MEAN).permute(2, 0, 1)[None])
         close(maps, golden["res4"])
-        (boxes,) = model.propose(maps, (160, 237))
+        (boxes,) = model.propose(maps, [(160, 237)])
         close(boxes, golden["proposals"])
         features = model.pool(maps, [boxes])
         close(features, golden["feats"])
@@ -68,6 +68,28 @@ def test_folding_the_norms_changes_nothing_and_leaves_none():
     assert maps.std() > 1
 
 
+def test_images_of_any_sizes_share_a_batch_and_each_has_the_map_that_it_has_alone():
+    """Every remainder of a height and a width after the four halvings; what is beyond an image is 0 in its map."""
+    model = BottomUp.from_detectron2(
+        {name: torch.from_numpy(array) for name, array in tiny_weights().items()}, num_proposals=60
+    )
+    model.fold(torch.float32)
+    sizes = [(64 + step, 97 - step) for step in range(16)] + [(16, 97), (97, 16), (0, 0)]
+    generator = torch.Generator().manual_seed(1)
+    images = torch.zeros(len(sizes), 3, 101, 103)
+    for image, (height, width) in zip(images, sizes, strict=True):
+        image[:, :height, :width] = 60 * torch.randn(3, height, width, generator=generator)
+    with torch.inference_mode():
+        together = model.backbone(images, sizes)
+        for image, of_image, (height, width) in zip(images[:-1], together[:-1], sizes[:-1], strict=True):
+            (alone,) = model.backbone(image[None, :, :height, :width])
+            rows, columns = alone.shape[1:]
+            torch.testing.assert_close(of_image[:, :rows, :columns], alone, rtol=1e-5, atol=1e-5)
+            assert of_image[:, rows:].count_nonzero() == of_image[:, :, columns:].count_nonzero() == 0
+    assert together[-1].count_nonzero() == 0
+    assert together.std() > 1
+
+
 def test_boxes_that_are_all_sure_are_ranked_too():
     """The sigmoid of these logits is 1 in float32."""
     tensors = {name: torch.from_numpy(array) for name, array in tiny_weights().items()}
@@ -76,6 +98,6 @@ def test_boxes_that_are_all_sure_are_ranked_too():
     for bias in (0.0, 32.0):
         tensors["proposal_generator.rpn_head.objectness_logits.bias"] = torch.full((12,), bias)
         with torch.inference_mode():
-            proposals += BottomUp.from_detectron2(tensors, num_proposals=23).propose(maps, (368, 272))
+            proposals += BottomUp.from_detectron2(tensors, num_proposals=23).propose(maps, [(368, 272)])
     assert len(proposals[0]) == 23
     torch.testing.assert_close(*proposals)

@@ -5,17 +5,20 @@ import importlib.util
 import pickle
 import sys
 
+import bottom_up_weights
 import numpy as np
 import pytest
 import torch
 from bottom_up_weights import SETTINGS, save_weights, tiny_weights
 from places import DETECTOR
 
+from benchmarks import gpu_regions
 from extract.cleaning.relatedness import ClassNames
 from extract.detection.bottom_up import BOXES_AT_ONCE
 from extract.detection.detector_bottom_up import resized_size
 from extract.detection.folded import FoldedBlock
 from extract.detection.loading import load_detector
+from extract.regions.batches import placed
 
 needs_golden = pytest.mark.skipif(not DETECTOR.is_dir(), reason=f"no numbers of the reference at {DETECTOR}")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -58,6 +61,10 @@ def load(path, *, backend="torchvision", dtype="float32", device="cpu", **change
 
 def images(count, height, width):
     return torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(1)).byte()
+
+
+def as_array(height, width, *, seed):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def as_batch(image):
@@ -204,7 +211,7 @@ def test_images_that_were_resized_before_give_what_they_give_as_they_come(random
     detector = load(random_weights, box_source=box_source)
     small, large = images(1, 67, 89), images(1, 134, 178)
     resized = [detector.resize(image[0].permute(1, 2, 0).numpy()) for image in (small, large)]
-    assert resized[0].shape[:2] == resized[1].shape[:2] == detector.resized_size((67, 89))
+    assert resized[0].shape[:2] == resized[1].shape[:2] == detector.canvas_size((67, 89))
     together = detector.detect(torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2), [(67, 89), (134, 178)])
     for found, image in zip(together, (small, large), strict=True):
         (alone,) = detector.detect(image)
@@ -213,6 +220,87 @@ def test_images_that_were_resized_before_give_what_they_give_as_they_come(random
         (given,) = detector.pool(image, [alone.boxes])
         if box_source != "regressed":
             close(given.features, alone.features, atol=1e-3)
+
+
+def on_one_canvas(detector, arrays, *, num_places):
+    """Images [h, w, 3] of any sizes, resized, as a batch of the detector's."""
+    resized = [detector.resize(array) for array in arrays]
+    canvas = max(detector.canvas_size(array.shape[:2]) for array in arrays)
+    return torch.from_numpy(placed(resized, canvas, num_places=num_places)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("box_source", ["proposal", "regressed", "repooled"])
+def test_images_of_any_sizes_share_a_batch_where_the_detector_pads(random_weights, box_source):
+    """As on a GPU; what is where no image is, is not looked at."""
+    detector = load(random_weights, box_source=box_source)
+    sizes = [(67, 89), (67, 103), (71, 97)]
+    arrays = [as_array(*size, seed=seed) for seed, size in enumerate(sizes)]
+    alone = [detector.detect(as_batch(array))[0] for array in arrays]
+    given = [detector.pool(as_batch(array), [one.boxes])[0] for array, one in zip(arrays, alone, strict=True)]
+    detector.pads = True
+    assert {detector.canvas_size(size) for size in sizes} == {(160, 256)}
+    batch = on_one_canvas(detector, arrays, num_places=5)
+    batch[0, :, :, 250:] = 77
+    batch[3:] = 99
+    together = detector.detect(batch, sizes)
+    pooled = detector.pool(batch, [one.boxes for one in alone], sizes)
+    assert len(together) == len(pooled) == 3
+    for found, expected in ((together, alone), (pooled, given)):
+        for one, other in zip(found, expected, strict=True):
+            assert len(one.boxes) > 7
+            close(one.boxes, other.boxes, atol=1e-3)
+            close(one.features, other.features)
+            close(one.class_probs, other.class_probs)
+            close(one.attribute_probs, other.attribute_probs)
+
+
+@pytest.mark.slow
+def test_the_published_network_too_finds_on_a_canvas_what_it_finds_alone(tmp_path, monkeypatch):
+    """ResNet-101 with 1600 classes, random weights that propose as many boxes as trained ones."""
+    for name, value in vars(bottom_up_weights).items():
+        if name.isupper():
+            monkeypatch.setattr(bottom_up_weights, name, value)  # the benchmark writes over it
+    weights = gpu_regions.save_weights(tmp_path / "weights.pkl", gpu_regions.WHOLE)
+    detector = load(weights, num_proposals=23)
+    sizes = [(61, 89), (67, 71)]
+    arrays = [as_array(*size, seed=seed) for seed, size in enumerate(sizes)]
+    alone = [detector.detect(as_batch(array))[0] for array in arrays]
+    detector.pads = True
+    together = detector.detect(on_one_canvas(detector, arrays, num_places=2), sizes)
+    for one, other in zip(together, alone, strict=True):
+        close(one.boxes, other.boxes, atol=1e-2)
+        assert torch.nn.functional.cosine_similarity(one.features, other.features).min() > 0.999999
+        close(one.class_probs, other.class_probs)
+
+
+def test_a_gpu_without_bfloat16_is_named_with_the_type_to_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    with pytest.raises(ValueError, match=r"^Tesla T4 has no bfloat16; set detector\.dtype to 'float16'$"):
+        load(tmp_path / "model.pkl", dtype="bfloat16", device="cuda")
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_a_gpu_finds_on_a_canvas_what_it_finds_alone(random_weights, dtype):
+    detector = load(random_weights, dtype=dtype, device="cuda")
+    sizes = [(67, 89), (67, 103), (71, 97)]
+    arrays = [as_array(*size, seed=seed) for seed, size in enumerate(sizes)]
+    boxes = [torch.tensor([[2.0, 3, 31, 43], [5, 7, 89, 67], [40, 3, 71, 43]])] * 3
+    together = detector.pool(on_one_canvas(detector, arrays, num_places=5), boxes, sizes)
+    for one, array in zip(together, arrays, strict=True):
+        (alone,) = detector.pool(as_batch(array), boxes[:1])
+        assert torch.nn.functional.cosine_similarity(one.features, alone.features).min() > 0.9999
+
+
+@needs_cuda
+def test_a_gpu_proposes_what_the_cpu_proposes(random_weights):
+    for one, other in zip(
+        load(random_weights).detect(images(3, 67, 89)),
+        load(random_weights, device="cuda").detect(images(3, 67, 89)),
+        strict=True,
+    ):
+        close(other.boxes.cpu(), one.boxes, atol=1e-2)
 
 
 @needs_cuda

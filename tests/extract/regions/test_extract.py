@@ -25,6 +25,7 @@ class BrightPixels:
     attributes = ()
     identity = {"backend": "by hand"}  # noqa: RUF012
     device = torch.device("cpu")
+    pads = False
 
     def __init__(self) -> None:
         self.batch_shapes: list[tuple[int, ...]] = []
@@ -32,7 +33,7 @@ class BrightPixels:
     def sees(self, size):
         return min(size) > 2
 
-    def resized_size(self, size):
+    def canvas_size(self, size):
         return size
 
     def resize(self, pixels):

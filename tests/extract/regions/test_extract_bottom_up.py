@@ -155,24 +155,60 @@ def test_threads_processes_and_order_change_nothing_of_the_store(tmp_path):
     assert stores[0][0]["05"]["reason"] == "undecodable"
 
 
-def test_images_share_a_batch_if_they_are_of_one_size_after_resizing(tmp_path, monkeypatch):
-    detector = load(tmp_path, tiny_weights())
-    shapes = []
-    detect = detector.detect
-    monkeypatch.setattr(detector, "detect", lambda pixels, sizes: shapes.append(pixels.shape) or detect(pixels, sizes))
-    with tarfile.open(tmp_path / "0.tar", "w") as tar:
-        for index, size in enumerate([(61, 97), (97, 61), (122, 194), (61, 97), (244, 388)]):
+@pytest.fixture
+def seen(monkeypatch):
+    """A detector, and the shapes of the batches that it detects in."""
+
+    def seen(folder, **attributes):
+        detector = load(folder, tiny_weights())
+        for name, value in attributes.items():
+            monkeypatch.setattr(detector, name, value)
+        shapes = []
+        detect = detector.detect
+        monkeypatch.setattr(
+            detector, "detect", lambda pixels, sizes: shapes.append(tuple(pixels.shape)) or detect(pixels, sizes)
+        )
+        return detector, shapes
+
+    return seen
+
+
+def extract_mixed(folder, detector) -> RegionStore:
+    """The store of images that are of two sizes after resizing, and of one canvas."""
+    with tarfile.open(folder / "0.tar", "w") as tar:
+        for index, size in enumerate([(61, 97), (97, 61), (122, 194), (63, 97), (244, 388)]):
             data = turned("JPEG") if index == 1 else encoded(NOISE.resize(size), "JPEG")
             member = tarfile.TarInfo(f"{index}.jpg")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     extract_regions(
-        tmp_path / "0.tar",
-        tmp_path / "0.lmdb",
+        folder / "0.tar",
+        folder / "0.lmdb",
         detector=detector,
         batch_size=3,
         selection=SELECTION,
         num_classes_kept=None,
         num_images=5,
     )
-    assert [tuple(shape) for shape in shapes] == [(3, 3, 240, 151), (1, 3, 240, 151), (1, 3, 151, 240)]
+    return RegionStore([folder / "0.lmdb"])
+
+
+def test_images_share_a_batch_if_they_are_of_one_size_after_resizing(tmp_path, seen):
+    detector, shapes = seen(tmp_path)
+    extract_mixed(tmp_path, detector)
+    assert shapes == [(3, 3, 240, 151), (1, 3, 151, 240), (1, 3, 240, 156)]
+
+
+def test_images_of_any_size_share_batches_where_the_detector_pads(tmp_path, seen):
+    """As on a GPU: batches are of few shapes, as each other one costs it a start, and regions are the same."""
+    alone, _ = seen(tmp_path)
+    (tmp_path / "alone").mkdir()
+    expected = extract_mixed(tmp_path / "alone", alone)
+    detector, shapes = seen(tmp_path, pads=True)
+    store = extract_mixed(tmp_path, detector)
+    assert shapes == [(3, 3, 256, 160), (3, 3, 256, 160), (3, 3, 160, 256)]
+    assert list(store) == list(expected) == ["0", "1", "2", "3", "4"]
+    for key in store:
+        np.testing.assert_allclose(store[key].boxes, expected[key].boxes, atol=1e-3)
+        np.testing.assert_allclose(store[key].features, expected[key].features, rtol=2e-3, atol=1e-4)
+        assert store[key].image_size == expected[key].image_size

@@ -33,6 +33,7 @@ class BoxCorners:
     attributes = ()
     identity = {"backend": "by hand"}  # noqa: RUF012
     device = torch.device("cpu")
+    pads = False
 
     def __init__(self):
         self.batches: list[int] = []
@@ -40,7 +41,7 @@ class BoxCorners:
     def sees(self, size):
         return min(size) > 2
 
-    def resized_size(self, size):
+    def canvas_size(self, size):
         return size
 
     def resize(self, pixels):

@@ -13,13 +13,15 @@ import yaml
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
+from extract.finder import FoundRegions, RegionFinder
+from extract.regions.store import RegionStore
 from vilbert.baselines.rows import read_rows
 from vilbert.conversion.convert import MODELS
 from vilbert.model.directory import sha256_of
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
-from vilbert.predict import load, predict
+from vilbert.pipelines import Pipeline, load, pipeline
 from vilbert.predict import main as predict_command
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room, main
@@ -65,6 +67,10 @@ def pretrained(request, drawn, tmp_path_factory) -> Path:
     return path
 
 
+def all_of(store: RegionStore) -> list[FoundRegions]:
+    return [FoundRegions(key, store[key], None) for key in store]
+
+
 def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
@@ -105,8 +111,7 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
     assert provenance["task"] == task
     assert provenance["inputs"]["model"] == sha256_of(pretrained / "model.safetensors")
     if task != "vcr":
-        model, processor = load(tmp_path / "model")
-        rows = predict(model, processor, drawn.detected, "where is the red circle ?")
+        rows = pipeline(tmp_path / "model")(all_of(drawn.detected), "where is the red circle ?")
         assert len(rows) == 15
 
 
@@ -152,7 +157,7 @@ def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
     assert done.returncode == 0, done.stderr
     model, processor = load(tmp_path / "model")
     assert not processor.has_whole_image
-    rows = {row["image"]: row for row in predict(model, processor, drawn.detected, "red circle")}
+    rows = {row["image"]: row for row in pipeline(tmp_path / "model")(all_of(drawn.detected), "red circle")}
     pointed = json.loads((tmp_path / "predictions/val.json").read_text())
     assert len(rows) == 15
     assert all(len(one["box"]) == 4 for one in pointed)
@@ -275,8 +280,7 @@ def test_images_are_ranked_as_the_processor_makes_them(drawn, has_whole_image):
     torch.manual_seed(0)
     model = VilbertForImageTextRetrieval(make_two_stream(**SIZES, initializer_range=0.3)).eval()
     processor = drawn.processor if has_whole_image else drawn.processor_of_mmf
-    rows = predict(model, processor, drawn.detected, "the red circle")
-    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    rows = Pipeline(model, processor, RegionFinder).score(all_of(drawn.detected), "the red circle")
     assert len({row["score"] for row in rows}) > 1
     for row in rows:
         inputs = processor(["the red circle"], [drawn.detected[row["image"]]])
