@@ -100,6 +100,13 @@ include: "workflow/rules/pairs.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
+
+
+if SETTINGS.finetuning.tasks:
+
+    include: "workflow/rules/own_tasks.smk"
+
+
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/clean.smk"

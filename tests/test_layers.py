@@ -15,12 +15,12 @@ from places import ROOT
 # From the ground up: what stands in a row imports from the rows above it, and from nothing else in its own.
 ORDER = {
     "extract": [
-        "section command tables reasons objection overlap hold plain_files",
+        "section command tables reasons objection overlap hold plain_files csv_rows",
         "devices",
         "settings",
         "captions images detection drawn",
         "download regions",
-        "published cleaning report",
+        "published cleaning report finder",
         "__init__",  # a docstring
     ],
     "vilbert": [
@@ -28,6 +28,8 @@ ORDER = {
         "baselines batches conversion retrieval",
         "training",
         "pretraining tasks",
+        "looking",
+        "pipelines",
         "predict",
         "__init__",  # the public face
         "cli",
@@ -49,6 +51,9 @@ SEAMS = {
     "extract.regions.store",
     "extract.section",
     "extract.command",
+    "extract.csv_rows",
+    "extract.finder",
+    "extract.settings",
     "extract.devices",
     "extract.overlap",
     "extract.hold",

@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from extract.regions.store import Regions, RegionStore, RegionStoreWriter
     from vilbert.conversion.convert import convert
     from vilbert.conversion.text_init import text_init
+    from vilbert.looking import CoAttention
     from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
     from vilbert.model.modeling_single_stream import (
+        VilbertSingleStreamForClassification,
         VilbertSingleStreamForImageTextRetrieval,
         VilbertSingleStreamForMultipleChoice,
         VilbertSingleStreamForPreTraining,
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
         VilbertSingleStreamModel,
     )
     from vilbert.model.modeling_tasks import (
+        VilbertForClassification,
         VilbertForImageTextRetrieval,
         VilbertForMultipleChoice,
         VilbertForQuestionAnswering,
@@ -32,14 +35,17 @@ if TYPE_CHECKING:
         VilbertPreTrainingOutput,
     )
     from vilbert.model.processing_vilbert import VilbertProcessor
+    from vilbert.pipelines import Pipeline, own_regions, pipeline
     from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 _NAMES = {  # the imports above, for those who run this
     "extract.regions.store": ("RegionStore", "RegionStoreWriter", "Regions"),
     "vilbert.conversion.convert": ("convert",),
     "vilbert.conversion.text_init": ("text_init",),
+    "vilbert.looking": ("CoAttention",),
     "vilbert.model.configuration_vilbert": ("VilbertConfig", "VilbertSingleStreamConfig"),
     "vilbert.model.modeling_single_stream": (
+        "VilbertSingleStreamForClassification",
         "VilbertSingleStreamForImageTextRetrieval",
         "VilbertSingleStreamForMultipleChoice",
         "VilbertSingleStreamForPreTraining",
@@ -48,6 +54,7 @@ _NAMES = {  # the imports above, for those who run this
         "VilbertSingleStreamModel",
     ),
     "vilbert.model.modeling_tasks": (
+        "VilbertForClassification",
         "VilbertForImageTextRetrieval",
         "VilbertForMultipleChoice",
         "VilbertForQuestionAnswering",
@@ -61,6 +68,7 @@ _NAMES = {  # the imports above, for those who run this
         "VilbertPreTrainingOutput",
     ),
     "vilbert.model.processing_vilbert": ("VilbertProcessor",),
+    "vilbert.pipelines": ("Pipeline", "own_regions", "pipeline"),
     "vilbert.retrieval.scoring": ("EncodedImage", "score_pairs"),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}

@@ -53,7 +53,8 @@ SUBCOMMANDS = {
     "predict": Subcommand(
         "vilbert.predict",
         "Ask a trained model about images.",
-        'vilbert predict my_model pictures "a red circle" --detector model.safetensors\n'
+        'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"\n'
+        'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors\n'
         'vilbert predict my_model features.lmdb "a red circle"',
     ),
 }

@@ -1,13 +1,14 @@
 """The settings of every stage from the feature stores on: config.yaml, checked before the first job.
 
-Imported while Snakemake parses, so nothing heavy is imported here. No field has a default, as in `extract.settings`.
+Imported while Snakemake parses, so nothing heavy is imported here. No field has a default, as in `extract.settings`,
+but those of a task of one's own, for which config.yaml has no place.
 """
 
 import re
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator
 
 from extract.section import MANNER, Count, FilePath, Fraction, Section, demand_pattern
 
@@ -195,6 +196,47 @@ class RetrievalSettings(Section):
     optimizer: OptimizerSettings
 
 
+# Lu et al. 2019, section 3.3, but for the batch: one's own examples are fewer.
+OWN_OPTIMIZER = OptimizerSettings(
+    batch_size=32,
+    num_epochs=10,
+    learning_rate=4e-5,
+    warmup_share=0.1,
+    weight_decay=0.01,
+    beta2=0.999,
+    max_gradient_norm=1,
+)
+
+
+class OwnTaskSettings(Section):
+    """A task of your own: a table of pictures, and what is right of them."""
+
+    kind: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = Field(
+        description="classification, vqa, retrieval, grounding, snli_ve, or a module of yours, such as my_tasks.nlvr2"
+    )
+    table: FilePath = Field(description="csv with a row an example, below `finetuning.annotations`")
+    held_out: Fraction = Field(
+        default=0.1, description="share of the pictures that is measured on, where the table has no column `split`"
+    )
+    separator: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="between several labels or answers of a row, such as /; null: each row has one"
+    )
+    class_weights: Literal["balanced"] | None = Field(
+        default=None, description="of a classification's loss; balanced: the rarer a label, the more it weighs"
+    )
+    max_tokens: Annotated[int, Field(ge=3)] = Field(default=40, description="of a text; longer ones are cut")
+    optimizer: OptimizerSettings = Field(default=OWN_OPTIMIZER, description="what it leaves out is as here")
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _the_rest_is_as_usual(cls, optimizer: Any) -> Any:
+        return OWN_OPTIMIZER.model_dump() | optimizer if isinstance(optimizer, dict) else optimizer
+
+
+PUBLISHED_TASKS = ("vqa", "vcr", "refcoco", "retrieval")
+OwnTaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+
+
 class FinetuningSettings(Section):
     """The fine-tunes, each from the pretrained model."""
 
@@ -219,15 +261,40 @@ class FinetuningSettings(Section):
         description="csv with the columns image, caption, foil and kind, below the annotations' folder; null: none"
     )
 
+    tasks: dict[OwnTaskName, OwnTaskSettings] = Field(description="tasks of your own, by name")
+
+    @field_validator("tasks")
+    @classmethod
+    def _names_are_free(cls, tasks: dict[str, OwnTaskSettings]) -> dict[str, OwnTaskSettings]:
+        if taken := sorted({*PUBLISHED_TASKS, "task", "variant"} & tasks.keys()):
+            raise ValueError(f"'{taken[0]}' is the name of a task or rule that there is; give yours another")
+        return tasks
+
     def of(self, task: str) -> "FinetuningSettings":
         """With the section of one task alone.
 
-        Raises: ValueError if that is null.
+        Raises: ValueError if there is none.
         """
-        tasks = {"vqa", "vcr", "refcoco", "retrieval"}
+        section = self.section(task)
+        own = {task: section} if task in self.tasks else {}
+        return self.model_copy(update=dict.fromkeys({*PUBLISHED_TASKS, "probes"} - {task}) | {"tasks": own})
+
+    def section(self, task: str) -> Any:
+        """The settings of one task, a published one's or of one's own.
+
+        Raises: ValueError if there are none.
+        """
+        if task in self.tasks:
+            return self.tasks[task]
+        if task not in PUBLISHED_TASKS:
+            raise ValueError(f"finetuning.tasks has no '{task}', but {', '.join(self.tasks) or 'nothing'}")
         if getattr(self, task) is None:
             raise ValueError(f"finetuning.{task} is null: name the task's files there")
-        return self.model_copy(update=dict.fromkeys({*tasks, "probes"} - {task}))
+        return getattr(self, task)
+
+    def given(self) -> list[str]:
+        """The tasks that have files, published ones first."""
+        return [*(task for task in PUBLISHED_TASKS if getattr(self, task) is not None), *self.tasks]
 
 
 def pretraining_made_of(model: ModelSettings, settings: PretrainingSettings) -> dict[str, Any]:
@@ -245,7 +312,7 @@ def finetuning_made_of(task: str, settings: FinetuningSettings, *, has_new_weigh
         "version": TRAINING_VERSION,
         "task": task,
         "has_new_weights": has_new_weights,
-        "finetuning": {"seed": settings.seed, task: getattr(settings.of(task), task).made_of()},
+        "finetuning": {"seed": settings.seed, task: settings.section(task).made_of()},
     }
 
 

@@ -97,7 +97,13 @@ class Inputs:
         """The store of the regions that a task chooses among."""
         if self.settings.chooses_among_detections(task):
             return self._made(f"{self.results}/tasks_features/refcoco_detections.lmdb")
+        if self.packs_pictures_of(task):
+            return self._made(f"{self.results}/tasks_features/own/{task}.lmdb")
         return self.detected
+
+    def packs_pictures_of(self, task: str) -> bool:
+        """Whether a task of one's own reads regions of the pictures that its table names."""
+        return task in self.settings.finetuning.tasks and self.settings.finetuning.features is None
 
     def shard_of_folder(self, split: str, shard: str) -> str:
         """The rows of a csv that a shard has, which of them stood in it before, and the pictures that they name."""

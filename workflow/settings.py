@@ -140,7 +140,7 @@ class Settings(ExtractSettings, VilbertSettings):
     def annotation_files(self, task: str) -> list[str]:
         """The files that a task reads, below the annotations' folder."""
         settings = self.finetuning.of(task)
-        files: list[str | None] = []
+        files: list[str | None] = [own.table for own in settings.tasks.values()]
         if settings.vqa is not None:
             splits = [*settings.vqa.train, settings.vqa.validation, settings.vqa.test]
             files = [file for split in splits if split for file in (split.questions, split.annotations)]
@@ -295,17 +295,19 @@ def _print_reference(model: type[BaseModel], prefix: str = "") -> None:
     """Every key below `prefix` as rows of a Markdown table."""
     for name, field in model.model_fields.items():
         sections = [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
-        path = f"{prefix}{name}" + (".<split>" if name == "splits" else "")
+        path = f"{prefix}{name}" + {"splits": ".<split>", "tasks": ".<task>"}.get(name, "")
+        default = "" if field.is_required() else f" ({json.dumps(field.default, default=BaseModel.model_dump)})"
         if sections:
-            print(f"| **`{path}`** | {(sections[0].__doc__ or '').splitlines()[0]} |")
+            print(f"| **`{path}`** | {(sections[0].__doc__ or '').splitlines()[0]}{default} |")
             _print_reference(sections[0], f"{path}.")
         else:
-            print(f"| `{path}` | {field.description or ''} |")
+            print(f"| `{path}` | {field.description or ''}{default} |")
 
 
 if __name__ == "__main__":
     print("# Settings\n")
     print("Every key of `config.yaml`. An unknown one is an error. This page: `python -m workflow.settings`.\n")
+    print("What stands in brackets behind a key of a task of your own holds where you leave it out.\n")
     print("A path may have blanks, quotes and `$` in it, not `{` `}` `<` `>`: Snakemake reads these as its own.\n")
     print("| key | what it is |\n|---|---|")
     _print_reference(Settings)

@@ -5,7 +5,7 @@ The csv has a header with the columns file and caption, and a row a caption.
 
 import csv
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, NamedTuple
@@ -14,11 +14,11 @@ import typer
 import yaml
 
 from extract.command import run
+from extract.csv_rows import NumberedRow, read_csv_rows
 from extract.plain_files import is_plain_file
 from extract.tables import whole_file
 
 COLUMNS = ("file", "caption")
-DELIMITERS = ",;\t"  # spreadsheets of some countries write the second one
 
 
 class CsvRow(NamedTuple):
@@ -84,45 +84,14 @@ def read_records(path: Path) -> list[Record]:
 
     Raises: FileNotFoundError; ValueError if a column is missing.
     """
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = file.readlines()
-    delimiter = max(DELIMITERS, key=lines[0].count) if lines else ","
-    found = (part for part in split_lines(lines, delimiter) if part[2])
-    _, _, first = next(found, (1, 1, []))
-    header = [name.strip() for name in first]
-    if missing := [name for name in COLUMNS if name not in header]:
-        raise ValueError(f"{path} has the columns {header}, expected {' and '.join(missing)} in its first line")
-    places = [header.index(name) for name in COLUMNS]
-    return [
-        Record(line, num_lines, to_row(fields, places=places, num_columns=len(header)))
-        for line, num_lines, fields in found
-    ]
+    return [Record(row.line, row.num_lines, to_row(row)) for row in read_csv_rows(path, COLUMNS)]
 
 
-def split_lines(lines: list[str], delimiter: str) -> Iterator[tuple[int, int, list[str]]]:
-    """Where each row begins, its number of lines, and its fields.
-
-    A line with a quote that nothing closes, or behind which the field goes on, is a field of its own: quotes swallow no
-    rows behind it.
-    """
-    start = 0
-    while start < len(lines):
-        reader = csv.reader((lines[number] for number in range(start, len(lines))), delimiter=delimiter, strict=True)
-        num_read = 0
-        try:
-            for fields in reader:
-                yield start + num_read + 1, reader.line_num - num_read, fields
-                num_read = reader.line_num
-        except csv.Error:
-            yield start + num_read + 1, 1, [lines[start + num_read].rstrip("\r\n")]
-            num_read += 1
-        start += num_read
-
-
-def to_row(fields: list[str], *, places: list[int], num_columns: int) -> CsvRow:
-    """The fields of a line as a row."""
-    file, caption = (fields[place].strip() for place in places) if len(fields) == num_columns else ("", None)
-    return CsvRow(file, caption) if file else CsvRow(",".join(fields), None)
+def to_row(row: NumberedRow) -> CsvRow:
+    """A row of any csv as one of captions."""
+    if row.values is None or not row.values["file"]:
+        return CsvRow(row.text, None)
+    return CsvRow(row.values["file"], row.values["caption"])
 
 
 def write_captions(path: Path, rows: Iterable[CsvRow]) -> None:

@@ -72,6 +72,7 @@ def extract_regions(
     num_classes_kept: int | None,
     num_images: int,
     num_threads: int = 1,
+    shows_progress: bool = True,
 ) -> list[dict]:
     """Write the store of a tar; give one row of tables.REGION_COUNTS an image. Neither depends on `num_threads`."""
     writer = RegionStoreWriter(
@@ -85,7 +86,8 @@ def extract_regions(
         attributes=detector.attributes,
     )
     rows: list[dict] = []
-    with writer, mapping(num_threads) as over, tqdm(total=num_images, desc="regions", unit="image") as bar:
+    progress = tqdm(total=num_images, desc="regions", unit="image", disable=not shows_progress)
+    with writer, mapping(num_threads) as over, progress as bar:
         for image, regions in regions_in_order(
             tar,
             detector=detector,

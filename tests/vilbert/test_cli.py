@@ -32,7 +32,8 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
     "vilbert convert pytorch_model_9.bin my_model --config original.json": "my_model/model.safetensors",
     "vilbert convert pytorch_model_9.bin my_model --tokenizer bert-base-uncased": "my_model/processor_config.json",
     "vilbert learning-curves results/drawn/pretrain/metrics.jsonl curves.svg": "curves.svg",
-    'vilbert predict my_model pictures "a red circle" --detector model.safetensors': None,
+    'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"': None,
+    'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors': None,
     'vilbert predict my_model features.lmdb "a red circle"': '"image": "42"',
 }
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,8 +15,11 @@ from PIL import Image
 from places import ROOT
 
 from extract.tables import IMAGES, read_rows
+from vilbert.settings import FinetuningSettings
+from workflow.settings import Settings
 
 REAL = (ROOT / "workflow/configs/conceptual_captions.yaml", ROOT / "tests/workflow/real.yaml")
+CC12M = (REAL[0], ROOT / "workflow/configs/cc12m.yaml", REAL[1])
 WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
 
 
@@ -26,9 +30,10 @@ WEBDATASET = (REAL[0], ROOT / "workflow/configs/cc3m_webdataset.yaml", REAL[1])
         ((ROOT / "config.yaml",), {"download": 5, "extract_regions": 5, "train_detector": 1, "pretrain": 1}),
         ((ROOT / "workflow/configs/drawn_large.yaml",), {"download": 41, "train_detector": 1, "pretrain": 1}),
         (REAL, {"fetch_detector": 1, "fetch_caption_list": 2, "download": 334, "extract_regions": 334, "pretrain": 1}),
+        (CC12M, {"fetch_tar": 2192, "import_webdataset": 2192, "extract_regions": 2192, "pretrain": 1}),
         (WEBDATASET, {"fetch_tar": 592, "import_webdataset": 592, "extract_regions": 592, "count_captions": 2}),
     ],
-    ids=["drawn", "drawn_large", "conceptual_captions", "cc3m_webdataset"],
+    ids=["drawn", "drawn_large", "conceptual_captions", "cc12m", "cc3m_webdataset"],
 )
 def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
@@ -40,6 +45,44 @@ def test_a_config_plans_so_many_jobs(tmp_path, configfiles, counts):
     )
     planned = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE)}
     assert {name: planned.get(name) for name in counts} == counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        ("vqa", ["finetune_vqa"]),
+        ("vcr", ["finetune_vcr"]),
+        ("refcoco", ["finetune_refcoco"]),
+        ("flickr30k", ["finetune_retrieval", "zero_shot_retrieval"]),
+    ],
+)
+def test_the_papers_settings_of_a_task_plan_it_from_its_published_files(tmp_path, name, targets):
+    overlay = ROOT / f"workflow/configs/paper_{name}.yaml"
+    finetuning = yaml.safe_load(overlay.read_text())["finetuning"]
+    task = targets[0].removeprefix("finetune_")
+    whole = yaml.safe_load(REAL[0].read_text())["finetuning"]
+    settings = FinetuningSettings.model_validate(whole | finetuning)
+    detections = [settings.refcoco.detections] if settings.refcoco else []
+    for file in [*Settings.annotation_files(SimpleNamespace(finetuning=settings), task), *detections]:
+        write_empty(tmp_path / finetuning["annotations"] / file)
+    (tmp_path / finetuning["annotations"] / "vcr1images").mkdir(parents=True, exist_ok=True)
+    (tmp_path / finetuning["images"]).mkdir(parents=True, exist_ok=True)
+    plan = ["--dry-run", "--quiet", "rules", "--directory", str(tmp_path), "--snakefile", str(ROOT / "Snakefile")]
+    start = tmp_path / "start.yaml"
+    (tmp_path / "my_model").mkdir()
+    start.write_text("finetuning: {start_from: my_model}")
+    configs = [str(path) for path in (REAL[0], overlay, REAL[1], start)]
+    printed = subprocess.check_output(
+        [sys.executable, "-m", "snakemake", *plan, "--configfile", *configs, "--", *targets],
+        text=True,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE))
+    assert planned["finetune_task"] == "1"
+    assert planned.get("extract_task_regions") == (None if name == "refcoco" else "1")  # it has detections
+    assert planned.get("extract_given_boxes") == {"vcr": "1", "refcoco": "2"}.get(name)
 
 
 @pytest.mark.slow

@@ -278,7 +278,7 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         str(run / "finetune/refcoco/model"),
         str(finished / "own_images"),
     ]
-    asked += ["the red circle", "--detector", str(run / "detector/model.safetensors")]
+    asked += ["the red circle"]
     pointed = subprocess.run(
         [*asked, "--pictures", str(finished / "pictures")], capture_output=True, text=True, env=environment()
     )
@@ -286,9 +286,10 @@ def test_every_task_is_fine_tuned_and_measured(finished):
     rows = json.loads(pointed.stdout)
     left_out = {row["image"]: row["reason"] for row in rows if "reason" in row}
     pointed_at = {row["image"] for row in rows if "box" in row}
-    assert left_out == {"broken": "truncated_image", **{f"{key}.json": "not_an_image" for key in pointed_at}}
+    notes = {f"{Path(name).stem}.json": "not_an_image" for name in pointed_at}
+    assert left_out == {"broken.jpg": "truncated_image", **notes}
     assert len(pointed_at) == 4
-    assert {f"{key}.png" for key in pointed_at} == {path.name for path in (finished / "pictures").iterdir()}
+    assert {f"{name}.png" for name in pointed_at} == {path.name for path in (finished / "pictures").iterdir()}
     changed = "finetuning: {vcr: {max_tokens: 50}}"
     (finished / "vcr.yaml").write_text(changed)
     planned = snakemake(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import hypothesis
 import pytest
@@ -38,17 +38,19 @@ PATHS = {
     *("finetuning.vqa.train.0.questions", "finetuning.vqa.train.0.annotations", "finetuning.vqa.answers"),
     *(f"finetuning.vcr.{name}" for name in ("train", "validation", "test", "metadata")),
     *(f"finetuning.refcoco.{name}" for name in ("refs", "instances", "detections")),
-    "finetuning.retrieval.captions",
+    *("finetuning.retrieval.captions", "finetuning.tasks.val.table"),
 }
 TEXTS = {
     *("captions.boilerplate.0", "download.contact", "download.mirror", "text.tokenizer", "model.text_init"),
     *("pretraining.objective.contrast_words.0.0", "pretraining.objective.late.contrast_words.0.0"),
     *("finetuning.refcoco.validation_splits.0", "finetuning.retrieval.validation_split"),
+    "finetuning.tasks.val.separator",
 }
 CHECKED = {
     *("run", "source.splits.val.url", "source.splits.val.sha256"),
     *("detector.bottom_up.url", "detector.bottom_up.sha256"),
     *("pretraining.train_split", "pretraining.validation_split", "runtime.scratch"),
+    "finetuning.tasks.val.kind",
     *(f"finetuning.vqa.{split}.image_key" for split in ("train.0", "validation", "test")),
 }
 HOSTILE = 'it\'s "5$" $(touch RUN) `touch RUN` ;touch RUN & #*?[a-z]|\\ é'
@@ -65,13 +67,17 @@ def keys_of_text(annotation: Any, path: str = "") -> Iterator[str]:
     elif annotation is str:
         yield path
     elif get_origin(annotation) is dict:
-        if get_args(annotation)[0] is str:
+        if is_text(get_args(annotation)[0]):
             yield from keys_of_text(get_args(annotation)[1], f"{path}.val")
     elif get_origin(annotation) is tuple:
         yield from keys_of_text(get_args(annotation)[0], f"{path}.0")
     elif get_origin(annotation) is not Literal:
         for part in get_args(annotation):
             yield from keys_of_text(part, path)
+
+
+def is_text(annotation: Any) -> bool:
+    return annotation is str or (get_origin(annotation) is Annotated and get_args(annotation)[0] is str)
 
 
 def put(config: dict, key: str, value: Any) -> None:
@@ -88,6 +94,7 @@ def settings_of(kind: str) -> dict:
     config["detector"] |= {"weights": "weights.pth", "bottom_up": dict(BOTTOM_UP)}
     config["source"] |= {"kind": kind, "pictures": "pictures" if kind == "folder" else None}
     config["download"]["contact"] = "you@library.example"
+    config["finetuning"]["tasks"] = {"val": {"kind": "vqa", "table": "table.csv"}}
     urls = {"urls": "file:///{name}.tsv", "webdataset": "file:///{{shard}}.tar", "folder": "{name}.csv", "drawn": None}
     for name, split in config["source"]["splits"].items():
         split["url"] = urls[kind] and urls[kind].format(name=name)

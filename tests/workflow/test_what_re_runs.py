@@ -20,6 +20,7 @@ from places import ROOT
 from pydantic import BaseModel
 from snakemake.utils import update_config
 
+from vilbert.settings import OwnTaskSettings
 from workflow.settings import Settings, _types_in
 
 # What runs behind each rule when that runs: the arrows of docs/rulegraph.svg.
@@ -29,17 +30,20 @@ FOLLOWS = {
     "import_webdataset": {"clean_captions", "count_captions", "check_images", "judge_pairs"},
     "import_folder": {"clean_captions", "count_captions", "check_images", "judge_pairs"},
     "draw_world": {"cut_rows", "download", "train_detector", "score_cleaning"},
-    "draw_tasks": {"pack_task_images", "extract_given_boxes", "finetune_task", "zero_shot_retrieval", "probe"},
+    "draw_tasks": {
+        *("pack_task_images", "extract_given_boxes", "finetune_task", "zero_shot_retrieval", "probe"),
+        *("list_named_pictures", "pack_named_pictures"),
+    },
     "cut_rows": {"count_captions", "clean_captions", "download", "judge_pairs"},
     "count_captions": {"clean_captions", "judge_pairs"},
     "clean_captions": {"find_duplicates", "judge_pairs"},
     "download": {"check_images", "find_duplicates", "extract_regions", "judge_pairs", "show_retrieval"},
     "check_images": {"find_duplicates", "judge_pairs"},
     "find_duplicates": {"judge_pairs"},
-    "train_detector": {"extract_regions", "extract_task_regions", "extract_given_boxes"},
+    "train_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
     "fetch_tokenizer": {"tokenize_captions"},
     "fetch_text_init": {"pretrain", "pretrain_variant"},
-    "fetch_detector": {"extract_regions", "extract_task_regions", "extract_given_boxes"},
+    "fetch_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
     "extract_regions": {"judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "describe_features"},
     "judge_pairs": {"collect_pairs"},
     "collect_pairs": {"tokenize_captions", "describe_features", "score_cleaning", "probe"},
@@ -53,6 +57,9 @@ FOLLOWS = {
     "pack_task_images": {"extract_task_regions", "extract_given_boxes"},
     "extract_task_regions": {"finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"},
     "extract_given_boxes": {"finetune_task", "finetune_variant"},
+    "list_named_pictures": {"pack_named_pictures"},
+    "pack_named_pictures": {"extract_named_regions", "finetune_task", "finetune_variant"},
+    "extract_named_regions": {"finetune_task", "finetune_variant"},
     "finetune_task": {"describe_finetuning"},
     "finetune_variant": {"compare_pretraining"},
     "describe_finetuning": {"finetune"},
@@ -62,7 +69,7 @@ FOLLOWS["import_folder"] |= FOLLOWS["download"]
 FOLLOWS["draw_tasks"] |= {"finetune_variant"}
 
 IMPORTS = {"fetch_tar", "import_webdataset", "import_folder"}  # a published tar is gone when it has been imported
-EXTRACTS = {"extract_regions", "extract_task_regions", "extract_given_boxes"}
+EXTRACTS = {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"}
 PRETRAINS = {"pretrain", "pretrain_variant"}
 FINETUNES = {"finetune_task", "finetune_variant"}
 NOTHING: set[str] = set()
@@ -138,7 +145,7 @@ add("pretraining.evaluation", PRETRAINS, every_steps=7, num_pairs=7, num_retriev
 add("finetuning", {"finetune_task", "zero_shot_retrieval"}, "drawn", seed=2)
 add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe"}, "drawn", start_from="my_model")
 add("finetuning", FINETUNES | {"extract_given_boxes", "zero_shot_retrieval", "probe"}, "drawn", annotations="mine")
-add("finetuning", {"pack_task_images"}, "drawn", images="moved")
+add("finetuning", {"pack_task_images", "pack_named_pictures"}, "drawn", images="moved")
 add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe", "describe_finetuning"}, features="my.lmdb")
 add("finetuning", {"probe"}, "drawn", probes="other.csv")
 for task in ("vqa", "vcr", "refcoco", "retrieval"):
@@ -147,6 +154,9 @@ for task in ("vqa", "vcr", "refcoco", "retrieval"):
     numbers = {"batch_size": 7, "num_epochs": 7, "learning_rate": 0.7, "warmup_share": 0.7, "weight_decay": 0.7}
     add(f"finetuning.{task}.optimizer", FINETUNES, "drawn", **numbers, beta2=0.7, max_gradient_norm=7)
 add("pretraining.optimizer", PRETRAINS, **numbers, beta2=0.7, max_gradient_norm=7)
+add("finetuning.tasks.mine", FINETUNES | {"list_named_pictures"}, "drawn", kind="retrieval", table="other.csv")
+add("finetuning.tasks.mine", FINETUNES, "drawn", held_out=0.7, separator="|", class_weights="balanced", max_tokens=19)
+add("finetuning.tasks.mine.optimizer", FINETUNES, "drawn", **numbers, beta2=0.7, max_gradient_norm=7)
 for split in ("train", "validation", "test"):
     files = {"questions": "other.json", "annotations": "others.json", "image_key": "{image_id}"}
     add(f"finetuning.vqa.{split}", FINETUNES, "drawn", **files)
@@ -175,7 +185,7 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key that holds a value, by its path."""
     for name, field in model.model_fields.items():
         sections = [kind for kind in _types_in(field.annotation) if issubclass(kind, BaseModel)]
-        path = f"{prefix}{name}" + (".val" if name == "splits" else "")
+        path = f"{prefix}{name}" + {"splits": ".val", "tasks": ".mine"}.get(name, "")
         yield from keys_of(sections[0], f"{path}.") if sections else [path]
 
 
@@ -210,11 +220,13 @@ def config_of(kind: str, folder: Path) -> dict:
         (folder / name).write_text(f"file {number}")
     finetuning = Settings.model_validate(config)
     for task in ("vqa", "vcr", "refcoco", "retrieval"):
-        for file in [*finetuning.annotation_files(task), "vcr/images/x.json", "probes/val.csv"]:
+        for file in [*finetuning.annotation_files(task), "vcr/images/x.json", "probes/val.csv", "mine.csv"]:
             (folder / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / "mine" / file).write_text(file)
     (folder / "mine/images").mkdir()
     if kind == "drawn":
+        own = OwnTaskSettings(kind="classification", table="mine.csv").model_dump()
+        config["finetuning"]["tasks"] = {"mine": own}
         return config
     config["source"]["kind"] = kind
     config["download"] |= {"mirror": None, "contact": "you@library.example"}
@@ -268,7 +280,7 @@ FILES: dict[str, dict[str, set[str]]] = {
     "drawn": {
         "tokens/vocab.txt": {"tokenize_captions"},
         "bert/model.safetensors": PRETRAINS,
-        "photos/harbour/a.jpg": {"pack_task_images"},
+        "photos/harbour/a.jpg": {"pack_task_images", "pack_named_pictures"},
         "mine/vqa/v2_drawn_val_annotations.json": FINETUNES,
         "mine/vqa/v2_OpenEnded_drawn_test_questions.json": FINETUNES,
         "mine/vcr/val.jsonl": FINETUNES,
@@ -277,6 +289,7 @@ FILES: dict[str, dict[str, set[str]]] = {
         "mine/refcoco+/instances.json": FINETUNES | {"extract_given_boxes"},
         "mine/karpathy/dataset_drawn.json": FINETUNES | {"zero_shot_retrieval"},
         "mine/probes/val.csv": {"probe"},
+        "mine/mine.csv": FINETUNES | {"list_named_pictures"},
         "mine/notes.txt": NOTHING,
     },
     "urls": {"names.txt": EXTRACTS, "weights.pth": EXTRACTS},

@@ -23,6 +23,10 @@ MODELS = {
         "modeling_tasks.VilbertForQuestionAnswering",
         "modeling_single_stream.VilbertSingleStreamForQuestionAnswering",
     ),
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING": (
+        "modeling_tasks.VilbertForClassification",
+        "modeling_single_stream.VilbertSingleStreamForClassification",
+    ),
     "MODEL_FOR_MULTIPLE_CHOICE_MAPPING": (
         "modeling_tasks.VilbertForMultipleChoice",
         "modeling_single_stream.VilbertSingleStreamForMultipleChoice",

@@ -23,6 +23,7 @@ class TextAndRegionsConfig(PreTrainedConfig):
     visual_embedding_norm: Literal["joint", "apart"] = "joint"  # of a region's feature and its place
     answer_head: Literal["relu", "gelu_norm"] = "relu"  # vilbert_beta's, or that of vilbert-multi-task and MMF
     answer_hidden_size: int = 2048
+    class_weights: list[float] | None = None  # of a classification's labels, in its loss
     dropout: float = 0.1
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02

@@ -16,6 +16,7 @@ from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
 from vilbert.model.inputs import checked_inputs
 from vilbert.model.layers import SelfAttentionLayer, run_layers
 from vilbert.model.modeling_tasks import (
+    VilbertForClassification,
     VilbertForImageTextRetrieval,
     VilbertForMultipleChoice,
     VilbertForQuestionAnswering,
@@ -122,6 +123,10 @@ class VilbertSingleStreamForPreTraining(VilbertSingleStreamPreTrainedModel, Vilb
 
 class VilbertSingleStreamForQuestionAnswering(VilbertSingleStreamPreTrainedModel, VilbertForQuestionAnswering):
     """VQA."""
+
+
+class VilbertSingleStreamForClassification(VilbertSingleStreamPreTrainedModel, VilbertForClassification):
+    """Labels of one's own."""
 
 
 class VilbertSingleStreamForMultipleChoice(VilbertSingleStreamPreTrainedModel, VilbertForMultipleChoice):

@@ -15,6 +15,7 @@ from vilbert.model.heads import AnswerHead
 from vilbert.model.inputs import demand_shape
 from vilbert.model.modeling_vilbert import VilbertAttentions, VilbertPreTrainedModel
 
+SINGLE_LABEL, MULTI_LABEL = "single_label_classification", "multi_label_classification"  # as transformers has them
 PADDING_LOGIT = -10000.0  # added to regions that are none, as in the original
 
 
@@ -66,6 +67,64 @@ class VilbertForQuestionAnswering(VilbertPreTrainedModel):
         )
         logits = self.answer_head(self.dropout(self.vilbert.fuse(output)))
         return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions)
+
+
+class VilbertForClassification(VilbertPreTrainedModel):
+    """Labels of one's own: `logits` [B, K] over those that `config.id2label` lists.
+
+    `config.problem_type` says whether one of them is right, or any number; `config.class_weights`, [K] or None, what
+    each weighs in the loss.
+    """
+
+    def __init__(self, config: TextAndRegionsConfig):
+        super().__init__(config)
+        demand_problem_type(config.problem_type)
+        self.vilbert = self.make_trunk()
+        self.label_head = AnswerHead(config.co_hidden_size, config.num_labels or 0, config=config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        visual_features: Tensor,
+        visual_boxes: Tensor,
+        *,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        visual_attention_mask: Tensor | None = None,
+        task_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_attentions: bool = False,
+    ) -> VilbertTaskOutput:
+        """Args:
+            labels: int64 [B] which label is right; or float [B, K], 1 for each that is. The loss is the mean over the
+                batch, and over the labels where there may be several.
+        Raises: ValueError for shapes and values that do not fit.
+        """
+        output = self.vilbert(
+            input_ids,
+            visual_features,
+            visual_boxes,
+            token_type_ids=token_type_ids,
+            attention_mask=attention_mask,
+            visual_attention_mask=visual_attention_mask,
+            task_ids=task_ids,
+            output_attentions=output_attentions,
+        )
+        logits = self.label_head(self.dropout(self.vilbert.fuse(output)))
+        return VilbertTaskOutput(loss=self.loss_of(logits, labels), logits=logits, attentions=output.attentions)
+
+    def loss_of(self, logits: Tensor, labels: Tensor | None) -> Tensor | None:
+        if labels is None:
+            return None
+        weights = None if self.config.class_weights is None else logits.new_tensor(self.config.class_weights)
+        if self.config.problem_type == MULTI_LABEL:
+            demand_shape("labels", labels, "that of the logits", tuple(logits.shape))
+            return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=weights)
+        demand_shape("labels", labels, "[B]", (len(logits),))
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return (losses if weights is None else losses * weights[labels]).mean()
 
 
 class VilbertForRegionGrounding(VilbertPreTrainedModel):
@@ -175,6 +234,12 @@ class VilbertForImageTextRetrieval(VilbertForMultipleChoice):
 
     One text with B images, or B texts with one image, give B logits.
     """
+
+
+def demand_problem_type(problem_type: str | None) -> None:
+    """Raises: ValueError for what is none of the two."""
+    if problem_type not in (SINGLE_LABEL, MULTI_LABEL):
+        raise ValueError(f"problem_type is '{problem_type}', expected {SINGLE_LABEL} or {MULTI_LABEL}")
 
 
 def one_by_one(texts: Tensor | None) -> Tensor | None:

@@ -50,12 +50,12 @@ def demand_same_regions(model: Path, store: RegionStore, *, are_given: bool = Fa
 
 def learnt_from(model: Path) -> dict[str, Any]:
     """What a model directory knows of the regions that it has learnt of, by the names of `origin_of`."""
-    width = {"feature_size": _read(model / "config.json").get("visual_feature_size")}
+    width = {"feature_size": read_object(model / "config.json").get("visual_feature_size")}
     path = model / PROVENANCE
-    return width | (_read(path).get("regions", {}) if path.exists() else {})
+    return width | (read_object(path).get("regions", {}) if path.exists() else {})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:

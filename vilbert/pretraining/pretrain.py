@@ -119,7 +119,7 @@ def main(
                 VilbertProcessor(words),
                 model_output,
                 classes=store.classes,
-                provenance=folder.provenance,
+                provenance=folder.provenance | {"detector": store.manifest.detector},
                 card=card,
             )
             write_rows(baselines_output, rows)

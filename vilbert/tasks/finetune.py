@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import torch
@@ -14,7 +16,6 @@ from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
 from extract.tables import naming
 from vilbert.baselines.rows import Row, write_rows
-from vilbert.conversion.convert import MODELS
 from vilbert.model.card import model_card
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.directory import (
@@ -26,11 +27,15 @@ from vilbert.model.directory import (
     write_model,
 )
 from vilbert.model.inputs import Batch
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
+from vilbert.model.modeling_vilbert import VilbertPreTrainedModel
 from vilbert.model.origin import demand_same_regions, origin_of
 from vilbert.settings import FinetuningSettings, RuntimeSettings, finetuning_made_of
+from vilbert.tasks.pictures import Pictures
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.refcoco import turned_images
-from vilbert.tasks.table import TASKS, TaskData, TaskName, TaskSource
+from vilbert.tasks.table import data_of, models_of
+from vilbert.tasks.task import TaskData, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
@@ -43,7 +48,7 @@ UNNAMED = "LABEL_"  # what HF calls the labels of a model that was given none
 
 
 def main(
-    task: TaskName,
+    task: str,
     model: Path,
     store: Path,
     annotations: Path,
@@ -58,6 +63,7 @@ def main(
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
     given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
     left_out: Annotated[Path | None, typer.Option(help="csv of the images that it has no record of, and why")] = None,
+    images: Annotated[Path | None, typer.Option(help="table of the pictures that a task of one's own names")] = None,
     has_new_weights: Annotated[bool, typer.Option("--new-weights", help="take the sizes of MODEL alone")] = False,
 ) -> None:
     """Fine-tune MODEL on a task; go on where an earlier run was killed.
@@ -66,11 +72,12 @@ def main(
     with what it is; the last good checkpoint stays. The results of a training that has ended
     are given again.
     """
-    if runtime.fsdp and task == TaskName.RETRIEVAL:
+    kinds = models_of(task, settings)
+    if runtime.fsdp and issubclass(kinds[0], VilbertForImageTextRetrieval):
         raise ValueError("runtime.fsdp is true, but retrieval is scored by layers whose weights it spreads")
     set_seed(settings.seed)
     checkpoints.mkdir(parents=True, exist_ok=True)
-    of_task = getattr(settings.of(task), task)
+    of_task = settings.section(task)
     processor, detected = read_processor(model), RegionStore([store])
     demand_same_regions(model, detected, are_given=getattr(of_task, "detections", None) is not None)
     of_boxes = None if given is None else RegionStore([given])
@@ -85,17 +92,19 @@ def main(
         settings=settings,
         cache=checkpoints,
         has_few_widths=compiles(runtime),
+        pictures=Pictures(detected, images),
     )
-    data = TASKS[task](source)
+    data = data_of(task, source)
     network = build_task_model(
-        task,
+        kinds,
         model,
         answers=data.answers,
+        told=data.config,
         are_answers_given=getattr(of_task, "answers", None) is not None,
         has_new_weights=has_new_weights,
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
-    identity = finetuning_made_of(str(task), settings, has_new_weights=has_new_weights)
+    identity = finetuning_made_of(task, settings, has_new_weights=has_new_weights)
     identity["regions"] = origin_of(detected)
     identity["inputs"] = {
         "model": sha256_of(model / WEIGHTS),
@@ -138,7 +147,7 @@ def main(
                 processor,
                 model_output,
                 classes=detected.classes,
-                provenance=folder.provenance,
+                provenance=folder.provenance | {"detector": detected.manifest.detector},
                 card=card,
             )
             write_rows(baselines_output, rows)
@@ -196,17 +205,25 @@ class TaskEvaluator:
 
 
 def build_task_model(
-    task: TaskName, path: Path, *, answers: list[str] | None, are_answers_given: bool, has_new_weights: bool
+    kinds: tuple[type[VilbertPreTrainedModel], ...],
+    path: Path,
+    *,
+    answers: list[str] | None,
+    are_answers_given: bool,
+    has_new_weights: bool,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ) -> PreTrainedModel:
     """The task's model on the trunk of a model directory, with a new head unless the directory has this very one.
 
     Args:
+        kinds: the model of two streams, and of a single one.
         are_answers_given: by a file, not found in the annotations.
+        told: beside the answers, of the configuration.
     Raises: ValueError if the directory's head was, or may have been, trained on other answers.
     """
     demand_model(path)
     config = AutoConfig.from_pretrained(path)
-    kind = MODELS[task.value][0 if isinstance(config, VilbertConfig) else 1]
+    kind = kinds[0 if isinstance(config, VilbertConfig) else 1]
     if answers is not None:
         has_head = kind.__name__ in (config.architectures or []) and not has_new_weights
         if has_head and str(config.id2label[0]).startswith(UNNAMED):
@@ -215,6 +232,8 @@ def build_task_model(
             demand_answers(config.id2label, answers)
         config.id2label = dict(enumerate(answers))
         config.label2id = {answer: index for index, answer in enumerate(answers)}
+    for name, value in told.items():
+        setattr(config, name, value)
     if has_new_weights:
         return kind(config)
     return kind.from_pretrained(path, config=config)

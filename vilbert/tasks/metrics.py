@@ -26,16 +26,22 @@ NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "
 NUMBERS = {"none": "0"} | {word: str(number) for number, word in enumerate(NUMBER_WORDS)}
 ARTICLES = {"a", "an", "the"}
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+NUM_PEOPLE = 10  # who answer a question of VQA v2
+ENOUGH = 0.3  # of them
 MAX_PERIODS = 32  # so many does the official evaluator take out
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """Percent of the ten people who are right to agree with: the mean, over leaving each out, of min(1, agreeing / 3).
 
-    As in the official evaluator, words are normalised only if the people do not all agree.
+    As in the official evaluator, words are normalised only if the people do not all agree. Where they are not ten, it
+    is min(1, the share that agrees / 0.3), of normalised words: of one answer, whether it is this one.
     Source: Antol et al. 2015, section 5; GT-Vision-Lab/VQA, vqaEval.py.
     """
     prediction, people = one_line(prediction), [one_line(answer) for answer in answers]
+    if len(people) != NUM_PEOPLE:
+        agreeing = [normalised_answer(answer) for answer in people].count(normalised_answer(prediction))
+        return round(100 * min(1.0, agreeing / (ENOUGH * len(people))), 2)
     if len(set(people)) > 1:
         prediction, people = normalised_answer(prediction), [normalised_answer(answer) for answer in people]
     agreeing = people.count(prediction)

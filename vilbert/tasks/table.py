@@ -1,100 +1,25 @@
 """The table of tasks: which files make the data of each, and which splits measure it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
-
-import numpy as np
+from importlib import import_module
 
 from extract.regions.store import RegionStore
-from vilbert.baselines.rows import Baselines
-from vilbert.batches.padding import ANY_WIDTH, Widths, few_widths
-from vilbert.batches.sampling import Draw
-from vilbert.model.inputs import Batch
-from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.batches.padding import ANY_WIDTH, Widths
+from vilbert.conversion.convert import MODELS
+from vilbert.model.modeling_vilbert import VilbertPreTrainedModel
 from vilbert.settings import FinetuningSettings, VqaSplitSettings
-from vilbert.tasks.held_out import HeldOut, MeasuredData
-from vilbert.tasks.reading import Dropped, Example, Reading, apart, with_features
+from vilbert.tasks.held_out import HeldOut
+from vilbert.tasks.reading import Dropped, Reading, apart, with_features
 from vilbert.tasks.refcoco import Expression, RefCocoDataset, of_these_pixels, read_expressions, unknown
 from vilbert.tasks.refcoco_baselines import RefCocoBaselines
 from vilbert.tasks.retrieval import RetrievalDataset, read_captions
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
+from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split
 from vilbert.tasks.vcr import VcrDataset, VcrQuestion, read_vcr, undecided
 from vilbert.tasks.vcr_baselines import VcrBaselines
 from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, numbered, read_answer_list, read_questions
 from vilbert.tasks.vqa_baselines import VqaBaselines, commonest_answer
-
-MOST_REGIONS = 96  # of an image, with those that its annotations name, that layers are compiled for
-
-
-class TaskName(StrEnum):
-    """By the keys of `vilbert.conversion.convert.MODELS`."""
-
-    VQA = "vqa"
-    VCR = "vcr"
-    REFCOCO = "refcoco"
-    RETRIEVAL = "retrieval"
-
-
-class TaskSource(NamedTuple):
-    """Where a task's data come from."""
-
-    annotations: Path  # folder
-    store: RegionStore  # the detector's regions
-    given: RegionStore | None  # of the boxes that the annotations name
-    turned: frozenset[str]  # images whose boxes may be of pixels before EXIF turned them
-    processor: VilbertProcessor
-    settings: FinetuningSettings
-    cache: Path  # folder for what is found once
-    has_few_widths: bool = False  # in training, for compiled layers
-
-    def widths(self, max_tokens: int) -> Widths:
-        """Of the batches that are trained on."""
-        return few_widths(max_tokens=max_tokens, max_regions=MOST_REGIONS) if self.has_few_widths else ANY_WIDTH
-
-
-class TrainingData(Protocol):
-    """A task's data set as training takes it."""
-
-    @property
-    def lengths(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, draws: Sequence[Draw]) -> Batch: ...
-
-
-class ExampleOfSplit(Example, Protocol):
-    """Of a file that holds all splits."""
-
-    @property
-    def split(self) -> str: ...
-
-
-OfSplitT = TypeVar("OfSplitT", bound=ExampleOfSplit)
-
-
-class CountedBaselines(Protocol):
-    """What was counted on the training split, once, for all held-out splits."""
-
-    def of(self, held_out: Any) -> Baselines: ...
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """What a fine-tune learns from, and what it is measured on, by name."""
-
-    training: TrainingData
-    evaluation: dict[str, MeasuredData]
-    count_baselines: Callable[[], CountedBaselines]
-    dropped: list[Dropped]
-    unlabelled: dict[str, MeasuredData] = field(default_factory=dict)  # test sets, of which predictions are written
-    answers: list[str] | None = None  # of VQA
-    has_unused_parameters: bool = False  # the head reads one stream alone
-    files: list[Path] = field(default_factory=list)  # of annotations
 
 
 def vqa_data(source: TaskSource) -> TaskData:
@@ -265,26 +190,45 @@ def retrieval_splits(source: TaskSource, *splits: str) -> tuple[list[RetrievalDa
     return datasets, dropped
 
 
-def by_split(
-    reading: Reading[OfSplitT], splits: Sequence[str], store: RegionStore, *, path: Path
-) -> tuple[dict[str, list[OfSplitT]], list[Dropped]]:
-    """The examples of some splits of a file that holds them all; only training loses what has no features.
+TASKS: dict[str, Callable[[TaskSource], TaskData]] = {
+    "vqa": vqa_data,
+    "vcr": vcr_data,
+    "refcoco": refcoco_data,
+    "retrieval": retrieval_data,
+}  # by the keys of `vilbert.conversion.convert.MODELS`
+KINDS = {
+    "classification": "vilbert.tasks.classification",
+    "vqa": "vilbert.tasks.own_vqa",
+    "retrieval": "vilbert.tasks.own_retrieval",
+    "grounding": "vilbert.tasks.own_grounding",
+    "snli_ve": "vilbert.tasks.snli_ve",
+}  # of tasks of one's own, by name
 
-    Raises: ValueError if no image of a split has features.
+
+def kind_named(name: str) -> TaskKind:
+    """A kind of task by its name, or by that of a module that has one as `KIND`.
+
+    Raises: ValueError for a module that is not there, or has none.
     """
-    examples, dropped = {}, reading.dropped
-    for split in splits:
-        of_split = [one for one in reading.examples if one.split == split]
-        if not apart(of_split, store)[0]:
-            first = f"; the first that cannot be used at all: {', '.join(dropped[0])}" if dropped else ""
-            raise ValueError(f"{path} holds nothing of the split '{split}' whose image has features{first}")
-        examples[split], dropped = with_features(Reading(of_split, dropped), store, is_held_out=split != "train")
-    return examples, dropped
+    try:
+        kind = getattr(import_module(KINDS.get(name, name)), "KIND", None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{KINDS.get(name, name)}.".startswith(f"{error.name}."):
+            raise
+        kind = None
+    if not isinstance(kind, TaskKind):
+        raise ValueError(f"kind is '{name}', expected one of {', '.join(KINDS)}, or a module with a TaskKind as KIND")
+    return kind
 
 
-TASKS: dict[TaskName, Callable[[TaskSource], TaskData]] = {
-    TaskName.VQA: vqa_data,
-    TaskName.VCR: vcr_data,
-    TaskName.REFCOCO: refcoco_data,
-    TaskName.RETRIEVAL: retrieval_data,
-}
+def data_of(task: str, source: TaskSource) -> TaskData:
+    """A task's data, be it published or one's own."""
+    if task in source.settings.tasks:
+        section = source.settings.tasks[task]
+        return kind_named(section.kind).data(source, section)
+    return TASKS[task](source)
+
+
+def models_of(task: str, settings: FinetuningSettings) -> tuple[type[VilbertPreTrainedModel], ...]:
+    """The classes of its model, of two streams and of a single one."""
+    return kind_named(settings.tasks[task].kind).models if task in settings.tasks else MODELS[task]  # type: ignore[index]

@@ -23,7 +23,7 @@ from vilbert.batches.padding import ANY_WIDTH, Widths, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.tasks.metrics import normalised_answer, vqa_accuracy
+from vilbert.tasks.metrics import NUM_PEOPLE, normalised_answer, vqa_accuracy
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json, text_in, text_of
 from vilbert.training.shares import ask_in_shares
 
@@ -41,6 +41,7 @@ class Question:
     image_key: str
     text: str
     answers: tuple[str, ...]
+    split: str = ""  # where one file holds them all
 
 
 def read_questions(questions: Path, annotations: Path | None, *, image_key: str) -> Reading[Question]:
@@ -203,12 +204,14 @@ def demand_own_list(num_known: int, answers: Sequence[str], *, is_given: bool) -
 
 
 def soft_scores(answers: Sequence[str], index: dict[str, int]) -> dict[int, float]:
-    """Score of each answer that somebody gave and the list has: 0.3, 0.6, 0.9, 1 for one, two, three, more people.
+    """Score of each answer that somebody gave and the list has: 0.3, 0.6, 0.9, 1 for one, two, three, more people of
+    ten; of fewer people each counts for more, and the answer of a single one is right.
 
-    Source: Anderson et al. 2018; Lu et al. 2019, section 3.3.
+    Source: Anderson et al. 2018; Lu et al. 2019, section 3.3, for ten.
     """
     counts = Counter(normalised_answer(answer) for answer in answers)
-    return {index[answer]: min(1.0, SCORE_A_PERSON * count) for answer, count in counts.items() if answer in index}
+    of_one = SCORE_A_PERSON if len(answers) == NUM_PEOPLE else SCORE_A_PERSON * NUM_PEOPLE / max(1, len(answers))
+    return {index[answer]: min(1.0, of_one * count) for answer, count in counts.items() if answer in index}
 
 
 class VqaDataset(Dataset):

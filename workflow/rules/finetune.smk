@@ -1,5 +1,6 @@
 # The pretrained model -> a model a task, and its measure.
 TASKS = ("vqa", "vcr", "refcoco", "retrieval")
+OWN_TASKS = tuple(SETTINGS.finetuning.tasks)
 GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  # boxes that files name, their format
 
 
@@ -13,7 +14,7 @@ rule finetune:
         "<results>/report/finetuning.csv",
 
 
-for task in TASKS:
+for task in TASKS + OWN_TASKS:
 
     rule:
         name:
@@ -104,6 +105,11 @@ rule finetune_task:
         left_out=lambda wildcards: (
             f"<results>/tasks_features/{wildcards.task}_dropped.csv" if wildcards.task in GIVEN else []
         ),
+        images=lambda wildcards: (
+            f"<results>/tasks_features/own/{wildcards.task}.parquet"
+            if INPUTS.packs_pictures_of(wildcards.task)
+            else []
+        ),
     output:
         model=directory("<results>/finetune/{task}/model"),
         metrics="<results>/finetune/{task}/metrics.jsonl",
@@ -115,7 +121,7 @@ rule finetune_task:
     benchmark:
         "<times>/finetune/{task}.tsv"
     wildcard_constraints:
-        task="|".join(TASKS),
+        task="|".join(TASKS + OWN_TASKS),
     conda:
         "../../envs/vilbert.yaml"
     threads: ALLOCATIONS.training_threads
@@ -130,11 +136,13 @@ rule finetune_task:
         store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
         annotations=told(INPUTS.annotations),
         given=lambda wildcards, input: f"--given {input.given} --left-out {input.left_out}" if input.given else "",
+        images=lambda wildcards, input: f"--images {input.images}" if input.images else "",
         settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
         runtime=told(SETTINGS.json("runtime")),
     shell:
         "python -m extract.devices {resources.gpu} vilbert.training.launch {resources.nodes} {params.processes}"
-        " vilbert.tasks.finetune {wildcards.task} {params.model:q} {params.store:q} {params.annotations:q} {output} {params.given}"
+        " vilbert.tasks.finetune {wildcards.task} {params.model:q} {params.store:q} {params.annotations:q} {output}"
+        " {params.given} {params.images}"
         " --checkpoints {params.checkpoints} --earlier {params.earlier} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
 
@@ -203,11 +211,7 @@ if SETTINGS.finetuning.probes is not None:
 rule describe_finetuning:
     """What each fine-tune comes to on held-out images, and what that is read against."""
     input:
-        [
-            f"<results>/finetune/{task}/baselines.json"
-            for task in TASKS
-            if getattr(SETTINGS.finetuning, task) is not None
-        ],
+        [f"<results>/finetune/{task}/baselines.json" for task in SETTINGS.finetuning.given()],
     output:
         report("<results>/report/finetuning.csv", caption="../report/finetuning.rst", category="Fine-tuning"),
     log:

@@ -10,13 +10,15 @@ from accelerate import Accelerator
 from places import ROOT
 
 from extract.regions.store import RegionStore
+from vilbert.conversion.convert import MODELS
 from vilbert.model.directory import read_processor
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.finetune import TaskEvaluator, build_task_model
-from vilbert.tasks.table import TASKS, TaskName, TaskSource
+from vilbert.tasks.table import TASKS
+from vilbert.tasks.task import TaskSource
 
 if __name__ == "__main__":
-    task, model, detected, given, annotations, out = TaskName(sys.argv[1]), *map(Path, sys.argv[2:])
+    task, (model, detected, given, annotations, out) = sys.argv[1], map(Path, sys.argv[2:])
     accelerator = Accelerator(cpu=True)
     settings = yaml.safe_load((ROOT / "config.yaml").read_text())["finetuning"]
     source = TaskSource(
@@ -30,9 +32,9 @@ if __name__ == "__main__":
     )
     data = TASKS[task](source)
     torch.manual_seed(3)
-    network = build_task_model(task, model, answers=data.answers, are_answers_given=False, has_new_weights=True).to(
-        accelerator.device
-    )
+    network = build_task_model(
+        MODELS[task], model, answers=data.answers, are_answers_given=False, has_new_weights=True
+    ).to(accelerator.device)
     num_texts = 0
 
     def count(module, inputs, output):

@@ -13,17 +13,20 @@ import yaml
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
+from extract.finder import FoundRegions, RegionFinder
+from extract.regions.store import RegionStore
 from vilbert.baselines.rows import read_rows
+from vilbert.conversion.convert import MODELS
 from vilbert.model.directory import sha256_of
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval, VilbertForQuestionAnswering
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
-from vilbert.predict import load, predict
+from vilbert.pipelines import Pipeline, load, pipeline
 from vilbert.predict import main as predict_command
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room, main
 from vilbert.tasks.probes import main as probe
-from vilbert.tasks.table import TaskData, TaskName
+from vilbert.tasks.task import TaskData
 from vilbert.tasks.zero_shot import main as zero_shot
 from vilbert.training.metrics import read_metrics
 
@@ -62,6 +65,10 @@ def pretrained(request, drawn, tmp_path_factory) -> Path:
     (VilbertForPreTraining if is_two else VilbertSingleStreamForPreTraining)(config).save_pretrained(path)
     drawn.processor.save_pretrained(path)
     return path
+
+
+def all_of(store: RegionStore) -> list[FoundRegions]:
+    return [FoundRegions(key, store[key], None) for key in store]
 
 
 def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
@@ -111,8 +118,7 @@ def test_every_task_runs_to_its_measure(task, pretrained, drawn, tmp_path):
     assert provenance["task"] == task
     assert provenance["inputs"]["model"] == sha256_of(pretrained / "model.safetensors")
     if task != "vcr":
-        model, processor = load(tmp_path / "model")
-        rows = predict(model, processor, drawn.detected, "where is the red circle ?")
+        rows = pipeline(tmp_path / "model")(all_of(drawn.detected), "where is the red circle ?")
         assert len(rows) == 15
 
 
@@ -158,7 +164,7 @@ def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
     assert done.returncode == 0, done.stderr
     model, processor = load(tmp_path / "model")
     assert not processor.has_whole_image
-    rows = {row["image"]: row for row in predict(model, processor, drawn.detected, "red circle")}
+    rows = {row["image"]: row for row in pipeline(tmp_path / "model")(all_of(drawn.detected), "red circle")}
     pointed = json.loads((tmp_path / "predictions/val.json").read_text())
     assert len(rows) == 15
     assert all(len(one["box"]) == 4 for one in pointed)
@@ -228,7 +234,7 @@ def test_a_store_of_another_detector_is_refused_by_every_command(command, learnt
     section, runtime_section = FinetuningSettings.model_validate(settings()), RuntimeSettings.model_validate(runtime())
     commands = {
         "finetune": lambda: main(
-            TaskName.VQA,
+            "vqa",
             model,
             store,
             drawn.annotations,
@@ -273,8 +279,8 @@ def test_the_same_weights_with_another_processor_are_another_start(learnt, drawn
 
 def test_new_weights_are_those_of_no_pretraining(pretrained):
     torch.manual_seed(1)
-    kept = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=False)
-    new = build_task_model(TaskName.REFCOCO, pretrained, answers=None, are_answers_given=False, has_new_weights=True)
+    kept = build_task_model(MODELS["refcoco"], pretrained, answers=None, are_answers_given=False, has_new_weights=False)
+    new = build_task_model(MODELS["refcoco"], pretrained, answers=None, are_answers_given=False, has_new_weights=True)
     assert type(kept) is type(new)
     name = "text_embeddings.word.weight"
     saved = load(pretrained)[0].base_model.state_dict()[name]
@@ -287,8 +293,7 @@ def test_images_are_ranked_as_the_processor_makes_them(drawn, has_whole_image):
     torch.manual_seed(0)
     model = VilbertForImageTextRetrieval(make_two_stream(**SIZES, initializer_range=0.3)).eval()
     processor = drawn.processor if has_whole_image else drawn.processor_of_mmf
-    rows = predict(model, processor, drawn.detected, "the red circle")
-    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    rows = Pipeline(model, processor, RegionFinder).score(all_of(drawn.detected), "the red circle")
     assert len({row["score"] for row in rows}) > 1
     for row in rows:
         inputs = processor(["the red circle"], [drawn.detected[row["image"]]])
@@ -339,7 +344,7 @@ def test_texts_that_are_longer_than_the_model_takes_are_refused_before_training(
 def test_retrieval_is_not_trained_where_it_could_not_be_scored(tmp_path):
     with pytest.raises(ValueError, match="fsdp is true, but retrieval is scored by layers"):
         main(
-            TaskName.RETRIEVAL,
+            "retrieval",
             *[tmp_path] * 8,
             checkpoints=tmp_path,
             earlier=tmp_path / "earlier",
@@ -355,20 +360,20 @@ def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):
     for answers, are_given in ((["yes", "no", ""], False), (["yes", "no"], True)):
         with pytest.raises(ValueError, match="give the list that came with its weights"):
             build_task_model(
-                TaskName.VQA, tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
+                MODELS["vqa"], tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
             )
     model = build_task_model(
-        TaskName.VQA, tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
+        MODELS["vqa"], tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
     )
     assert torch.equal(model.answer_head.decoder.weight, saved.answer_head.decoder.weight)
     assert model.config.id2label[2] == ""
-    new = build_task_model(TaskName.VQA, tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
+    new = build_task_model(MODELS["vqa"], tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
     assert new.config.num_labels == 1
 
 
 def test_the_answers_travel_with_the_model(pretrained):
     model = build_task_model(
-        TaskName.VQA, pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
+        MODELS["vqa"], pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
     )
     assert model.config.num_labels == 3
     assert model.config.id2label == {0: "yes", 1: "no", 2: ""}

@@ -9,7 +9,8 @@ from places import ROOT
 from vilbert.baselines.rows import COLUMNS, KINDS
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.finetune import baseline_rows
-from vilbert.tasks.table import TASKS, TaskData, TaskSource, refcoco_data, retrieval_data, vcr_data, vqa_data
+from vilbert.tasks.table import TASKS, refcoco_data, retrieval_data, vcr_data, vqa_data
+from vilbert.tasks.task import TaskData, TaskSource
 from vilbert.tasks.vcr import read_vcr
 from vilbert.tasks.vqa import answer_list
 from vilbert.tasks.vqa_baselines import commonest_answer

@@ -1,0 +1,256 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_configs import make_single_stream, make_two_stream
+
+import vilbert
+from extract.detection.detector_torchvision import Architecture, build_model, save_model
+from vilbert.batches.tokens import train_tokenizer
+from vilbert.model.directory import sha256_of
+from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
+from vilbert.model.modeling_tasks import (
+    MULTI_LABEL,
+    VilbertForClassification,
+    VilbertForImageTextRetrieval,
+    VilbertForQuestionAnswering,
+    VilbertForRegionGrounding,
+)
+from vilbert.model.modeling_vilbert import VilbertForPreTraining, VilbertModel
+from vilbert.model.processing_vilbert import VilbertProcessor
+
+ARCHITECTURE = Architecture(
+    classes=("background", "circle", "square"),
+    shorter_side=64,
+    longer_side=128,
+    anchor_sizes=(11, 17, 29),
+    channels=(5, 7, 11),
+    strides=(2, 2, 2),
+    pool_size=5,
+    head_channels=13,
+    feature_size=17,
+    num_proposals=19,
+)
+SELECTION = {"threshold": 0.2, "min_regions": 3, "max_regions": 5, "nms_iou": 0.3}
+SIZES = {"vocab_size": 97, "max_position_embeddings": 23}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run's folder with a detector."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "detector").mkdir()
+    torch.manual_seed(0)
+    save_model(build_model(ARCHITECTURE), ARCHITECTURE, folder / "detector/model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(run):
+    """Makes the directory of a model that has learnt of that detector's regions."""
+    tokenizer = train_tokenizer(["a red circle above the blue square , how many ?"], vocab_size=97)
+
+    def make_model(kind, *, name: str, make_config=make_two_stream, **changed) -> Path:
+        torch.manual_seed(1)
+        path = run / name / "model"
+        kind(make_config(**SIZES, **changed)).save_pretrained(path)
+        VilbertProcessor(tokenizer).save_pretrained(path)
+        sha256 = sha256_of(run / "detector/model.safetensors")
+        identity = {"backend": "torchvision", "sha256": sha256, "dtype": "float32"}
+        provenance = {"detector": identity, "regions": {"detector": sha256, "selection": SELECTION}}
+        (path / "provenance.json").write_text(json.dumps(provenance))
+        return path
+
+    return make_model
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    generator = np.random.default_rng(0)
+    return Image.fromarray(generator.integers(0, 255, (89, 97, 3), dtype=np.uint8))
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_has_one_answer_whatever_it_comes_as(make, picture, tmp_path):
+    ask = vilbert.pipeline(
+        make(VilbertForQuestionAnswering, name="vqa", id2label={i: f"answer {i}" for i in range(31)})
+    )
+    picture.save(tmp_path / "ü b.png")
+    given = [tmp_path / "ü b.png", str(tmp_path / "ü b.png"), png(picture), picture, np.asarray(picture)]
+    rows = ask(given, "how many ?")
+    assert [row["image"] for row in rows] == [str(given[0]), given[1], "image 2", "image 3", "image 4"]
+    assert len(rows[0]["answers"]) == 3
+    assert rows[0]["answers"][0]["answer"].startswith("answer ")
+    assert all(row["answers"] == rows[0]["answers"] for row in rows)
+    (alone,) = ask.answer(picture, "how many ?", num_answers=1)
+    assert alone["answers"] == rows[0]["answers"][:1]
+
+
+def test_a_picture_that_cannot_be_read_is_a_row_with_its_reason(make, picture, tmp_path):
+    ask = vilbert.pipeline(make(VilbertForImageTextRetrieval, name="retrieval"))
+    rows = ask([picture, tmp_path / "gone.jpg", b"no picture", picture], "a red circle")
+    assert [row.get("reason") for row in rows] == [None, "no_file", "not_an_image", None]
+    assert rows[0]["score"] == rows[3]["score"]
+
+
+def test_regions_are_found_once_for_several_questions(make, picture):
+    ask = vilbert.pipeline(make(VilbertForRegionGrounding, name="refcoco"))
+    found = ask.find([picture, picture])
+    ask._make_finder = ask._finder = None  # no detector from here on
+    rows = ask.point(found, "the red circle")
+    boxes = found[0].regions.boxes.round(1).tolist()
+    assert pytest.approx(rows[0]["box"], abs=0.051) in boxes
+    assert rows[0]["box"] == rows[1]["box"]
+    assert 0 <= rows[0]["score"] <= 1
+
+
+def test_labels_are_given_by_the_kind_of_problem(make, picture):
+    labels = {0: "calm", 1: "stormy", 2: "grey"}
+    several = make(VilbertForClassification, name="several", problem_type=MULTI_LABEL, id2label=labels, num_labels=3)
+    (row,) = vilbert.pipeline(several)(picture)
+    assert row["labels"] == [label for label, value in row["probabilities"].items() if value >= 0.5]
+    one = make(
+        VilbertForClassification, name="one", problem_type="single_label_classification", id2label=labels, num_labels=3
+    )
+    (row,) = vilbert.pipeline(one).classify(picture, "a circle")
+    assert row["labels"] == list(row["probabilities"])[:1]
+    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "make_config"),
+    [(VilbertForPreTraining, make_two_stream), (VilbertSingleStreamForPreTraining, make_single_stream)],
+)
+def test_a_pretrained_model_fills_in_scores_embeds_and_looks(make, picture, kind, make_config):
+    ask = vilbert.pipeline(make(kind, name=kind.__name__, make_config=make_config))
+    found = ask.find(picture)
+    (row,) = ask.fill(found, "a [MASK] circle above the [MASK]", num_words=2)
+    assert [len(words) for words in row["masks"]] == [2, 2]
+    inputs = ask.processor(["a [MASK] circle above the [MASK]"], [found[0].regions])
+    with torch.inference_mode():
+        logits = ask.model(**inputs).token_logits[0, 2]
+    word = ask.processor.tokenizer.convert_ids_to_tokens(int(logits.argmax()))
+    assert row["masks"][0][0]["word"] == word
+    assert np.isfinite(ask(found, "a red circle")[0]["score"])
+    (vectors,) = ask.embed(found, "a red circle")
+    assert {name: value.shape for name, value in vectors.items() if name != "image"} == dict.fromkeys(
+        ("text_embedding", "image_embedding", "pair_embedding"), (8 if make_config is make_two_stream else 12,)
+    )
+    looks = ask.attention(found[0], "a red circle")
+    assert looks.tokens == ["[CLS]", "a", "red", "circle", "[SEP]"]
+    num_layers = 2
+    assert looks.weights.shape[0] == num_layers
+    assert looks.of("red") == pytest.approx(looks.weights[:, :, 2, 1:].mean(axis=(0, 1)))
+    drawn = looks.draw("red")
+    assert drawn.size == picture.size
+    assert drawn.tobytes() != picture.tobytes()
+    with pytest.raises(ValueError, match=r"'green' is not in the text, which is \[CLS\] a red circle \[SEP\]"):
+        looks.of("green")
+
+
+def test_a_word_of_several_pieces_is_looked_at_as_one():
+    looks = vilbert.CoAttention(
+        tokens=["[CLS]", "un", "##like", "##ly", "un", "[SEP]"],
+        weights=np.arange(6, dtype=np.float32)[None, None, :, None].repeat(3, axis=3),
+        regions=vilbert.own_regions(np.ones((2, 3)), np.array([[0, 0, 5, 5], [1, 1, 7, 7]]), (11, 13)),
+        image=None,
+        has_whole_image=True,
+    )
+    assert looks.places_of("Unlikely") == [1, 2, 3]
+    assert looks.of("unlikely").tolist() == [2, 2]
+    assert looks.places_of("un") == [1]
+    with pytest.raises(ValueError, match="features alone, no picture to draw into"):
+        looks.draw("un")
+
+
+def test_images_that_are_asked_about_together_say_what_each_says_alone(make, monkeypatch):
+    """As on a GPU: of those with fewer regions, what fills them up is no answer."""
+    ask = vilbert.pipeline(make(VilbertForRegionGrounding, name="grounding"))
+    images = []
+    for count in (2, 7, 3, 5, 1):
+        generator = np.random.default_rng(count)
+        corners = np.sort(generator.uniform(0, 59, (count, 2, 2)), axis=1).reshape(count, 4)
+        images.append(vilbert.own_regions(generator.random((count, 17)), corners, (61, 59)))
+    alone = ask(images, "a red circle")
+    monkeypatch.setattr("vilbert.pipelines.AT_ONCE", {"cpu": 3})
+    together = ask(images, "a red circle")
+    assert [row["box"] for row in together] == [row["box"] for row in alone]
+    assert [row["score"] for row in together] == pytest.approx([row["score"] for row in alone], abs=1e-4)
+
+
+def test_features_of_one_s_own_are_asked_about_like_pictures(make):
+    ask = vilbert.pipeline(make(VilbertForQuestionAnswering, name="vqa_of_features"))
+    features, boxes = np.full((3, 17), 0.5), np.array([[0, 0, 10, 10], [5, 5, 20, 20], [1, 2, 3, 4]])
+    (row,) = ask(vilbert.own_regions(features, boxes, (30, 40)), "how many ?")
+    assert len(row["answers"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("features", "boxes", "message"),
+    [
+        (
+            np.ones((3, 17)),
+            np.ones((2, 4)),
+            r"features are \(3, 17\) and boxes \(2, 4\), expected \[N, D\] and \[N, 4\]",
+        ),
+        (np.full((1, 17), np.nan), np.ones((1, 4)), "hold values that are no numbers of float16"),
+        (np.full((1, 17), 1e6), np.ones((1, 4)), "hold values that are no numbers of float16"),
+        (np.ones((0, 17)), np.ones((0, 4)), "at least one"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused_in_a_sentence(features, boxes, message):
+    with pytest.raises(ValueError, match=message):
+        vilbert.own_regions(features, boxes, (30, 40))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda ask, one: ask.answer(one, "why ?"), "a VilbertForPreTraining answers no questions"),
+        (lambda ask, one: ask.point(one, "it"), "a VilbertForPreTraining points at nothing"),
+        (lambda ask, one: ask.classify(one), "a VilbertForPreTraining gives no labels"),
+        (lambda ask, one: ask.score(one, " "), "the text is empty"),
+        (lambda ask, one: ask(one), "the text is empty"),
+        (lambda ask, one: ask.fill(one, "a circle"), r"'a circle' has no \[MASK\]"),
+        (lambda ask, one: ask.attention(b"x", "a circle"), "image 0 cannot be looked at: not_an_image"),
+    ],
+)
+def test_what_a_model_cannot_do_is_said_in_a_sentence(make, picture, call, message):
+    ask = vilbert.pipeline(make(VilbertForPreTraining, name="pretrained"))
+    with pytest.raises(ValueError, match=message):
+        call(ask, picture)
+
+
+def test_a_model_without_a_head_is_no_pipeline(make):
+    with pytest.raises(ValueError, match="holds a VilbertModel, expected one that is asked about one image"):
+        vilbert.pipeline(make(VilbertModel, name="trunk"))
+
+
+def test_the_detector_is_the_one_whose_digest_the_model_names(make, picture, run, tmp_path, monkeypatch):
+    model = make(VilbertForImageTextRetrieval, name="elsewhere")
+    torch.manual_seed(5)
+    save_model(build_model(ARCHITECTURE), ARCHITECTURE, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"other.safetensors has the sha256 .* has learnt of a detector of"):
+        vilbert.pipeline(model, detector=tmp_path / "other.safetensors")(picture, "a circle")
+    monkeypatch.chdir(tmp_path)
+    moved = tmp_path / "moved"
+    model.rename(moved)
+    with pytest.raises(FileNotFoundError, match=r"no detector of the sha256 .* is near .*; name it as detector"):
+        vilbert.pipeline(moved)(picture, "a circle")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/mine.safetensors").write_bytes((run / "detector/model.safetensors").read_bytes())
+    assert "score" in vilbert.pipeline(moved)(picture, "a circle")[0]
+    (moved / "provenance.json").unlink()
+    with pytest.raises(FileNotFoundError, match="does not say of which detector it has learnt; name its weights"):
+        vilbert.pipeline(moved)(picture, "a circle")
+    named = vilbert.pipeline(moved, detector=tmp_path / "weights/mine.safetensors")
+    assert "score" in named(picture, "a circle")[0]
