@@ -140,8 +140,7 @@ def train(
             log.advance()
 
             is_end = step.number == num_steps
-            is_first = step.number == steps_done + 1
-            is_read = is_first or is_end or is_multiple(step.number, runtime.log_every_steps)
+            is_read = step.number == 1 or is_end or is_multiple(step.number, runtime.log_every_steps)
             if is_read:
                 folder.demand()
                 log.write(step.number, meter.line() | {"learning_rate": learning_rate})
