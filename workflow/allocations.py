@@ -58,9 +58,9 @@ class Allocations:
         return {
             "mem_mb": scaled(2000 + processes * per_process, most=2),
             "runtime": runtime,
-            "nodes": self.nodes,
             "slurm_extra": " ".join(part for part in extra if part),
             **self._on_gpus(gpus),
+            "nodes": self.nodes,
             **self._by_srun_of_its_own(),
         }
 
@@ -86,8 +86,12 @@ class Allocations:
         return (gpus or self.settings.processes_per_training) // self.nodes
 
     def _on_gpus(self, gpus: int) -> dict[str, Any]:
-        """GPUs over all nodes, and the partition that has them."""
-        resources: dict[str, Any] = {"gpu": gpus}
+        """GPUs over all nodes, and the partition that has them.
+
+        A job without GPUs is one task, and so of one node. It names none: the nodes of jobs that are submitted as one
+        would be added up.
+        """
+        resources: dict[str, Any] = {"gpu": gpus, "nodes": 1}
         if gpus and "gpu_partition" in self.defaults:
             resources["slurm_partition"] = self.defaults["gpu_partition"]
         if gpus and self._gpu_type:

@@ -12,7 +12,7 @@ from places import ROOT
 
 # An sbatch that takes what it is asked about, writes it down, and takes no job.
 SBATCH = """#!/bin/sh
-[ "$1" = --test-only ] || exit 1
+[ "$1" = --test-only ] || {{ echo "$@" >> "{folder}/submitted"; exit 1; }}
 shift
 echo "$@" >> "{folder}/asked"
 {answer}
@@ -54,7 +54,15 @@ def requests(folder: Path) -> dict[str, dict[str, str]]:
 
 
 # What a job of a rule asks for on 1 GPU, on 8 of a node, and on 8 of each of 2 nodes.
-CPU = {"partition": "cpu", "nodes": "1", "gpus": None, "gpus-per-node": None, "cpus-per-task": "1", "mem": "2000"}
+CPU = {
+    "partition": "cpu",
+    "nodes": None,
+    "ntasks": "1",
+    "gpus": None,
+    "gpus-per-node": None,
+    "cpus-per-task": "1",
+    "mem": "2000",
+}
 ONE = {"partition": "gpu", "nodes": "1", "gpus": "1", "gpus-per-node": None, "cpus-per-task": "8", "mem": "8000"}
 SCORING = ONE | {"cpus-per-task": "1", "mem": "12000"}
 TRAINING = {"partition": "gpu", "signal": "TERM@300", "t": "1440"}
@@ -82,6 +90,18 @@ def test_cpus_memory_and_the_partition_follow_the_gpus(tmp_path, num_gpus, num_n
     expected |= dict.fromkeys(("pretrain", "pretrain_variant", "finetune_task", "finetune_variant"), training)
     for rule, options in expected.items():
         assert {name: asked[rule].get(name) for name in options} == options, rule
+
+
+@pytest.mark.slow
+def test_jobs_that_are_submitted_as_one_share_a_node(tmp_path):
+    (tmp_path / "results/tiny/world").mkdir(parents=True)
+    (tmp_path / "results/tiny/world/train.tsv").touch()  # and so nothing comes before the rows
+    rows = [f"results/tiny/rows/train/0000{shard}.parquet" for shard in range(3)]
+    together = ("--rerun-triggers", "mtime", "--group-components", "rows=3")
+    start(tmp_path, *SLURM, *together, "--", *rows)
+    (request,) = (tmp_path / "submitted").read_text().splitlines()
+    assert "--nodes" not in request
+    assert "--ntasks=1 --cpus-per-task=3" in request
 
 
 @pytest.mark.slow
