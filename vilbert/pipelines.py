@@ -5,8 +5,7 @@ Dimension key:
     L: co-attention layers   H: heads   K: labels
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,14 @@ from vilbert.batches.padding import pad_images
 from vilbert.looking import CoAttention
 from vilbert.model import modeling_single_stream, modeling_tasks, modeling_vilbert
 from vilbert.model.detector import detector_of
+from vilbert.model.device_memory import enough_memory
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.modeling_tasks import MULTI_LABEL
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
+REMEDY = "ask the model on the CPU, device 'cpu'"  # where a GPU's memory is too small
 AT_ONCE = {"cpu": 1, "cuda": 64}  # images that a device is asked about; a CPU gains nothing by more
 
 Row = dict[str, Any]  # `image`, which it is of, and what was asked for, or `reason` and `detail`
@@ -125,7 +126,7 @@ class Pipeline:
         images = [one.regions for one in found if one.regions is not None]
         encoded = [self._encoded(regions) for regions in images]
         ids = self.processor.encode_text([demand_text(caption)])["input_ids"][0]
-        with in_memory():
+        with enough_memory(REMEDY):
             scores = iter(score_pairs(self.model, [ids], encoded)[0].tolist() if encoded else [])
         return [row_of(one, lambda _: {"score": round(next(scores), 4)}) for one in found]
 
@@ -200,7 +201,7 @@ class Pipeline:
         logits: list[Tensor] = []
         for start in range(0, len(known), at_once):
             part = known[start : start + at_once]
-            with in_memory():
+            with enough_memory(REMEDY):
                 logits += (
                     self.model(**self.processor([text] * len(part), part).to(self.model.device)).logits.float().cpu()
                 )
@@ -294,15 +295,6 @@ def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, 
         num_confident=0,
         is_short=False,
     )
-
-
-@contextmanager
-def in_memory() -> Iterator[None]:
-    """Raises: ValueError if the memory of a GPU is too small."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise ValueError("the GPU's memory is too small for the model; ask it on the CPU, device 'cpu'") from error
 
 
 def row_of(found: FoundRegions, describe: Callable[[Regions], Row]) -> Row:

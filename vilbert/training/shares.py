@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vilbert.model.device_memory import enough_memory
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 Answer = TypeVar("Answer")
@@ -28,6 +29,7 @@ def ask_in_shares(
     Args:
         examples: neighbours are asked about together.
         ask: the answers to a batch of them, which may be pickled.
+    Raises: ValueError if a GPU's memory is too small for a batch.
     """
     num_processes, process = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
     num_shared = -(-len(examples) // num_processes) * num_processes
@@ -35,7 +37,8 @@ def ask_in_shares(
     answers: dict[int, Answer] = {}
     for start in range(0, len(share), batch_size):
         batch = share[start : start + batch_size]
-        answers.update(zip(batch, ask(batch), strict=True))
+        with enough_memory(f"it does not hold {len(batch)} held-out examples beside the model; take a smaller model"):
+            answers.update(zip(batch, ask(batch), strict=True))
     if num_processes == 1:
         return answers
     of_all: list[dict[int, Answer]] = [{}] * num_processes

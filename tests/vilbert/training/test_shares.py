@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from places import ROOT
 
 from vilbert.training.shares import ask_in_shares
@@ -48,3 +49,11 @@ def test_two_processes_ask_about_as_many_each_and_know_every_answer(tmp_path, ex
     for process in range(2):
         known = json.loads((tmp_path / f"{process}.json").read_text())
         assert known == {"asked": asked[process], "answers": answers}
+
+
+def test_held_out_examples_that_a_gpu_cannot_hold_end_in_one_sentence():
+    def ask(batch: list[int]) -> list[int]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(ValueError, match="memory is too small: it does not hold 3 held-out examples beside the model"):
+        ask_in_shares(range(3), ask, batch_size=7)
