@@ -1,11 +1,14 @@
 import io
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
 import vilbert
@@ -254,3 +257,34 @@ def test_the_detector_is_the_one_whose_digest_the_model_names(make, picture, run
         vilbert.pipeline(moved)(picture, "a circle")
     named = vilbert.pipeline(moved, detector=tmp_path / "weights/mine.safetensors")
     assert "score" in named(picture, "a circle")[0]
+
+
+KINDS = {
+    "answer": (VilbertForQuestionAnswering, {}),
+    "classify": (VilbertForClassification, {"problem_type": MULTI_LABEL}),
+    "point": (VilbertForRegionGrounding, {}),
+    "score": (VilbertForImageTextRetrieval, {}),
+    "fill": (VilbertForPreTraining, {}),
+    "embed": (VilbertForPreTraining, {}),
+    "attention": (VilbertForPreTraining, {}),
+}
+
+
+def test_every_line_of_the_page_about_python_does_what_it_says(make, run, picture, tmp_path, monkeypatch):
+    page = (ROOT / "docs/python.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    for name in ("my", "a", "b"):
+        picture.save(tmp_path / f"{name}.jpg")
+    folder = tmp_path / "results/drawn/finetune/vqa/model"
+    shutil.copytree(make(VilbertForQuestionAnswering, name="of_the_page"), folder)
+    (tmp_path / "weights").mkdir()
+    shutil.copy(run / "detector/model.safetensors", tmp_path / "weights/mine.safetensors")
+    names: dict = {"features": np.full((3, 17), 0.5), "boxes": np.array([[0, 0, 9, 9]] * 3), "picture": picture}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, names)
+    calls = re.findall(r"`ask\.(\w+)(\(.*?\)(?:\.draw\(\"\w+\"\))?)`", page)
+    assert {name for name, _ in calls} == KINDS.keys()
+    for name, arguments in calls:
+        kind, changed = KINDS[name]
+        names |= {"ask": vilbert.pipeline(make(kind, name=f"{name}_of_the_page", **changed)), "pictures": [picture]}
+        assert eval(f"ask.{name}{arguments}", names)

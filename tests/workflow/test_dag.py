@@ -301,3 +301,47 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         targets=("finetune", "zero_shot_retrieval"),
     )
     assert set(re.findall(r"^finetune_task +(\d+)$", planned, flags=re.MULTILINE)) == {"1"}
+
+
+TABLES = {
+    "classification": ("text,label", lambda number: f"seen,{('calm', 'stormy')[number % 2]}"),
+    "vqa": ("question,answer", lambda number: f"how many ?,{number % 2}"),
+    "retrieval": ("caption", lambda number: f"a thing number {number}"),
+    "grounding": ("expression,x1,y1,x2,y2", lambda number: "the thing,0,0,64,64"),
+}
+
+
+def test_a_csv_of_one_s_own_makes_a_model_that_python_asks(finished):
+    """docs/new_task.md, each kind once, with pictures in two folders of which one is called as the other."""
+    pictures = finished / "my pictures"
+    for folder in ("a", "b c"):
+        shutil.copytree(finished / "results/tiny/tasks/images/val", pictures / folder)
+    files = sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.jpg"))
+    for kind, (columns, row) in TABLES.items():
+        lines = [f'"{file}",{row(number)},{"val" if number % 3 == 0 else "train"}' for number, file in enumerate(files)]
+        lines.append(f"gone.jpg,{row(0)},train")
+        (finished / f"{kind}.csv").write_text("\n".join([f"file,{columns},split", *lines]))
+    optimizer = {"batch_size": 4, "num_epochs": 1}
+    tasks = {f"my_{kind}": {"kind": kind, "table": f"{kind}.csv", "optimizer": optimizer} for kind in TABLES}
+    own = {"annotations": str(finished), "images": str(pictures), "tasks": tasks}
+    (finished / "own.yaml").write_text(json.dumps({"finetuning": own}))
+    targets = tuple(f"finetune_{name}" for name in tasks)
+    snakemake(finished, configfiles=(TINY, finished / "own.yaml"), targets=targets)
+    for name in tasks:
+        folder = finished / "results/tiny/finetune" / name
+        dropped = (folder / "dropped.csv").read_text()
+        assert "no_features,gone.jpg: no_file" in dropped.replace('"', "")
+        assert "held_out_picture" in dropped  # the same picture in the other folder
+        assert json.loads((folder / "predictions/val.json").read_text())
+    script = (
+        "import json, sys, vilbert\n"
+        "ask = vilbert.pipeline('results/tiny/finetune/my_classification/model')\n"
+        "print(json.dumps(ask([sys.argv[1], 'gone.jpg'])))"
+    )
+    asked = [sys.executable, "-c", script, str(pictures / files[0])]
+    done = subprocess.run(asked, capture_output=True, text=True, cwd=finished, env=environment())
+    assert done.returncode == 0, done.stderr
+    known, unknown = json.loads(done.stdout)
+    assert known["probabilities"].keys() == {"calm", "stormy"}
+    assert known["labels"][0] in known["probabilities"]
+    assert unknown["reason"] == "no_file"

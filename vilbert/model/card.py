@@ -12,9 +12,17 @@ tags: [vilbert, vision-and-language]
 
 # {title}
 
-{architecture}, {num_parameters:,} parameters: `from vilbert import {architecture}`, then
-`{architecture}.from_pretrained(folder)`, where `folder` is this one. `provenance.json` names the
-settings and the sha256 of every input, `classes.json` the classes of the detector whose features it reads.
+{architecture}, {num_parameters:,} parameters. Where `folder` is this one:
+
+```python
+import vilbert
+
+ask = vilbert.pipeline(folder)  # finds the regions by the detector that it has learnt of, by its sha256
+model = vilbert.{architecture}.from_pretrained(folder)  # takes regions
+```
+
+`provenance.json` names the settings and the sha256 of every input, `classes.json` the classes of the detector whose
+features it reads. Features of another detector, or of another selection of regions, mean nothing to it.
 
 Measured on what was held out:
 

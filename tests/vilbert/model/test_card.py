@@ -13,5 +13,6 @@ def test_a_card_tells_the_model_and_every_measure_with_what_it_is_read_against()
     card = model_card("ViLBERT, pretrained", model, rows)
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert f"VilbertForPreTraining, {model.num_parameters():,} parameters" in card
+    assert "model = vilbert.VilbertForPreTraining.from_pretrained(folder)" in card
     assert "| split | measure | value | rule | num_examples |\n| --- | --- | --- | --- | --- |\n" in card
     assert "| val | accuracy | 0.1235 |  | 7 |\n| testA | accuracy | 0.5 | 0.25 | 11 |\n" in card
