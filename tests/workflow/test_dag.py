@@ -303,25 +303,24 @@ def test_every_task_is_fine_tuned_and_measured(finished):
     assert set(re.findall(r"^finetune_task +(\d+)$", planned, flags=re.MULTILINE)) == {"1"}
 
 
-TABLES = {
+TABLES = {  # the other kinds end in the models of published tasks
     "classification": ("text,label", lambda number: f"seen,{('calm', 'stormy')[number % 2]}"),
-    "vqa": ("question,answer", lambda number: f"how many ?,{number % 2}"),
-    "retrieval": ("caption", lambda number: f"a thing number {number}"),
     "grounding": ("expression,x1,y1,x2,y2", lambda number: "the thing,0,0,64,64"),
 }
 
 
 def test_a_csv_of_one_s_own_makes_a_model_that_python_asks(finished):
-    """docs/new_task.md, each kind once, with pictures in two folders of which one is called as the other."""
+    """docs/new_task.md, with pictures in two folders that are the same."""
+    snakemake(finished, targets=("results/tiny/tasks",))
     pictures = finished / "my pictures"
     for folder in ("a", "b c"):
-        shutil.copytree(finished / "results/tiny/tasks/images/val", pictures / folder)
+        shutil.copytree(finished / "results/tiny/tasks/images/train", pictures / folder)
     files = sorted(str(path.relative_to(pictures)) for path in pictures.rglob("*.jpg"))
     for kind, (columns, row) in TABLES.items():
         lines = [f'"{file}",{row(number)},{"val" if number % 3 == 0 else "train"}' for number, file in enumerate(files)]
         lines.append(f"gone.jpg,{row(0)},train")
         (finished / f"{kind}.csv").write_text("\n".join([f"file,{columns},split", *lines]))
-    optimizer = {"batch_size": 4, "num_epochs": 1}
+    optimizer = {"batch_size": 2, "num_epochs": 1}
     tasks = {f"my_{kind}": {"kind": kind, "table": f"{kind}.csv", "optimizer": optimizer} for kind in TABLES}
     own = {"annotations": str(finished), "images": str(pictures), "tasks": tasks}
     (finished / "own.yaml").write_text(json.dumps({"finetuning": own}))
