@@ -144,7 +144,8 @@ add("pretraining.objective", PRETRAINS, masked_token=7, masked_region=7, alignme
 add("pretraining.evaluation", PRETRAINS, every_steps=7, num_pairs=7, num_retrieval_images=6)
 add("finetuning", {"finetune_task", "zero_shot_retrieval"}, "drawn", seed=2)
 add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe"}, "drawn", start_from="my_model")
-add("finetuning", FINETUNES | {"extract_given_boxes", "zero_shot_retrieval", "probe"}, "drawn", annotations="mine")
+READS_ANNOTATIONS = FINETUNES | {"extract_given_boxes", "list_named_pictures", "zero_shot_retrieval", "probe"}
+add("finetuning", READS_ANNOTATIONS, "drawn", annotations="mine")
 add("finetuning", {"pack_task_images", "pack_named_pictures"}, "drawn", images="moved")
 add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe", "describe_finetuning"}, features="my.lmdb")
 add("finetuning", {"probe"}, "drawn", probes="other.csv")
@@ -249,11 +250,11 @@ def config_of(kind: str, folder: Path) -> dict:
 
 
 def overlay_of(key: str, value: Any, config: dict) -> dict | None:
-    """The settings that differ where a key has another value; null where the section of the key is null."""
+    """The settings that differ where a key has another value; null where the section of the key is null or not there."""
     *sections, name = key.split(".")
     section = config
     for part in sections:
-        section = section[part]
+        section = section.get(part)
         if section is None:
             return None
         if isinstance(section, list):

@@ -85,7 +85,7 @@ rule compare_pretraining:
     input:
         expand(
             "<results>/compare/{task}/{start}-{seed}/metrics.jsonl",
-            task=[task for task in TASKS if getattr(SETTINGS.finetuning, task) is not None],
+            task=SETTINGS.finetuning.given(),
             start=("pretrained", "new"),
             seed=SETTINGS.comparison.seeds,
         ),

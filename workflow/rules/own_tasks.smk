@@ -18,6 +18,7 @@ rule list_named_pictures:
         runtime=scaled(30),
     params:
         kind=lambda wildcards: SETTINGS.finetuning.tasks[wildcards.task].kind,
+        name=lambda wildcards: SETTINGS.finetuning.tasks[wildcards.task].table,
         table=lambda wildcards, resources: INPUTS.annotation(SETTINGS.finetuning.tasks[wildcards.task].table),
     shell:
         "python -m vilbert.tasks.named_pictures {params.kind} {params.table:q} {output} > {log} 2>&1"
