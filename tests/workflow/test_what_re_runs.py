@@ -250,7 +250,7 @@ def config_of(kind: str, folder: Path) -> dict:
 
 
 def overlay_of(key: str, value: Any, config: dict) -> dict | None:
-    """The settings that differ where a key has another value; null where the section of the key is null or not there."""
+    """The settings that differ where a key has another value; null where there is no section of the key."""
     *sections, name = key.split(".")
     section = config
     for part in sections:
