@@ -121,6 +121,7 @@ def test_torchrun_leaves_a_signal_of_slurms_to_the_processes(tmp_path, slurm_job
         "while time.monotonic() < came[0] + 3:\n"
         "    time.sleep(0.1)\n"
         "os.write(1, f'saved after {len(came)}\\n'.encode())\n"
+        "time.sleep(2)\n"  # until the other has written, as torchrun ends it when one has ended
         "sys.exit(1)\n"
     )
     command = [sys.executable, "-m", "vilbert.training.launch", "1", "2", "save"]
