@@ -52,6 +52,7 @@ def test_the_clock_counts_what_other_processes_did():
     assert cpu_time() - before >= 0.3
 
 
+@pytest.mark.slow
 def test_a_benchmark_runs_and_its_table_names_the_hardware(tmp_path):
     printed = quickly("store", "--save", str(tmp_path))
     assert re.search(r"^- hardware: .+, \d+ cores, \d+ GiB; GPU: .+$", printed, flags=re.MULTILINE)
@@ -95,6 +96,7 @@ def test_a_section_that_fails_or_is_killed_by_its_limit_leaves_the_others(tmp_pa
     assert "Usage: " in printed
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_it_says_so():
     done = subprocess.run([sys.executable, "-m", "benchmarks", "gpu"], capture_output=True, text=True, cwd=ROOT)

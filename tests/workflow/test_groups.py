@@ -41,6 +41,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_a_group_that_waits_for_itself_is_named(tmp_path):
     (tmp_path / "Snakefile").write_text(CIRCLE)
     refused = snakemake(tmp_path, "--snakefile", str(tmp_path / "Snakefile"))

@@ -85,6 +85,7 @@ def test_a_key_may_be_as_long_as_a_file_name_in_any_script(tmp_path):
     assert [key for key, _ in tar_images(tmp_path / "out.tar")] == ["café", *keys]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50, derandomize=True, database=None)
 @given(keys=st.lists(st.text(NAMING, min_size=1, max_size=60), min_size=1, max_size=5, unique=True))
 def test_whatever_images_are_called_is_their_key(tmp_path_factory, keys):

@@ -69,6 +69,7 @@ def asked(images) -> dict[str, list[tuple[int, list[str], str]]]:
     }
 
 
+@pytest.mark.slow
 def test_every_vqa_question_is_asked_of_another_image_with_another_answer(asked):
     for split, rows in asked.items():
         answers = defaultdict(set)
@@ -109,6 +110,7 @@ def vcr_lines(world_settings) -> dict[str, list[dict]]:
     return {split: make_vcr(of_split, split=split) for split, of_split in images.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["answer", "rationale"])
 def test_the_words_of_a_vcr_choice_do_not_tell_that_it_is_true(vcr_lines, step):
 
@@ -167,6 +169,7 @@ def test_the_classes_in_an_expression_leave_several_regions(images):
     assert mean(by_most) < 0.35
 
 
+@pytest.mark.slow
 def test_the_words_of_a_probe_do_not_tell_the_foil(images):
     probes = make_probes(images["val"])
     assert Counter(probe.kind for probe in probes) == dict.fromkeys(

@@ -285,6 +285,7 @@ def test_a_segment_table_without_the_regions_row_is_named(tmp_path):
         converted(tmp_path, state | {key: state[key][:1]}, config, task="vqa")
 
 
+@pytest.mark.slow
 def test_the_command_converts_and_says_what_is_wrong_in_a_line(tmp_path):
     state, config = checkpoint("single_stream")
     save_file(state, tmp_path / "model.safetensors")
