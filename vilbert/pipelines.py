@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
-from extract.finder import FoundRegions, Picture, RegionFinder
+from extract.devices import best_device
+from extract.finder import FoundRegions, Picture, RegionFinder, name_of
 from extract.regions.store import Regions
 from extract.settings import DetectorSettings
 from vilbert.batches.padding import pad_images
@@ -23,13 +24,14 @@ from vilbert.model import modeling_single_stream, modeling_tasks, modeling_vilbe
 from vilbert.model.detector import detector_of
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.directory import demand_model, read_processor
-from vilbert.model.modeling_tasks import MULTI_LABEL
+from vilbert.model.modeling_tasks import LIKELY, MULTI_LABEL
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
 REMEDY = "ask the model on the CPU, device 'cpu'"  # where a GPU's memory is too small
-AT_ONCE = {"cpu": 1, "cuda": 64}  # images that a device is asked about; a CPU gains nothing by more
+AT_ONCE = 64  # images that a GPU is asked about
+AT_ONCE_ON_CPU = 1  # which gains nothing by more
 
 Row = dict[str, Any]  # `image`, which it is of, and what was asked for, or `reason` and `detail`
 Asked = Picture | Regions | FoundRegions
@@ -77,7 +79,9 @@ class Pipeline:
                 found[place] = FoundRegions(f"image {place}", one, None)
         if unknown := [place for place in range(len(given)) if place not in found]:
             self._finder = self._finder or self._make_finder()
-            found |= zip(unknown, self._finder.find([given[place] for place in unknown]), strict=True)
+            newly = self._finder.find([given[place] for place in unknown])
+            for place, one in zip(unknown, newly, strict=True):
+                found[place] = one._replace(name=name_of(given[place], place))
         return [found[place] for place in range(len(given))]
 
     def answer(self, pictures: Asked | Sequence[Asked], question: str, *, num_answers: int = NUM_ANSWERS) -> list[Row]:
@@ -97,9 +101,9 @@ class Pipeline:
         def describe(_: Regions, logits: Tensor) -> Row:
             probabilities = logits.sigmoid() if may_be_several else logits.softmax(-1)
             rows = self._likeliest(probabilities, len(probabilities), name="label")
-            given = [row for row in rows if row["probability"] >= 0.5] if may_be_several else rows[:1]
+            num_given = int((probabilities >= LIKELY).sum()) if may_be_several else 1
             return {
-                "labels": [row["label"] for row in given],
+                "labels": [row["label"] for row in rows[:num_given]],
                 "probabilities": {row["label"]: row["probability"] for row in rows},
             }
 
@@ -197,7 +201,7 @@ class Pipeline:
     ) -> list[Row]:
         found = self.find(pictures)
         known = [one.regions for one in found if one.regions is not None]
-        at_once = AT_ONCE[self.model.device.type]
+        at_once = AT_ONCE_ON_CPU if self.model.device.type == "cpu" else AT_ONCE
         logits: list[Tensor] = []
         for start in range(0, len(known), at_once):
             part = known[start : start + at_once]
@@ -243,7 +247,7 @@ def pipeline(
     """
     path = Path(model)
     network, processor = load(path)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = best_device() if device is None else torch.device(device)
 
     def make_finder() -> RegionFinder:
         found = detector_of(path, given=None if detector is None else Path(detector), settings=detector_settings)

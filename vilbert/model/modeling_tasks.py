@@ -16,6 +16,7 @@ from vilbert.model.inputs import demand_shape
 from vilbert.model.modeling_vilbert import VilbertAttentions, VilbertPreTrainedModel
 
 SINGLE_LABEL, MULTI_LABEL = "single_label_classification", "multi_label_classification"  # as transformers has them
+LIKELY = 0.5  # probability from which one of several labels is given
 PADDING_LOGIT = -10000.0  # added to regions that are none, as in the original
 
 

@@ -56,6 +56,10 @@ def learnt_from(model: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
+    """What a JSON file of a model directory holds.
+
+    Raises: FileNotFoundError; ValueError for one that is damaged.
+    """
     try:
         return json.loads(path.read_text())
     except ValueError as error:

@@ -23,15 +23,14 @@ from vilbert.batches.padding import ANY_WIDTH, Widths, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForClassification
-from vilbert.model.modeling_tasks import MULTI_LABEL, SINGLE_LABEL, VilbertForClassification
+from vilbert.model.modeling_tasks import LIKELY, MULTI_LABEL, SINGLE_LABEL, VilbertForClassification
 from vilbert.settings import OwnTaskSettings
-from vilbert.tasks.own_table import named_pictures, parts_of, read_own_table
+from vilbert.tasks.own_table import has_to_say, named_pictures, parts_of, read_own_table, splits_of
 from vilbert.tasks.reading import Dropped, Reading, encode_texts
 from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split
 from vilbert.training.shares import ask_in_shares
 
 EVALUATION_BATCH = 256
-LIKELY = 0.5  # probability from which one of several labels is given
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Labels:
         return np.array([[name in example.labels for name in self.names] for example in examples], bool)
 
     def given(self, probabilities: np.ndarray) -> np.ndarray:
-        """The labels that a model gives, bool [N, K]: the likeliest one, or all from a half on."""
+        """The labels that a model gives, bool [N, K]: the likeliest one, or all that are likely."""
         if self.may_be_several:
             return probabilities >= LIKELY
         return np.arange(len(self.names)) == probabilities.argmax(axis=1)[:, None]
@@ -66,13 +65,14 @@ class Labels:
 def read_labelled(source: TaskSource, settings: OwnTaskSettings) -> Reading[Labelled]:
     """The rows of a csv with the columns file, label and, if there are texts, text.
 
-    A row without a label is dropped; with a `separator` it is one of which no label is right.
+    A row without a label is dropped, but in a test set of which no row has any; with a `separator` it is one of which
+    no label is right.
     """
     reading = read_own_table(source, settings, ["label"])
-    kept, dropped = [], list(reading.dropped)
+    labelled, kept, dropped = has_to_say(reading.examples, "label"), [], list(reading.dropped)
     for row in reading.examples:
-        labels = parts_of(row.values["label"], settings.separator)
-        if not labels and settings.separator is None and row.split != "test":
+        labels = tuple(dict.fromkeys(parts_of(row.values["label"], settings.separator)))
+        if not labels and settings.separator is None and row.split in labelled:
             dropped.append(Dropped(row.annotation, "no_label", repr(row.values["label"])))
         else:
             kept.append(Labelled(row.annotation, row.image_key, row.split, row.values.get("text", ""), labels))
@@ -86,7 +86,7 @@ def classification_data(
 
     Raises: ValueError for labels of one kind only.
     """
-    splits = ["train", "val", *(["test"] if any(row.split == "test" for row in reading.examples) else [])]
+    splits = splits_of(reading.examples)
     examples, dropped = by_split(reading, splits, source.store, path=files[0])
     labels = Labels(
         names=sorted({label for example in examples["train"] for label in example.labels}),
@@ -253,7 +253,7 @@ class ClassificationBaselines:
             chance=even | {"accuracy": even["accuracy"] * float(held_out.can_be_right.mean())},
             blind=held_out.measure(self.blind(held_out).tolist()) if self.have_texts else {},
             no_text=held_out.measure(np.tile(self.shares, (len(held_out), 1)).tolist()),
-            rule=held_out.measure(seen_labels(held_out).tolist()) if held_out.store.classes else {},
+            rule={} if (seen := seen_labels(held_out)) is None else held_out.measure(seen.tolist()),
             ceiling=ceiling,
             num_examples=len(held_out),
             num_dropped=int((~held_out.is_seen).sum()),
@@ -268,15 +268,21 @@ class ClassificationBaselines:
         return 1 / (1 + np.exp(-np.clip(log_odds, -50, 50)))
 
 
-def seen_labels(held_out: ClassificationDataset) -> np.ndarray:
-    """How likely what a label names is seen, [N, K]; 0 for a label that names none of the detector's classes."""
+def seen_labels(held_out: ClassificationDataset) -> np.ndarray | None:
+    """How likely what a label names is seen, [N, K]; 0 for a label that names none of the detector's classes.
+
+    None: no label does.
+    """
     names = class_names(held_out.store.classes, held_out.labels.names)
+    mentions = [names.mentions(name) for name in held_out.labels.names]
+    if not any(mentions):
+        return None
     scores = np.zeros(held_out.truth.shape)
     if held_out.is_seen.any():
         seen = (
             held_out.store[one.image_key].class_probs for one in held_out.examples if one.image_key in held_out.store
         )
-        scores[held_out.is_seen] = np.exp(fits([names.mentions(name) for name in held_out.labels.names], seen)).T
+        scores[held_out.is_seen] = np.exp(fits(mentions, seen)).T
     return scores
 
 

@@ -11,12 +11,11 @@ from vilbert.batches.padding import ANY_WIDTH, Widths
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForRegionGrounding
 from vilbert.model.modeling_tasks import VilbertForRegionGrounding
 from vilbert.settings import OwnTaskSettings
-from vilbert.tasks.held_out import HeldOut
-from vilbert.tasks.own_table import named_pictures, read_own_table
-from vilbert.tasks.reading import Dropped, Reading, apart
+from vilbert.tasks.own_table import named_pictures, read_own_table, splits_of
+from vilbert.tasks.reading import Dropped, Reading
 from vilbert.tasks.refcoco import Expression, RefCocoDataset, unknown
 from vilbert.tasks.refcoco_baselines import RefCocoBaselines
-from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split
+from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split, hold_out
 
 CORNERS = ("x1", "y1", "x2", "y2")
 ROUNDING = 1.0  # pixels that a box may reach beyond its picture
@@ -60,7 +59,7 @@ def own_grounding_data(source: TaskSource, settings: OwnTaskSettings) -> TaskDat
     """Overlap above a half, as of RefCOCO+."""
     path = source.annotations / settings.table
     reading = read_own_expressions(source, settings)
-    splits = ["train", "val", *(["test"] if any(row.split == "test" for row in reading.examples) else [])]
+    splits = splits_of(reading.examples)
     expressions, dropped = by_split(reading, splits, source.store, path=path)
 
     def make(examples: Sequence[Expression], widths: Widths = ANY_WIDTH) -> RefCocoDataset:
@@ -68,14 +67,12 @@ def own_grounding_data(source: TaskSource, settings: OwnTaskSettings) -> TaskDat
             examples, source.store, source.processor, truth=None, max_tokens=settings.max_tokens, widths=widths
         )
 
-    def hold_out(examples: Sequence[Expression]) -> HeldOut[RefCocoDataset]:
-        seen, unseen = apart(examples, source.store)
-        return HeldOut(make(seen), num_examples=len(seen), unseen=[unknown(one) for one in unseen])
-
     training = make(expressions["train"], source.widths(settings.max_tokens))
     return TaskData(
         training=training,
-        evaluation={split: hold_out(expressions[split]) for split in splits[1:]},
+        evaluation={
+            split: hold_out(expressions[split], source.store, make=make, unknown=unknown) for split in splits[1:]
+        },
         count_baselines=partial(RefCocoBaselines, training),
         dropped=dropped,
         has_unused_parameters=True,

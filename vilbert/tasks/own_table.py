@@ -13,7 +13,7 @@ from typing import NamedTuple
 from extract.csv_rows import read_csv_rows
 from vilbert.settings import OwnTaskSettings
 from vilbert.tasks.reading import Dropped, Reading
-from vilbert.tasks.task import TaskSource
+from vilbert.tasks.task import ExampleOfSplit, TaskSource
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = ("val", "test")
@@ -93,6 +93,16 @@ def hold_out(identities: set[str], share: float, *, path: Path) -> set[str]:
 
 
 def parts_of(cell: str, separator: str | None) -> tuple[str, ...]:
-    """The labels or answers in a cell, each once."""
+    """The labels or answers in a cell, as often as they stand there."""
     parts = [cell] if separator is None else cell.split(separator)
-    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def has_to_say(rows: Sequence[OwnRow], column: str) -> set[str]:
+    """The splits whose rows have to say in a column what is right: a test set, if one of its rows does."""
+    return {"train", "val", *(row.split for row in rows if row.values[column])}
+
+
+def splits_of(examples: Sequence[ExampleOfSplit]) -> list[str]:
+    """Those that a table has to have, and a test set if there is one."""
+    return ["train", "val", *(["test"] if any(example.split == "test" for example in examples) else [])]

@@ -28,6 +28,7 @@ from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage
 from vilbert.tasks.metrics import retrieval_metrics
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json, text_in, text_of
+from vilbert.tasks.task import TaskSource
 from vilbert.training.shares import score_in_shares
 
 NUM_NEIGHBOURS = 100
@@ -120,6 +121,20 @@ def kept_neighbours(cache: Path, means: np.ndarray) -> np.ndarray | None:
     except DAMAGE as error:
         print(f"{cache} is damaged ({type(error).__name__}: {error}); what it held is found anew", file=sys.stderr)
         return None
+
+
+def make_dataset(captions: Sequence[Caption], split: str, source: TaskSource, *, max_tokens: int) -> "RetrievalDataset":
+    """Of one split; 'train' is learnt from, and so knows each image's neighbours."""
+    is_training = split == "train"
+    return RetrievalDataset(
+        captions,
+        source.store,
+        source.processor,
+        max_tokens=max_tokens,
+        seed=source.settings.seed,
+        neighbours=source.cache / "nearest_images.npz" if is_training else None,
+        widths=source.widths(max_tokens) if is_training else ANY_WIDTH,
+    )
 
 
 class RetrievalDataset(Dataset):

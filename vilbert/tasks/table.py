@@ -9,16 +9,23 @@ from vilbert.batches.padding import ANY_WIDTH, Widths
 from vilbert.conversion.convert import MODELS
 from vilbert.model.modeling_vilbert import VilbertPreTrainedModel
 from vilbert.settings import FinetuningSettings, VqaSplitSettings
-from vilbert.tasks.held_out import HeldOut
 from vilbert.tasks.reading import Dropped, Reading, apart, with_features
 from vilbert.tasks.refcoco import Expression, RefCocoDataset, of_these_pixels, read_expressions, unknown
 from vilbert.tasks.refcoco_baselines import RefCocoBaselines
-from vilbert.tasks.retrieval import RetrievalDataset, read_captions
+from vilbert.tasks.retrieval import RetrievalDataset, make_dataset, read_captions
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
-from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split
+from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split, hold_out
 from vilbert.tasks.vcr import VcrDataset, VcrQuestion, read_vcr, undecided
 from vilbert.tasks.vcr_baselines import VcrBaselines
-from vilbert.tasks.vqa import Question, VqaDataset, answer_list, minival, numbered, read_answer_list, read_questions
+from vilbert.tasks.vqa import (
+    Question,
+    VqaDataset,
+    answer_list,
+    answered_by,
+    minival,
+    read_answer_list,
+    read_questions,
+)
 from vilbert.tasks.vqa_baselines import VqaBaselines, commonest_answer
 
 
@@ -53,19 +60,13 @@ def vqa_data(source: TaskSource) -> TaskData:
             f"no answer to {len(learnt)} questions is one of the {len(answers)} of the list, such as '{answers[0]}'; "
             "give another one as finetuning.vqa.answers, or null"
         )
-    fixed = commonest_answer(training)
-
-    def hold_out(questions: Sequence[Question]) -> HeldOut[VqaDataset]:
-        seen, unseen = apart(questions, source.store)
-        rows = [{"question_id": numbered(question.annotation), "answer": fixed} for question in unseen]
-        return HeldOut(make(seen), num_examples=len(seen), unseen=rows)
-
+    measure = partial(hold_out, store=source.store, make=make, unknown=answered_by(commonest_answer(training)))
     return TaskData(
         training=training,
-        evaluation={"validation": hold_out(validation)},
+        evaluation={"validation": measure(validation)},
         count_baselines=partial(VqaBaselines, training),
         dropped=[row for reading in readings + held_out for row in reading.dropped],
-        unlabelled={"test": hold_out(held_out[1].examples)} if settings.test else {},
+        unlabelled={"test": measure(held_out[1].examples)} if settings.test else {},
         answers=answers,
         files=[*annotations, *(folder / split.questions for split in splits), *given],
     )
@@ -100,12 +101,10 @@ def vcr_data(source: TaskSource) -> TaskData:
             widths=widths,
         )
 
-    def hold_out(questions: Sequence[VcrQuestion]) -> HeldOut[VcrDataset]:
-        seen, unseen = apart(questions, source.store)
-        return HeldOut(make(seen), num_examples=len(seen), unseen=[undecided(question) for question in unseen])
-
     training = make(readings[0].examples, source.widths(settings.max_tokens))
-    validation, *test = (hold_out(reading.examples) for reading in readings[1:])
+    validation, *test = (
+        hold_out(reading.examples, source.store, make=make, unknown=undecided) for reading in readings[1:]
+    )
     return TaskData(
         training=training,
         evaluation={"validation": validation},
@@ -126,7 +125,7 @@ def refcoco_data(source: TaskSource) -> TaskData:
     expressions, dropped = by_split(reading, splits, source.store, path=files[0])
 
     def make(
-        expressions: Sequence[Expression], widths: Widths = ANY_WIDTH, *, truth: RegionStore | None
+        expressions: Sequence[Expression], widths: Widths = ANY_WIDTH, *, truth: RegionStore | None = None
     ) -> RefCocoDataset:
         return RefCocoDataset(
             expressions,
@@ -137,14 +136,13 @@ def refcoco_data(source: TaskSource) -> TaskData:
             widths=widths,
         )
 
-    def hold_out(split: str) -> HeldOut[RefCocoDataset]:
-        seen, unseen = apart(expressions[split], source.store)
-        return HeldOut(make(seen, truth=None), num_examples=len(seen), unseen=[unknown(one) for one in unseen])
-
     training = make(expressions["train"], source.widths(settings.max_tokens), truth=source.given)
     return TaskData(
         training=training,
-        evaluation={split: hold_out(split) for split in settings.validation_splits},
+        evaluation={
+            split: hold_out(expressions[split], source.store, make=make, unknown=unknown)
+            for split in settings.validation_splits
+        },
         count_baselines=partial(RefCocoBaselines, training),
         dropped=dropped,
         has_unused_parameters=True,
@@ -175,19 +173,7 @@ def retrieval_splits(source: TaskSource, *splits: str) -> tuple[list[RetrievalDa
     assert settings is not None
     path = source.annotations / settings.captions
     captions, dropped = by_split(read_captions(path), splits, source.store, path=path)
-    datasets = [
-        RetrievalDataset(
-            captions[split],
-            source.store,
-            source.processor,
-            max_tokens=settings.max_tokens,
-            seed=source.settings.seed,
-            neighbours=source.cache / "nearest_images.npz" if split == "train" else None,
-            widths=source.widths(settings.max_tokens) if split == "train" else ANY_WIDTH,
-        )
-        for split in splits
-    ]
-    return datasets, dropped
+    return [make_dataset(captions[split], split, source, max_tokens=settings.max_tokens) for split in splits], dropped
 
 
 TASKS: dict[str, Callable[[TaskSource], TaskData]] = {

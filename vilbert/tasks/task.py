@@ -15,9 +15,9 @@ from vilbert.model.inputs import Batch
 from vilbert.model.modeling_vilbert import VilbertPreTrainedModel
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.settings import FinetuningSettings, OwnTaskSettings
-from vilbert.tasks.held_out import MeasuredData
+from vilbert.tasks.held_out import DataT, HeldOut, MeasuredData
 from vilbert.tasks.pictures import Picture, Pictures
-from vilbert.tasks.reading import Dropped, Example, Reading, apart, with_features
+from vilbert.tasks.reading import Dropped, Example, ExampleT, Reading, apart, with_features
 
 MOST_REGIONS = 96  # of an image, with those that its annotations name, that layers are compiled for
 
@@ -93,6 +93,18 @@ class TaskKind(NamedTuple):
     models: tuple[type[VilbertPreTrainedModel], type[VilbertPreTrainedModel]]  # two streams, and a single one
     pictures: Callable[[Path], list[str]]  # that a table names
     data: Callable[[TaskSource, OwnTaskSettings], TaskData]
+
+
+def hold_out(
+    examples: Sequence[ExampleT],
+    store: RegionStore,
+    *,
+    make: Callable[[list[ExampleT]], DataT],
+    unknown: Callable[[ExampleT], dict],
+) -> HeldOut[DataT]:
+    """What is measured: the data set of the examples with features, and what is said of the others."""
+    seen, unseen = apart(examples, store)
+    return HeldOut(make(seen), num_examples=len(seen), unseen=[unknown(example) for example in unseen])
 
 
 def by_split(

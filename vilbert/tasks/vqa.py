@@ -7,7 +7,7 @@ Dimension key:
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shown
@@ -136,6 +136,11 @@ def minival(questions: Sequence[Question], *, size: int) -> tuple[list[Question]
 def numbered(question_id: str) -> int | str:
     """As the challenge's server takes it: a number, where it is one."""
     return int(question_id) if NUMBER.fullmatch(question_id) else question_id
+
+
+def answered_by(answer: str) -> Callable[[Question], dict]:
+    """Predictions that give one answer to all."""
+    return lambda question: {"question_id": numbered(question.annotation), "answer": answer}
 
 
 def answer_list(annotations: Iterable[Path], *, min_count: int = MIN_COUNT) -> list[str]:

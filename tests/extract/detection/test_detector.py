@@ -3,24 +3,13 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_detector import ARCHITECTURE
 
-from extract.detection.detector_torchvision import Architecture, build_model, save_model
+from extract.detection.detector_torchvision import build_model, save_model
 from extract.detection.loading import load_detector
 from extract.settings import DetectorSettings
 
 SETTINGS = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)
-ARCHITECTURE = Architecture(
-    classes=("background", "circle", "square", "star", "ring"),
-    shorter_side=64,
-    longer_side=128,
-    anchor_sizes=(11, 17, 29),
-    channels=(5, 7, 11),
-    strides=(2, 2, 2),
-    pool_size=5,
-    head_channels=13,
-    feature_size=17,
-    num_proposals=19,
-)
 
 
 @pytest.fixture

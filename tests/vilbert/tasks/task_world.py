@@ -11,6 +11,8 @@ from extract.regions.store import Regions, RegionStore, RegionStoreWriter
 from extract.settings import WorldSettings
 from vilbert.batches.tokens import train_tokenizer
 from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.tasks.reading import Reading
+from vilbert.tasks.task import TaskData
 
 CLASSES = ("background", "thing", "other")
 FEATURE_SIZE = 11
@@ -20,6 +22,9 @@ NOISE = (
     "boilerplate_caption markup_caption wrong_caption"
 )
 WORDS = "a is the there what where which how many on of in left right above below no yes and , . ?"
+
+
+KEYS = [f"{number:012d}" for number in range(1, 1 + NUM_IMAGES["train"])]  # of the images to learn from
 
 
 class TaskWorld(NamedTuple):
@@ -91,3 +96,8 @@ def write_store(path: Path, boxes: dict[str, np.ndarray]) -> RegionStore:
             )
             writer.put(key, regions)
     return RegionStore([path])
+
+
+def reasons(reading: Reading | TaskData) -> dict[str, str]:
+    """Why an annotation is not used, by its name."""
+    return {row.annotation: row.reason for row in reading.dropped}

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from small_configs import make_single_stream, make_two_stream
+from task_world import KEYS
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForClassification
 from vilbert.model.modeling_tasks import MULTI_LABEL, SINGLE_LABEL, VilbertForClassification
 from vilbert.tasks.classification import KIND
-
-KEYS = [f"{number:012d}" for number in range(1, 8)]  # of the drawn training images
 
 
 def table(rows, header="file,text,label,split") -> str:
@@ -76,6 +75,22 @@ def test_what_the_measures_are_read_against(three_labels):
     assert (found.num_examples, found.num_dropped) == (4, 1)
 
 
+def test_labels_that_name_nothing_a_detector_knows_are_no_rule(three_labels):
+    """Its classes are 'thing' and 'other': to give the first label to all would be no rule."""
+    assert three_labels.count_baselines().of(three_labels.evaluation["val"]).rule == {}
+
+
+def test_a_label_that_names_a_class_is_given_where_that_is_seen(own_source):
+    rows = [
+        (f"{KEYS[number]}.jpg", label, split)
+        for number, (label, split) in enumerate(
+            [("a thing", "train"), ("another", "train"), ("a thing", "val"), ("another", "val")]
+        )
+    ]
+    data = KIND.data(*own_source(table(rows, "file,label,split")))
+    assert data.count_baselines().of(data.evaluation["val"]).rule["accuracy"] == 0.5  # all are seen as things
+
+
 def test_several_labels_are_right_all_together_and_a_row_may_have_none(own_source, tmp_path):
     rows = [
         (f"{KEYS[0]}.jpg", "red|round", "train"),
@@ -116,7 +131,11 @@ def test_test_rows_without_labels_are_predicted_and_not_measured(own_source):
     ]
     data = KIND.data(*own_source(table(rows, "file,label,split")))
     assert (list(data.evaluation), list(data.unlabelled)) == (["val"], ["test"])
-    rows[3] = (rows[3][0], "b", "test")
+    rows += [(rows[3][0], "b", "test")]  # and so the other one of the test set has to have one too
+    data = KIND.data(*own_source(table(rows, "file,label,split")))
+    assert (len(data.evaluation["test"]), data.unlabelled) == (1, {})
+    assert [(row.annotation, row.reason) for row in data.dropped] == [("line 5", "no_label")]
+    rows = [*rows[:3], rows[4]]
     assert list(KIND.data(*own_source(table(rows, "file,label,split"))).evaluation) == ["val", "test"]
 
 

@@ -4,17 +4,12 @@ import json
 
 import pytest
 import torch
+from task_world import KEYS, reasons
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_tasks import VilbertForQuestionAnswering
 from vilbert.tasks import own_grounding, own_retrieval, own_vqa, snli_ve
 from vilbert.tasks.table import KINDS, kind_named, models_of
-
-KEYS = [f"{number:012d}" for number in range(1, 8)]  # of the drawn training images
-
-
-def reasons(data) -> dict[str, str]:
-    return {row.annotation: row.reason for row in data.dropped}
 
 
 def test_one_answer_a_question_is_right_or_wrong(own_source):
@@ -43,6 +38,21 @@ def test_one_answer_a_question_is_right_or_wrong(own_source):
     assert held_out.measure(right)["accuracy"] == pytest.approx(100 / 3)
     assert data.count_baselines().of(held_out).ceiling["accuracy"] == pytest.approx(100 / 3)
     assert list(data.unlabelled) == ["test"]
+
+
+def test_ten_answers_have_the_official_score_and_a_test_set_is_answered_whole_or_not_at_all(own_source):
+    ten = "/".join(["red"] * 2 + ["blue"] * 8)
+    lines = [
+        "file,question,answer,split",
+        f"{KEYS[0]}.jpg,which ?,{ten},train",
+        f"{KEYS[1]}.jpg,which ?,{ten},val",
+        f"{KEYS[2]}.jpg,which ?,red,test",
+        f"{KEYS[3]}.jpg,which ?,,test",
+    ]
+    data = own_vqa.KIND.data(*own_source("\n".join(lines), kind="vqa", separator="/"))
+    assert data.training.scores == [{data.answers.index("red"): 0.6, data.answers.index("blue"): 1.0}]
+    assert data.evaluation["val"].measure([{"answer": "red"}])["accuracy"] == 60
+    assert (data.evaluation["test"].num_examples, data.unlabelled, reasons(data)) == (1, {}, {"line 5": "no_answer"})
 
 
 def test_captions_of_one_s_own_rank_the_pictures_of_their_split(own_source):

@@ -1,14 +1,9 @@
 import pytest
+from task_world import KEYS, reasons
 
 from extract.tables import IMAGES, write_table
 from vilbert.tasks.own_table import hold_out, named_pictures, parts_of, read_own_table
 from vilbert.tasks.pictures import Pictures
-
-KEYS = [f"{number:012d}" for number in range(1, 8)]  # of the drawn training images
-
-
-def reasons(reading) -> dict[str, str]:
-    return {row.annotation: row.reason for row in reading.dropped}
 
 
 def test_a_row_that_cannot_be_used_is_a_row_with_its_reason_and_the_others_are_kept(own_source):
@@ -83,7 +78,7 @@ def test_a_split_without_any_picture_is_refused(share, tmp_path):
     ("cell", "separator", "parts"),
     [
         ("red", None, ("red",)),
-        ("red|blue| red ", "|", ("red", "blue")),
+        ("red|blue| red ", "|", ("red", "blue", "red")),
         ("", "|", ()),
         ("red|blue", None, ("red|blue",)),
     ],
