@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from extract.section import demand_path
+from vilbert.settings import PUBLISHED_TASKS
 from workflow.allocations import Allocations, demand_whole, profile_defaults
 from workflow.contents import Contents
 from workflow.groups import check_groups_in_one_walk

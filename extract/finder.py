@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-import tarfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +15,8 @@ from PIL import Image
 
 from extract.detection.loading import load_detector
 from extract.download.folder import MAX_PIXELS
-from extract.download.shard_files import ShardTar, read_picture
+from extract.download.shard_files import new_shard, read_picture
 from extract.images.checks import tar_images
-from extract.images.decoder import Decoders
 from extract.images.decoding import SUFFIXES, as_seen
 from extract.objection import Objection
 from extract.plain_files import files_below, in_text
@@ -102,11 +100,10 @@ def files_to_look_at(path: Path) -> tuple[list[Path], list[tuple[str, Objection]
 def pack(pictures: Sequence[Picture], path: Path) -> dict[str, Objection]:
     """Write the tar of those that can be read, by their places; why the others cannot."""
     objections = {}
-    with tarfile.open(path, "w") as tar, Decoders(max_pixels=MAX_PIXELS, max_side=None) as decoders:
-        shard = ShardTar(tar)
+    with new_shard(path, max_pixels=MAX_PIXELS, max_side=None) as take:
         for place, picture in enumerate(pictures):
             row = {"key": key_of(place), "caption": None}
-            outcome = shard.take(row, partial(bytes_of, picture), decoders)
+            outcome = take(row, partial(bytes_of, picture))
             if outcome["status"] != "success":
                 objections[key_of(place)] = Objection(outcome["error_message"], outcome["detail"])
     return objections

@@ -3,7 +3,6 @@
 python -m extract.download.captioned_folder
 """
 
-import tarfile
 import time
 from functools import partial
 from pathlib import Path
@@ -14,11 +13,9 @@ from tqdm import tqdm
 
 from extract.captions.csv_lists import CsvRow, picture_path, read_captions
 from extract.command import run
-from extract.download.shard_files import ShardTar, failure_columns, read_picture, write_imported
-from extract.images.decoder import Decoders
+from extract.download.shard_files import failure_columns, new_shard, read_picture, write_imported
 from extract.plain_files import in_text
 from extract.reasons import DownloadFailure, DownloadReason
-from extract.tables import whole_file
 
 
 def main(
@@ -66,12 +63,7 @@ def import_folder(
         first_keys.setdefault(listed_row, f"{split}-{number:08d}")
     outcomes: dict[str, dict] = {}  # by file
     image_rows = []
-    with (
-        whole_file(output) as partial_tar,
-        tarfile.open(partial_tar, "w", format=tarfile.USTAR_FORMAT) as tar,
-        Decoders(max_pixels=max_pixels, max_side=max_side) as decoders,
-    ):
-        shard_tar = ShardTar(tar)
+    with new_shard(output, max_pixels=max_pixels, max_side=max_side) as take:
         for number in tqdm(numbers, desc="captions", unit="row"):
             file, caption = listed[number]
             row = {"key": f"{split}-{number:08d}", "url": file, "caption": caption}
@@ -79,8 +71,7 @@ def import_folder(
                 image_rows.append(row | failure_columns(failure))
                 continue
             if file not in outcomes:
-                read = partial(read_named, pictures, file)
-                outcomes[file] = shard_tar.take(row, read, decoders)
+                outcomes[file] = take(row, partial(read_named, pictures, file))
             image_rows.append(row | outcomes[file])
     return image_rows
 

@@ -3,7 +3,6 @@
 An image's key is its file name without the suffix, as the tasks' annotations call it.
 """
 
-import tarfile
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from extract.command import run
-from extract.download.shard_files import ShardTar, failure_columns, read_picture, write_images_table
-from extract.images.decoder import Decoders
+from extract.download.shard_files import failure_columns, new_shard, read_picture, write_images_table
 from extract.images.decoding import SUFFIXES
 from extract.plain_files import files_below, in_text
 from extract.reasons import DownloadFailure, DownloadReason
-from extract.tables import whole_file
 
 MAX_PIXELS = 100_000_000  # width x height; the header alone may claim more
 
@@ -39,15 +36,10 @@ def pack_folder(folder: Path, output: Path) -> list[dict]:
         if one.stem == other.stem:
             raise ValueError(f"{one} and {other} have one name, which annotations could not tell apart; rename one")
     rows = []
-    with (
-        whole_file(output) as partial_tar,
-        tarfile.open(partial_tar, "w", format=tarfile.PAX_FORMAT) as tar,
-        Decoders(max_pixels=MAX_PIXELS, max_side=None) as decoders,
-    ):
-        shard = ShardTar(tar)
+    with new_shard(output, max_pixels=MAX_PIXELS, max_side=None) as take:
         for path in tqdm(images, desc="images", unit="image"):
             row: dict = {"key": key_of(path), "url": in_text(path.name), "caption": None}
-            rows.append(row | shard.take(row, partial(read_picture, path), decoders))
+            rows.append(row | take(row, partial(read_picture, path)))
     others = [path for path in files if path.suffix.lower() not in SUFFIXES]
     return rows + [no_image(in_text(str(path.relative_to(folder)))) for path in others]
 

@@ -5,7 +5,6 @@ A picture's key is its path from the folder on: two of one name in two folders a
 
 import hashlib
 import os
-import tarfile
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +15,8 @@ from extract.command import run
 from extract.csv_rows import read_csv_rows
 from extract.download.captioned_folder import read_named
 from extract.download.folder import MAX_PIXELS
-from extract.download.shard_files import ShardTar, write_images_table
-from extract.images.decoder import Decoders
+from extract.download.shard_files import new_shard, write_images_table
 from extract.plain_files import in_text
-from extract.tables import whole_file
 
 MAX_KEY_BYTES = 255  # of a picture's path as its key; LMDB takes 511, a member of a tar has a suffix behind it
 
@@ -37,16 +34,11 @@ def pack_named(files: list[str], folder: Path, output: Path) -> list[dict]:
     """
     outcomes: dict[str, dict] = {}  # by key
     rows = []
-    with (
-        whole_file(output) as partial_tar,
-        tarfile.open(partial_tar, "w", format=tarfile.PAX_FORMAT) as tar,
-        Decoders(max_pixels=MAX_PIXELS, max_side=None) as decoders,
-    ):
-        shard = ShardTar(tar)
+    with new_shard(output, max_pixels=MAX_PIXELS, max_side=None) as take:
         for key, file in tqdm(sorted((key_of(file, folder), file) for file in files), desc="pictures", unit="picture"):
             row = {"key": key, "url": file, "caption": None}
             if key not in outcomes:
-                outcomes[key] = shard.take(row, partial(read_named, folder, file), decoders)
+                outcomes[key] = take(row, partial(read_named, folder, file))
             rows.append(row | outcomes[key])
         if not any(row["status"] == "success" for row in rows):
             why = f"; '{rows[0]['url']}': {rows[0]['error_message']}" if rows else ""

@@ -8,7 +8,9 @@ import json
 import tarfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from extract.images.decoder import Decoders
@@ -17,6 +19,7 @@ from extract.plain_files import in_text, plain_status
 from extract.reasons import DownloadFailure, DownloadReason, too_many_bytes
 from extract.tables import IMAGES, ROWS, whole_file, write_table
 
+Read = Callable[[], bytes]  # raises DownloadFailure where there is nothing to read
 MAX_BYTES = 1 << 28  # of an image that was there already: 89 million pixels that are not compressed
 
 
@@ -32,20 +35,35 @@ class ShardTar:
         self._member(f"{row['key']}.txt", (row["caption"] or "").encode())
         self._member(f"{row['key']}.json", json.dumps({**row, "sha256": image.sha256}, sort_keys=True).encode())
 
-    def take(self, row: dict, read: Callable[[], bytes], decoders: Decoders) -> dict:
-        """Add the image that `read` gives, if it is one, and give the columns that say what became of it."""
-        try:
-            image = decoders.prepare(read())
-        except DownloadFailure as failure:
-            return failure_columns(failure)
-        columns = {**image_columns(image), "image_key": row["key"]}
-        self.add(row | columns, image)
-        return columns
-
     def _member(self, name: str, data: bytes) -> None:
         member = tarfile.TarInfo(name)
         member.size = len(data)
         self._tar.addfile(member, io.BytesIO(data))
+
+
+@contextmanager
+def new_shard(path: Path, *, max_pixels: int, max_side: int | None) -> Iterator[Callable[[dict, Read], dict]]:
+    """For images that are there already: the file is there when the block has ended, whole, and not if it failed.
+
+    Gives a function of an image's row and of what reads it. It adds the image, if it is one, and gives the columns of
+    the images table that say what became of it.
+    """
+    with (
+        whole_file(path) as unfinished,
+        tarfile.open(unfinished, "w", format=tarfile.PAX_FORMAT) as tar,  # for keys of any length and script
+        Decoders(max_pixels=max_pixels, max_side=max_side) as decoders,
+    ):
+        yield partial(take_image, ShardTar(tar), decoders)
+
+
+def take_image(shard: ShardTar, decoders: Decoders, row: dict, read: Read) -> dict:
+    try:
+        image = decoders.prepare(read())
+    except DownloadFailure as failure:
+        return failure_columns(failure)
+    columns = {**image_columns(image), "image_key": row["key"]}
+    shard.add(row | columns, image)
+    return columns
 
 
 def read_picture(path: Path) -> bytes:
@@ -104,5 +122,5 @@ def write_stats(path: Path, rows: list[dict], *, start_time: float, end_time: fl
         "end_time": end_time,
         "status_dict": dict(sorted(Counter(row.get("error_message") or "success" for row in rows).items())),
     }
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(stats, indent=1))
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(stats, indent=1))

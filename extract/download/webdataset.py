@@ -12,10 +12,8 @@ import typer
 from tqdm import tqdm
 
 from extract.command import run
-from extract.download.shard_files import ShardTar, write_imported
+from extract.download.shard_files import new_shard, write_imported
 from extract.download.tar_samples import read_samples
-from extract.images.decoder import Decoders
-from extract.tables import whole_file
 
 
 def main(
@@ -56,15 +54,10 @@ def import_tar(
     image_rows: list[dict] = []
     samples = read_samples(source, max_samples=max_rows)
     try:
-        with (
-            whole_file(output) as partial,
-            tarfile.open(partial, "w", format=tarfile.USTAR_FORMAT) as tar,
-            Decoders(max_pixels=max_pixels, max_side=max_side) as decoders,
-        ):
-            shard = ShardTar(tar)
+        with new_shard(output, max_pixels=max_pixels, max_side=max_side) as take:
             for index, sample in enumerate(tqdm(samples, desc="samples", unit="sample")):
                 row: dict = {"key": f"{split}-{first_row + index:08d}", "url": sample.url, "caption": sample.caption}
-                row |= shard.take(row, sample.read, decoders)
+                row |= take(row, sample.read)
                 image_rows.append(row)
     except tarfile.TarError as error:
         raise ValueError(

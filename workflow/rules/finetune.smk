@@ -1,5 +1,5 @@
 # The pretrained model -> a model a task, and its measure.
-TASKS = ("vqa", "vcr", "refcoco", "retrieval")
+
 OWN_TASKS = tuple(SETTINGS.finetuning.tasks)
 GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  # boxes that files name, their format
 
@@ -14,7 +14,7 @@ rule finetune:
         "<results>/report/finetuning.csv",
 
 
-for task in TASKS + OWN_TASKS:
+for task in PUBLISHED_TASKS + OWN_TASKS:
 
     rule:
         name:
@@ -121,7 +121,7 @@ rule finetune_task:
     benchmark:
         "<times>/finetune/{task}.tsv"
     wildcard_constraints:
-        task="|".join(TASKS + OWN_TASKS),
+        task="|".join(PUBLISHED_TASKS + OWN_TASKS),
     conda:
         "../../envs/vilbert.yaml"
     threads: ALLOCATIONS.training_threads
