@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from extract.detection.detector import Detector
+from extract.detection.loading import load_detector
 from extract.settings import BottomUpSettings, DetectorSettings
 
 STEM, WIDTH, HIDDEN, NUM_ANCHORS = 5, 2, 13, 12
@@ -87,3 +90,12 @@ def save_weights(path: Path, weights: dict[str, np.ndarray]) -> Path:
     """As the published weights are saved."""
     path.write_bytes(pickle.dumps({"model": weights, "__author__": "nobody"}, protocol=2))
     return path
+
+
+def load(
+    path: Path, *, backend: str = "torchvision", dtype: str = "float32", device: str = "cpu", **changes
+) -> Detector:
+    """The detector of a file; `changes` are of its settings under `bottom_up`."""
+    bottom_up = SETTINGS.bottom_up.model_copy(update=changes)
+    settings = SETTINGS.model_copy(update={"backend": backend, "dtype": dtype, "bottom_up": bottom_up})
+    return load_detector(path, settings=settings, device=torch.device(device))

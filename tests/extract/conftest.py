@@ -1,4 +1,11 @@
 import pytest
+from bottom_up_weights import save_weights, tiny_weights
+
+
+@pytest.fixture
+def random_weights(tmp_path):
+    """A file of weights of bottom-up attention's family."""
+    return save_weights(tmp_path / "random.pkl", tiny_weights())
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ python -m vilbert.pretraining.pretrain TOKENS TOKENIZER STORE... MODEL METRICS C
 
 import functools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,13 +55,11 @@ def main(
     has ended are given again.
     """
     outputs = [model_output, metrics_output, curves_output, baselines_output]
-    inputs: dict[str, Any] = {"tokens": sha256_of(tokens), "tokenizer": sha256_below(tokenizer)}
-    inputs["stores"] = [read_manifest(path).sha256 for path in stores]
-    if model.text_init is not None:
-        bert = Path(model.text_init)
-        inputs["text_init"] = sha256_below(bert) if bert.exists() else model.text_init  # a name of a hub
     store = RegionStore(stores)
-    identity = pretraining_made_of(model, settings) | {"inputs": inputs, "regions": origin_of(store)}
+    identity = pretraining_made_of(model, settings) | {
+        "inputs": digests(tokens, tokenizer, stores, text_init=model.text_init),
+        "regions": origin_of(store),
+    }
     folder = TrainingFolder(checkpoints, identity, earlier=earlier)
     if folder.has_ended:
         if is_first_process():
@@ -70,25 +69,22 @@ def main(
     with reading(tokenizer):
         words = AutoTokenizer.from_pretrained(tokenizer)
     demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
-    pairs = {
-        split: PretrainingDataset(
+
+    def pairs_of(split: str, *, seed: int, has_few_widths: bool) -> PretrainingDataset:
+        return PretrainingDataset(
             TokenTable(tokens, split=split),
             store,
             words,
             objective=settings.objective,
             visual_target=model.visual_target,
             seed=seed,
-            has_few_widths=is_trained_on and compiles(runtime),
+            has_few_widths=has_few_widths,
         )
-        for split, seed, is_trained_on in (
-            (settings.train_split, settings.seed, True),
-            (settings.validation_split, settings.seed + 1, False),
-        )
-    }
+
+    training = pairs_of(settings.train_split, seed=settings.seed, has_few_widths=compiles(runtime))
     network = build_pretraining_model(model, words, num_classes=len(store.classes))
-    training = pairs[settings.train_split]
     evaluator = PretrainingEvaluator(
-        pairs[settings.validation_split],
+        pairs_of(settings.validation_split, seed=settings.seed + 1, has_few_widths=False),
         num_pairs=settings.evaluation.num_pairs,
         # scoring reaches into layers whose weights FSDP spreads
         num_retrieval_images=0 if runtime.fsdp else settings.evaluation.num_retrieval_images,
@@ -126,6 +122,19 @@ def main(
             shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
             draw_learning_curves(metrics, curves_output, rows=rows)
             folder.end(outputs)
+
+
+def digests(tokens: Path, tokenizer: Path, stores: Sequence[Path], *, text_init: str | None) -> dict[str, Any]:
+    """Of everything that is read, the sha256; of a model on a hub, its name."""
+    known = {
+        "tokens": sha256_of(tokens),
+        "tokenizer": sha256_below(tokenizer),
+        "stores": [read_manifest(path).sha256 for path in stores],
+    }
+    if text_init is not None:
+        bert = Path(text_init)
+        known["text_init"] = sha256_below(bert) if bert.exists() else text_init
+    return known
 
 
 def first_images(tokens: TokenTable, seed: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -106,12 +106,9 @@ def main(
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
     identity = finetuning_made_of(task, settings, has_new_weights=has_new_weights)
     identity["regions"] = origin_of(detected)
-    identity["inputs"] = {
-        "model": sha256_of(model / WEIGHTS),
-        "beside_weights": sha256_beside_weights(model),
-        "stores": [read_manifest(path).sha256 for path in (store, given) if path],
-        "annotations": {os.path.relpath(path, annotations): sha256_of(path) for path in data.files},
-    }
+    identity["inputs"] = digests(
+        model, [path for path in (store, given) if path is not None], data.files, annotations=annotations
+    )
     folder = TrainingFolder(checkpoints, identity, earlier=earlier)
     outputs = [model_output, metrics_output, dropped_output, predictions_output, baselines_output]
     if folder.has_ended:
@@ -119,7 +116,7 @@ def main(
             folder.give(outputs)
         return
     evaluator = TaskEvaluator(data)
-    with on_scratch([store for store in (detected, of_boxes) if store is not None], runtime.scratch):
+    with on_scratch([one for one in (detected, of_boxes) if one is not None], runtime.scratch):
         trained, _ = train(
             network,
             data.training,  # type: ignore[arg-type]  # a Dataset
@@ -155,6 +152,16 @@ def main(
             write_dropped(dropped_output, data.dropped)
             evaluator.write(predictions_output)
             folder.end(outputs)
+
+
+def digests(model: Path, stores: Sequence[Path], files: Sequence[Path], *, annotations: Path) -> dict[str, Any]:
+    """Of everything that is read, the sha256."""
+    return {
+        "model": sha256_of(model / WEIGHTS),
+        "beside_weights": sha256_beside_weights(model),
+        "stores": [read_manifest(path).sha256 for path in stores],
+        "annotations": {os.path.relpath(path, annotations): sha256_of(path) for path in files},
+    }
 
 
 def baseline_rows(data: TaskData, measured: dict[str, float]) -> list[Row]:

@@ -6,11 +6,10 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, SETTINGS, save_weights, tiny_weights
+from bottom_up_weights import FEATURE_SIZE, NUM_CLASSES, SETTINGS, load, save_weights, tiny_weights
 from PIL import ExifTags, Image
 
 from extract.detection.detector import Detector
-from extract.detection.loading import load_detector
 from extract.regions.extract import extract_regions
 from extract.regions.store import RegionStore
 from extract.settings import SelectionSettings
@@ -45,7 +44,7 @@ def extract(
     rows = extract_regions(
         folder / "0.tar",
         folder / "0.lmdb",
-        detector=load(folder, tiny_weights() if weights is None else weights, **changes),
+        detector=load_from(folder, tiny_weights() if weights is None else weights, **changes),
         batch_size=SETTINGS.batch_size,
         selection=SELECTION,
         num_classes_kept=None,
@@ -56,17 +55,15 @@ def extract(
     return {row["key"]: row for row in rows}, RegionStore([folder / "0.lmdb"])
 
 
-def load(folder, weights: dict[str, np.ndarray], **changes) -> Detector:
-    bottom_up = SETTINGS.bottom_up.model_copy(update={"num_proposals": 23, **changes})
-    settings = SETTINGS.model_copy(update={"bottom_up": bottom_up})
-    return load_detector(save_weights(folder / "model.pkl", weights), settings=settings, device=torch.device("cpu"))
+def load_from(folder, weights: dict[str, np.ndarray], **changes) -> Detector:
+    return load(save_weights(folder / "model.pkl", weights), **{"num_proposals": 23, **changes})
 
 
 def test_each_region_has_its_likeliest_attribute(tmp_path):
     _, store = extract(tmp_path, {"noise": encoded(NOISE, "PNG")})
     assert len(store.attributes) == 7
     regions = store["noise"]
-    (given,) = load(tmp_path, tiny_weights()).pool(
+    (given,) = load_from(tmp_path, tiny_weights()).pool(
         torch.from_numpy(np.array(NOISE)).permute(2, 0, 1)[None], [torch.from_numpy(regions.boxes.copy())]
     )
     likeliest = given.attribute_probs.max(dim=1)
@@ -160,7 +157,7 @@ def seen(monkeypatch):
     """A detector, and the shapes of the batches that it detects in."""
 
     def seen(folder, **attributes):
-        detector = load(folder, tiny_weights())
+        detector = load_from(folder, tiny_weights())
         for name, value in attributes.items():
             monkeypatch.setattr(detector, name, value)
         shapes = []

@@ -4,12 +4,12 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from commands import ONE_THREAD, run, succeed
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 
@@ -30,7 +30,6 @@ from vilbert.tasks.task import TaskData
 from vilbert.tasks.zero_shot import main as zero_shot
 from vilbert.training.metrics import read_metrics
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 SIZES = {"vocab_size": 199, "visual_feature_size": 11, "visual_num_classes": 3, "max_position_embeddings": 101}
 MEASURES = {
     "vqa": {"validation/accuracy"},
@@ -71,11 +70,6 @@ def all_of(store: RegionStore) -> list[FoundRegions]:
     return [FoundRegions(key, store[key], None) for key in store]
 
 
-def run(module: str, *arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
-
-
 def finetune(task: str, model: Path, drawn, out: Path, *options: object, **changed) -> subprocess.CompletedProcess:
     (out / "scratch").mkdir(parents=True, exist_ok=True)
     detected, given = (store._paths[0] for store in (drawn.detected, drawn.given))
@@ -90,7 +84,7 @@ def finetune(task: str, model: Path, drawn, out: Path, *options: object, **chang
     ]
     arguments = [task, model, detected, drawn.annotations, *outputs, "--checkpoints", out / "checkpoints"]
     arguments += ["--earlier", out / "earlier", *sections]
-    return run("vilbert.tasks.finetune", *arguments, *options)
+    return run(["-m", "vilbert.tasks.finetune", *map(str, [*arguments, *options])])
 
 
 @pytest.mark.slow
@@ -132,8 +126,8 @@ def test_two_processes_measure_and_predict_what_one_does_with_half_the_work(task
         out.mkdir()
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_processes)]
         arguments = [*launcher, script, task, pretrained, detected, given, drawn.annotations, out]
-        environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-        done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, env=environment)
+        environment = ONE_THREAD | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+        done = run([*map(str, arguments)], env=environment)
         assert done.returncode == 0, done.stderr
         known[num_processes] = [json.loads((out / f"{process}.json").read_text()) for process in range(num_processes)]
     (alone,), (first, second) = known[1], known[2]
@@ -177,14 +171,8 @@ def test_a_model_of_mmf_stays_without_a_whole_image(drawn, tmp_path):
 def test_zero_shot_retrieval_needs_no_training(pretrained, drawn, tmp_path):
     outputs = [tmp_path / "metrics.json", tmp_path / "dropped.csv", tmp_path / "baselines.json"]
     store = drawn.detected._paths[0]
-    done = run(
-        "vilbert.tasks.zero_shot",
-        *(pretrained, store, drawn.annotations),
-        *outputs,
-        *("--settings", json.dumps(settings())),
-        *("--runtime", json.dumps(runtime())),
-    )
-    assert done.returncode == 0, done.stderr
+    sections = ["--settings", json.dumps(settings()), "--runtime", json.dumps(runtime())]
+    succeed(["-m", "vilbert.tasks.zero_shot", *map(str, [pretrained, store, drawn.annotations, *outputs]), *sections])
     metrics = json.loads(outputs[0].read_text())
     assert metrics["num_images"] == 5
     assert metrics["image_recall_at_5"] == 1

@@ -1,12 +1,9 @@
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
 from accelerate import Accelerator
-from places import ROOT
+from commands import run
 from torch import nn
 
 from vilbert.training.checkpoints import (
@@ -203,18 +200,8 @@ accelerator.end_training()
 @pytest.mark.parametrize(("disks", "is_well"), [("together", True), ("apart", False)])
 def test_nodes_that_share_no_disk_are_told_so(tmp_path, disks, is_well):
     (tmp_path / "on_nodes.py").write_text(ON_NODES)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "on_nodes.py",
-        disks,
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(launch, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "on_nodes.py", disks]
+    done = run(launch, cwd=tmp_path)
     assert (done.returncode == 0) == is_well, done.stderr
     said = re.findall(
         r"error: .* does not see checkpoints as the first node does; several nodes need a disk", done.stderr

@@ -1,16 +1,11 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from places import ROOT
+from commands import succeed
 
 from vilbert.training.shares import ask_in_shares
-
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def test_one_process_asks_about_all_in_the_given_order():
@@ -42,9 +37,7 @@ def test_two_processes_ask_about_as_many_each_and_know_every_answer(tmp_path, ex
     """Spread weights are gathered batch by batch: a process with one less would leave the other waiting."""
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = Path(__file__).parent / "shares_of_processes.py"
-    command = [sys.executable, *launcher, str(script), str(tmp_path), *map(str, examples)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
-    assert done.returncode == 0, done.stderr
+    succeed([*launcher, str(script), str(tmp_path), *map(str, examples)])
     answers = [[example, example * 10] for example in sorted(examples)]
     for process in range(2):
         known = json.loads((tmp_path / f"{process}.json").read_text())
