@@ -87,9 +87,7 @@ def main(
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     print(f"regions: {where}, torch {torch.__version__}", flush=True)
     with TemporaryDirectory() as made:
-        save_weights(Path(made) / "weights.pkl", sizes)
-        draw_photographs(Path(made) / "few.tar", sizes, number=sizes.num_photographs // 13)
-        draw_photographs(Path(made) / "photographs.tar", sizes, number=sizes.num_photographs)
+        prepare(Path(made), sizes)
         options = ["--quick"] if quick else []
         limits = dict.fromkeys(SECTIONS, PATIENCE) if quick else LIMITS
         failed = run_apart({name: [name, made, *options] for name in SECTIONS}, limits=limits)
@@ -163,6 +161,13 @@ SECTIONS: dict[str, Section] = {
 }
 LIMITS = {"stage": 80, "float16": 40, "bfloat16": 40, "float32": 35, "rounding": 35}  # seconds, on a GPU
 PATIENCE = 600  # seconds, of a section that is only to run
+
+
+def prepare(folder: Path, sizes: Sizes) -> None:
+    """weights.pkl, and the photographs of the stage's start and of its run."""
+    save_weights(folder / "weights.pkl", sizes)
+    draw_photographs(folder / "few.tar", sizes, number=sizes.num_photographs // 13)
+    draw_photographs(folder / "photographs.tar", sizes, number=sizes.num_photographs)
 
 
 def save_weights(path: Path, sizes: Sizes) -> Path:

@@ -19,6 +19,7 @@ from benchmarks.gpu.attention import measure_attention
 from benchmarks.gpu.machine import Machine, Row
 from benchmarks.gpu.peaks import measure_peaks
 from benchmarks.gpu.product import measure_product
+from benchmarks.gpu.regions import measure_regions
 from benchmarks.gpu.scores import measure_scores
 from benchmarks.gpu.step import Way, measure_step
 from benchmarks.report import table
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Section] = {
     **{f"step, {way.value}": partial(measure_step, way=way) for way in Way},
     "product": measure_product,
     "scores": measure_scores,
+    "regions": measure_regions,
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +65,7 @@ def main(
     with multiplying(tf32=tf32_of(dtype)):
         losses = fit(model, train, settings=training, dtype=dtype)
         seconds = time.perf_counter() - started
-        by_class = evaluate(model, val)
+        by_class = evaluate(model, val, batch_size=detector.batch_size)
     known = [value for value in by_class.values() if value is not None]
     metrics = {
         "ap50": float(np.mean(known)) if known else None,
@@ -158,20 +159,34 @@ def learning_rate_share(step: int, *, settings: DetectorTrainingSettings) -> flo
 
 
 @torch.inference_mode()
-def evaluate(model: FasterRCNN, images: LabelledImages) -> dict[str, float | None]:
+def evaluate(model: FasterRCNN, images: LabelledImages, *, batch_size: int) -> dict[str, float | None]:
     """AP50 in percent of the model's own, regressed boxes, for each class."""
     device = next(model.parameters()).device
     model.eval()
     found = []
-    for index in tqdm(range(len(images)), desc="evaluate the detector", unit="image"):
-        result = model([_read(images.paths[index]).to(device) / 255])[0]
-        found.append(Boxes(**{name: result[name].cpu().numpy() for name in ("boxes", "labels", "scores")}))
+    with tqdm(total=len(images), desc="evaluate the detector", unit="image") as progress:
+        for batch in _of_one_size(images, batch_size=batch_size):
+            for result in model([image.to(device) / 255 for image in batch]):
+                found.append(Boxes(**{name: result[name].cpu().numpy() for name in ("boxes", "labels", "scores")}))
+            progress.update(len(batch))
     true = [
         Boxes(boxes=boxes, labels=labels, scores=np.ones(len(labels)))
         for boxes, labels in zip(images.boxes, images.labels, strict=True)
     ]
     by_label = average_precision(found, true, labels=list(range(1, len(images.classes))))
     return {images.classes[label]: value if value is None else 100 * value for label, value in by_label.items()}
+
+
+def _of_one_size(images: LabelledImages, *, batch_size: int) -> Iterator[list[Tensor]]:
+    """All images in their order; padding would change what is found, so that another size begins another batch."""
+    batch: list[Tensor] = []
+    for path in images.paths:
+        image = _read(path)
+        if batch and (len(batch) == batch_size or image.shape != batch[0].shape):
+            yield batch
+            batch = []
+        batch.append(image)
+    yield batch
 
 
 def _batches(num_images: int, *, settings: DetectorTrainingSettings, generator: np.random.Generator):

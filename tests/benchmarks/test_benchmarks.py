@@ -70,8 +70,14 @@ def test_all_others_run():
 @pytest.mark.slow
 def test_what_a_gpu_is_measured_by_runs_on_a_cpu(tmp_path):
     printed = quickly("gpu", "--save", str(tmp_path))
-    for what in ("matrix product", "step alone", "pretraining, the command", "retrieval scores, base model"):
-        assert f"| {what} " in printed
+    for what in (
+        "matrix product",
+        "step alone",
+        "pretraining, the command",
+        "retrieval scores, base model",
+        "regions, 60 boxes",
+    ):
+        assert f"| {what}" in printed
     assert any(path.read_text().endswith(printed) for path in tmp_path.glob("*.md"))
 
 

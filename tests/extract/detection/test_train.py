@@ -8,8 +8,9 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file
 
+from extract.detection.detector_torchvision import build_model
 from extract.detection.loading import load_detector
-from extract.detection.train import architecture_for, learning_rate_share, main, read_boxes
+from extract.detection.train import architecture_for, evaluate, learning_rate_share, main, read_boxes
 from extract.settings import DetectorSettings, DetectorTrainingSettings
 
 DETECTOR = DetectorSettings(backend="torchvision", weights=None, batch_size=3, dtype="float32", bottom_up=None)
@@ -74,6 +75,27 @@ def test_images_without_a_box_are_left_out_and_a_file_without_any_is_an_error(tm
     path.write_text(json.dumps(instances | {"annotations": []}))
     with pytest.raises(ValueError, match=r"val.json has no image with a box"):
         read_boxes(path, tmp_path / "site")
+
+
+@pytest.mark.parametrize("batch_size", [2, 13])
+def test_images_that_are_evaluated_together_are_of_one_size(tmp_path, batch_size):
+    """And in their order: a picture's boxes are compared with its own."""
+    path = draw(tmp_path, "val", 7)
+    for name, size in (("val2", (47, 64)), ("val3", (47, 64)), ("val6", (64, 41))):
+        with Image.open(tmp_path / "site" / f"{name}.jpg") as image:
+            image.resize(size).save(tmp_path / "site" / f"{name}.jpg")
+    images = read_boxes(path, tmp_path / "site")
+    torch.manual_seed(0)
+    model, seen = build_model(architecture_for(images)), []
+
+    def see(_, given):
+        seen.append([tuple(image.shape[1:]) for image in given[0]])
+
+    model.register_forward_pre_hook(see)
+    evaluate(model, images, batch_size=batch_size)
+    square, tall, wide = (64, 64), (64, 47), (41, 64)
+    last = [[square, square], [wide]]
+    assert seen == [[square, square], [tall, tall], *last]
 
 
 def test_the_rate_climbs_then_falls_to_zero_at_the_last_step():
