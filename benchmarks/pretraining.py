@@ -33,7 +33,7 @@ from vilbert.settings import ObjectiveSettings
 
 NUM_REGIONS, FEATURE_SIZE, NUM_CLASSES = 36, 2048, 1601
 MAX_TOKENS, VOCABULARY = 36, 30_522
-DATA_BATCH, STEP_BATCH, NUM_STEPS = 256, 8, 3
+DATA_BATCH, STEP_BATCH, NUM_STEPS = 256, 8, 6
 NUM_PICKLED, MASK_ID = 128, 4
 SHALLOW = VilbertConfig(text_num_layers=2, visual_num_layers=1, text_co_layers=(1,), visual_co_layers=(0,))
 OBJECTIVE = ObjectiveSettings(
