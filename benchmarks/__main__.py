@@ -1,7 +1,7 @@
 """Runs benchmarks on one thread and prints what each way of doing a thing costs, and on which machine.
 
 `python -m benchmarks` runs all that a CPU does, `python -m benchmarks store selection` two, `python -m benchmarks gpu`
-what a GPU does, `--quick` sees only that they run.
+what a GPU does in less than four minutes, `--quick` sees only that they run.
 """
 
 import json
@@ -38,6 +38,7 @@ def main(
     names: Annotated[list[Name] | None, typer.Argument(help="none: all but gpu")] = None,
     *,
     quick: Annotated[bool, typer.Option("--quick", help="the smallest sizes, once: sees that they run")] = False,
+    is_whole: Annotated[bool, typer.Option("--all", help="of gpu: attention too, and all ways of a step")] = False,
     wall: Annotated[bool, typer.Option("--wall", help="wall seconds in place of CPU seconds")] = False,
     save: Annotated[Path | None, typer.Option(help="folder for the report, <date>-<cpu>.md", file_okay=False)] = None,
 ) -> None:
@@ -47,8 +48,10 @@ def main(
             raise ValueError(f"gpu is measured by itself, got {' '.join(names)}")
         from benchmarks.gpu.report import main as measure_gpu  # torch is not needed for the others' names
 
-        measure_gpu(quick=quick, save=save)
+        measure_gpu(quick=quick, is_whole=is_whole, save=save)
         return
+    if is_whole:
+        raise ValueError("--all is of gpu alone")
     timings = measure(names or ON_CPU, quick=quick, timer="time.perf_counter" if wall else "benchmarks.clock.cpu_time")
     text = report(timings)
     print(text)

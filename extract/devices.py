@@ -1,7 +1,8 @@
 """GPUs of its own for a job: `python -m extract.devices NUM_GPUS MODULE ARGUMENT...` becomes `python -m MODULE ...`.
 
 On one machine, jobs share its GPUs by a lock file each. The kernel holds a lock for the job, so that one that is killed
-loses it. Under Slurm the scheduler has chosen already.
+loses it. Where Slurm has given a job as many as it asks for, its choice stands; jobs that share what Slurm has given to
+all of them, as a whole Snakemake within an allocation, share that like a machine.
 """
 
 import fcntl
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +40,14 @@ def main() -> None:
     if len(sys.argv) < 3 or not sys.argv[1].isdigit():
         raise ValueError(f"asked for {' '.join(sys.argv[1:]) or 'nothing'}, expected NUM_GPUS MODULE ARGUMENT...")
     num_gpus, module, *arguments = sys.argv[1:]
-    if int(num_gpus) and not ("SLURM_JOB_ID" in os.environ and VISIBLE in os.environ):
+    if int(num_gpus) and not is_chosen_by_slurm(int(num_gpus)):
         os.environ[VISIBLE] = ",".join(take(int(num_gpus), gpus_here(), lock_folder()))
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def is_chosen_by_slurm(num_gpus: int) -> bool:
+    """Whether all that Slurm lets this process see are for it. A training counts those of its other nodes too."""
+    return "SLURM_JOB_ID" in os.environ and VISIBLE in os.environ and len(gpus_here()) <= num_gpus
 
 
 def best_device(choice: DeviceChoice = DeviceChoice.AUTO) -> "torch.device":
@@ -57,17 +64,20 @@ def best_device(choice: DeviceChoice = DeviceChoice.AUTO) -> "torch.device":
 
 
 def gpus_here() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    """The GPUs that this process may use, each once, as CUDA_VISIBLE_DEVICES names them, up to one that is none."""
     if VISIBLE in os.environ:
-        return [name.strip() for name in os.environ[VISIBLE].split(",") if name.strip()]
+        names = (name.strip() for name in os.environ[VISIBLE].split(","))
+        return list(dict.fromkeys(takewhile(lambda name: name and not name.startswith("-"), names)))
     import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
 def lock_folder() -> Path:
-    """Where this user's jobs on this machine find each other's locks."""
-    folder = Path(tempfile.gettempdir()) / f"gpu-locks-{os.getuid()}"
+    """Where this user's jobs on this machine find each other's locks; in a job of Slurm's, whose GPUs count from 0 in
+    each, those of the same one."""
+    of_slurm = f"-{os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
+    folder = Path(tempfile.gettempdir()) / f"gpu-locks-{os.getuid()}{of_slurm}"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

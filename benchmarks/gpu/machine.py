@@ -1,6 +1,7 @@
 """What all sections know of the machine, and how they time it."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -66,3 +67,16 @@ class Machine:
         peaks = {"measured": self.peak_tflops, "of the data sheet": self.data_sheet_tflops}
         parts = [f"{tflops / peak:.1%} of the {peak:,.0f} {name}" for name, peak in peaks.items() if peak is not None]
         return ", ".join([f"{tflops:,.1f} TFLOP/s", *parts])
+
+
+def waits_for_the_gpu(work: Callable[[], object]) -> int:
+    """How often the process does."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            work()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in found)

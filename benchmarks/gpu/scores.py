@@ -1,11 +1,10 @@
 """Retrieval scores of the base model: every caption against every image."""
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
-from benchmarks.gpu.machine import Machine, Row
+from benchmarks.gpu.machine import Machine, Row, waits_for_the_gpu
 from benchmarks.retrieval import DRAWN, NUM_REGIONS
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
@@ -38,16 +37,3 @@ def measure_scores(machine: Machine) -> Iterator[Row]:
     yield Row(
         "retrieval scores, base model", "bfloat16", f"at most {apart:.3f} of their deviation from those in float32"
     )
-
-
-def waits_for_the_gpu(work: Callable[[], object]) -> int:
-    """How often the process does."""
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as found:
-            warnings.simplefilter("always")
-            work()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return sum("synchronizing CUDA operation" in str(warning.message) for warning in found)

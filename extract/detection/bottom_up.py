@@ -4,12 +4,12 @@ B images of a batch, P boxes of an image, C classes (background last, as in the 
 Source: Anderson et al. 2018 (Caffe), in the form that detectron2 gives it; docs/detector.md has the differences.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.resnet import Bottleneck
 from torchvision.ops import FrozenBatchNorm2d, nms, roi_pool
 
@@ -22,6 +22,7 @@ ANCHOR_RATIOS = (0.5, 1.0, 2.0)  # height by width
 MAX_RANKED = 6000  # anchors of an image, the likeliest, among which proposals are sought
 PROPOSAL_IOU = 0.7  # overlap above which the less likely of two proposals goes
 NUM_ANCHORS = len(ANCHOR_SIZES) * len(ANCHOR_RATIOS)  # a cell
+MOST_GROWTH = math.log(1000 / 16)  # of a side, by a box's shift, as a logarithm
 POOL_SIZE = 14  # cells a side that a box is pooled to
 BOXES_AT_ONCE = 300  # that are pooled and go through res5; bounds the memory: 0.8 MB a box goes in
 BOXES_A_STEP = 50  # on a GPU parts are filled to a multiple of it: for every other size cuDNN chooses anew how to work
@@ -65,7 +66,6 @@ class BottomUp(nn.Module):
         num_classes, _ = _sizes(shapes, f"{_HEADS}.cls_score", 2)
         self.cls_score = nn.Linear(self.feature_size, num_classes)
         self.bbox_pred = nn.Linear(self.feature_size, 4 * (num_classes - 1))
-        self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
         has_attributes = f"{_HEADS}.attr_score.weight" in shapes
         self.attribute_head = AttributeHead(shapes, self.feature_size, num_classes) if has_attributes else None
 
@@ -98,7 +98,7 @@ class BottomUp(nn.Module):
 
     def regress(self, boxes: Tensor, features: Tensor) -> Tensor:
         """[P, C - 1, 4]: where each class would have the box, not clipped."""
-        return self.box_coder.decode_single(self.bbox_pred(features), boxes).unflatten(1, (-1, 4))
+        return moved(boxes[:, None], self.bbox_pred(features).unflatten(1, (-1, 4)), of_centres=10, of_sides=5)
 
 
 class AttributeHead(nn.Module):
@@ -135,7 +135,6 @@ class ProposalNetwork(nn.Module):
         self.conv = nn.Conv2d(in_channels, hidden, 3, padding=1)
         self.objectness_logits = nn.Conv2d(hidden, NUM_ANCHORS, 1)
         self.anchor_deltas = nn.Conv2d(hidden, 4 * NUM_ANCHORS, 1)
-        self.box_coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
         self.num_proposals = num_proposals
         widths = [size / ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
         heights = [size * ratio**0.5 for size in ANCHOR_SIZES for ratio in ANCHOR_RATIOS]
@@ -144,6 +143,10 @@ class ProposalNetwork(nn.Module):
 
     def forward(self, maps: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
         """Boxes of each image, [P, 4], of maps [B, c, h, w] and the images' heights and widths in pixels."""
+        return self._chosen(*self.ranked(maps, sizes))
+
+    def ranked(self, maps: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, Tensor, Tensor]:
+        """Objectness [B, N], the likeliest first; their boxes [B, N, 4]; which of them may be chosen, [B, N]."""
         hidden = self.conv(maps).relu_()
         logits = self.objectness_logits(hidden).permute(0, 2, 3, 1).flatten(1)
         deltas = self.anchor_deltas(hidden).unflatten(1, (-1, 4)).permute(0, 3, 4, 1, 2).flatten(1, 3)
@@ -153,11 +156,11 @@ class ProposalNetwork(nn.Module):
         logits, likeliest = logits.topk(min(MAX_RANKED, logits.shape[1]))
         deltas = deltas.gather(1, likeliest[:, :, None].expand(-1, -1, 4))
         anchors = anchors_of(maps, self.half_anchors)[likeliest]
-        boxes = self.box_coder.decode_single(deltas.flatten(0, 1), anchors.flatten(0, 1)).view_as(deltas)
+        boxes = moved(anchors, deltas, of_centres=1, of_sides=1)
         corners = torch.tensor([(width, height) * 2 for height, width in sizes], dtype=torch.float32)
         boxes = boxes.clamp(min=0).minimum(corners.to(maps.device, non_blocking=True)[:, None])
         is_candidate = (boxes[:, :, 2:] > boxes[:, :, :2]).all(dim=2) & is_within_image.gather(1, likeliest)
-        return self._chosen(logits, boxes, is_candidate)
+        return logits, boxes, is_candidate
 
     def _chosen(self, logits: Tensor, boxes: Tensor, is_candidate: Tensor) -> list[Tensor]:
         """The likeliest candidates of each image that do not overlap much; a GPU is waited for once."""
@@ -171,6 +174,17 @@ class ProposalNetwork(nn.Module):
             of_image[is_one][nms(of_image[is_one], likelihoods[is_one], PROPOSAL_IOU)[: self.num_proposals]]
             for of_image, likelihoods, is_one in zip(boxes, logits, is_candidate, strict=True)
         ]
+
+
+def moved(boxes: Tensor, shifts: Tensor, *, of_centres: float, of_sides: float) -> Tensor:
+    """Boxes [..., 4] after shifts [..., 4], of the centre in sides and of the sides as logarithms, both so many times.
+
+    Torchvision's `BoxCoder` gives the same, and waits for the GPU twice, as it makes a number on it.
+    """
+    sides = boxes[..., 2:] - boxes[..., :2]
+    centres = shifts[..., :2] / of_centres * sides + (boxes[..., :2] + 0.5 * sides)
+    halves = 0.5 * ((shifts[..., 2:] / of_sides).clamp(max=MOST_GROWTH).exp() * sides)
+    return torch.cat([centres - halves, centres + halves], dim=-1)
 
 
 def anchors_of(maps: Tensor, half: Tensor) -> Tensor:

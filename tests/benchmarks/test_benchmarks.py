@@ -12,6 +12,8 @@ from places import ROOT
 from benchmarks import gpu_regions
 from benchmarks.__main__ import ON_CPU, Name
 from benchmarks.clock import cpu_time
+from benchmarks.gpu.machine import Machine, Row
+from benchmarks.gpu.report import run_sections
 from benchmarks.report import report
 
 
@@ -69,7 +71,7 @@ def test_all_others_run():
 
 @pytest.mark.slow
 def test_what_a_gpu_is_measured_by_runs_on_a_cpu(tmp_path):
-    printed = quickly("gpu", "--save", str(tmp_path))
+    printed = quickly("gpu", "--all", "--save", str(tmp_path))
     for what in (
         "matrix product",
         "step alone",
@@ -108,6 +110,16 @@ def test_without_a_gpu_it_says_so():
     done = subprocess.run([sys.executable, "-m", "benchmarks", "gpu"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no CUDA GPU to measure")
+
+
+def test_what_would_end_too_late_is_left_out_and_named(tmp_path, capsys):
+    def measure(machine):
+        yield Row("a product", "bfloat16", "7 TFLOP/s")
+
+    machine = Machine(torch.device("cpu"), quick=True, folder=tmp_path)
+    assert run_sections(machine, {"peaks": measure}, latest=60) == ([Row("a product", "bfloat16", "7 TFLOP/s")], [])
+    assert run_sections(machine, {"peaks": measure}, latest=-1) == ([], ["peaks"])
+    assert "LEFT OUT: peaks, with --all" in capsys.readouterr().err
 
 
 def quickly(*arguments: str) -> str:

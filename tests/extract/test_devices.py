@@ -98,6 +98,23 @@ def test_under_slurm_the_scheduler_s_choice_stands(start, tmp_path):
     assert not any((tmp_path / "locks").iterdir())
 
 
+def test_jobs_that_share_an_allocation_of_slurms_share_no_gpu(start, tmp_path):
+    """As a Snakemake within `salloc`, or jobs that are submitted as one group: all see all of its GPUs."""
+    jobs = [start(2, seconds=60, SLURM_JOB_ID="13") for _ in range(2)]
+    other = start(1, seconds=60, SLURM_JOB_ID="17")  # whose GPU 0 is another
+    wait_for(lambda: len(notes(tmp_path)) == 3)
+    gpus = {int(job): gpus for _, job, gpus in notes(tmp_path)}
+    assert {gpus[job.pid] for job in jobs} == {"0,1", "2,3"}
+    assert gpus[other.pid] == "0"
+
+
+@pytest.mark.parametrize(("gpus", "number"), [("0,0", 1), ("-1", 0), ("3,-1,5", 1)])
+def test_a_gpu_that_is_named_twice_is_one_and_what_hides_gpus_is_none(start, gpus, number):
+    """CUDA sees those that stand before the first that is none."""
+    _, error = start(2, seconds=0, gpus=gpus).communicate(timeout=60)
+    assert error.startswith(f"error: asked for 2 GPUs, this machine has {number}; ")
+
+
 def test_a_job_without_gpus_is_left_alone(start, tmp_path):
     assert start(0, seconds=0, gpus="").wait(timeout=60) == 0
     assert not any((tmp_path / "locks").iterdir())

@@ -6,6 +6,7 @@ Dimension key:
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
@@ -119,7 +120,9 @@ class VilbertForClassification(VilbertPreTrainedModel):
     def loss_of(self, logits: Tensor, labels: Tensor | None) -> Tensor | None:
         if labels is None:
             return None
-        weights = None if self.config.class_weights is None else logits.new_tensor(self.config.class_weights)
+        weights = None
+        if self.config.class_weights is not None:  # `new_tensor` would make a GPU wait, in each step
+            weights = torch.tensor(self.config.class_weights).to(logits, non_blocking=True)
         if self.config.problem_type == MULTI_LABEL:
             demand_shape("labels", labels, "that of the logits", tuple(logits.shape))
             return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype), weight=weights)

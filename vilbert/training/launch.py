@@ -3,6 +3,7 @@
 python -m vilbert.training.launch NUM_NODES NUM_PROCESSES_PER_NODE MODULE ARGUMENT..
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -23,6 +24,9 @@ def main() -> None:
     if len(sys.argv) < 4 or not (sys.argv[1].isdigit() and sys.argv[2].isdigit()):
         raise ValueError(f"asked for {' '.join(sys.argv[1:]) or 'nothing'}, {USAGE}")
     num_nodes, num_processes, command = int(sys.argv[1]), int(sys.argv[2]), ["-m", *sys.argv[3:]]
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # torchrun has started this process
+        end_with_torchrun()
+        become(sys.executable, *command)
     if num_nodes > 1 and not is_on_its_node(num_nodes):
         become(*srun(num_nodes, num_processes), sys.executable, "-m", "vilbert.training.launch", *sys.argv[1:])
     if num_nodes * num_processes == 1:
@@ -30,12 +34,21 @@ def main() -> None:
     share_threads(num_processes)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(num_processes)]
     torchrun += leaving_sigterm_to_processes() + (meeting(num_nodes) if num_nodes > 1 else ["--standalone"])
-    become(*torchrun, *command)
+    become(*torchrun, "-m", "vilbert.training.launch", *sys.argv[1:])
 
 
 def become(*command: str) -> None:
     """No process stays between a scheduler's signal and the training."""
     os.execvp(command[0], command)
+
+
+def end_with_torchrun() -> None:
+    """Whatever ends torchrun, `kill -9` too, ends this process: torchrun alone holds the locks of their GPUs.
+
+    Source: prctl(2), PR_SET_PDEATHSIG, which outlives exec.
+    """
+    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def is_on_its_node(num_nodes: int) -> bool:

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from bottom_up_weights import tiny_weights
+from fake_gpu import NothingWaits
 from places import DETECTOR
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torchvision.models.detection._utils import BoxCoder
 
-from extract.detection.bottom_up import BottomUp
+from extract.detection.bottom_up import BottomUp, ProposalNetwork, moved
 
 MEAN = torch.tensor([102.9801, 115.9465, 122.7717])  # blue, green, red
 needs_golden = pytest.mark.skipif(not DETECTOR.is_dir(), reason=f"no numbers of the reference at {DETECTOR}")
@@ -49,9 +52,28 @@ def test_every_tensor_is_the_reference_s(golden, weights):
 
 @needs_golden
 def test_equal_shifts_of_equal_boxes_give_equal_boxes(golden, weights):
-    model = BottomUp.from_detectron2(weights, num_proposals=60)
-    deltas, proposals = torch.from_numpy(golden["deltas"]), torch.from_numpy(golden["proposals"])
-    close(model.box_coder.decode_single(deltas, proposals), golden["boxes"])
+    deltas, proposals = torch.from_numpy(golden["deltas"]).unflatten(1, (-1, 4)), torch.from_numpy(golden["proposals"])
+    close(moved(proposals[:, None], deltas, of_centres=10, of_sides=5).flatten(1), golden["boxes"])
+
+
+@pytest.mark.parametrize(("of_centres", "of_sides"), [(1, 1), (10, 5)])
+def test_boxes_are_moved_as_torchvision_moves_them(of_centres, of_sides):
+    generator = torch.Generator().manual_seed(0)
+    corners, shifts = torch.rand(13, 2, 2, generator=generator), 5 * torch.randn(13, 7, 4, generator=generator)
+    boxes = (400 * corners).sort(dim=1).values.flatten(1)
+    expected = BoxCoder((of_centres, of_centres, of_sides, of_sides)).decode_single(shifts.flatten(1), boxes)
+    assert torch.equal(moved(boxes[:, None], shifts, of_centres=of_centres, of_sides=of_sides).flatten(1), expected)
+
+
+def test_a_gpu_is_not_waited_for_before_the_proposals_are_counted():
+    shapes = {name: torch.Size(array.shape) for name, array in tiny_weights().items()}
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            network, maps = ProposalNetwork(shapes, 32, num_proposals=23), torch.empty(2, 32, 23, 17)
+        with NothingWaits():
+            _, boxes, is_candidate = network.ranked(maps, [(368, 272), (100, 272)])
+    assert boxes.shape == (2, 4692, 4)
+    assert is_candidate.is_cuda
 
 
 def test_folding_the_norms_changes_nothing_and_leaves_none():

@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from fake_gpu import NothingWaits
 from small_configs import make_single_stream, make_two_stream
 from task_world import KEYS
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vilbert.batches.sampling import Draw
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForClassification
@@ -162,6 +164,19 @@ def test_rare_labels_weigh_more_in_the_loss():
     assert model.loss_of(logits, torch.tensor([0, 1])).item() == pytest.approx(np.log(2) * 1.25)
     model.config.class_weights = None
     assert model.loss_of(logits, torch.tensor([0, 1])).item() == pytest.approx(np.log(2))
+
+
+def test_a_gpu_is_not_waited_for_to_weigh_labels():
+    config = make_two_stream(num_labels=2, problem_type=SINGLE_LABEL, class_weights=[2.0, 0.5])
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            model, logits, labels = (
+                VilbertForClassification(config),
+                torch.zeros(3, 2),
+                torch.zeros(3, dtype=torch.int64),
+            )
+        with NothingWaits():
+            assert model.loss_of(logits, labels).is_cuda
 
 
 def test_a_model_that_does_not_know_how_many_labels_are_right_is_refused():

@@ -133,3 +133,25 @@ def test_torchrun_leaves_a_signal_of_slurms_to_the_processes(tmp_path, slurm_job
             os.kill(process, signal.SIGTERM)
         assert job.stdout.read() == "saved after 1\nsaved after 1\n"
     assert job.returncode == 1
+
+
+@pytest.mark.slow
+def test_no_process_of_a_training_outlives_torchrun(tmp_path):
+    """Which holds the locks of their GPUs: the next job would be given one that is still in use."""
+    (tmp_path / "work.py").write_text(
+        "import os, time\nos.write(1, f'{os.getpid()}\\n'.encode())\nwhile True:\n    time.sleep(1)\n"
+    )
+    command = [sys.executable, "-m", "vilbert.training.launch", "1", "2", "work"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as job:
+        assert job.stdout is not None
+        processes = [int(job.stdout.readline()) for _ in range(2)]
+        job.kill()
+        try:
+            job.communicate(timeout=30)  # until neither holds the pipe any more
+        except subprocess.TimeoutExpired:
+            for process in processes:
+                os.kill(process, signal.SIGKILL)
+            raise
