@@ -1,7 +1,7 @@
 import io
-import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,10 @@ from PIL import Image
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 from small_detector import ARCHITECTURE
+from small_run import make_model, make_picture, make_run
 
 import vilbert
 from extract.detection.detector_torchvision import build_model, save_model
-from vilbert.batches.tokens import train_tokenizer
-from vilbert.model.directory import sha256_of
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import (
     MULTI_LABEL,
@@ -25,45 +24,23 @@ from vilbert.model.modeling_tasks import (
     VilbertForRegionGrounding,
 )
 from vilbert.model.modeling_vilbert import VilbertForPreTraining, VilbertModel
-from vilbert.model.processing_vilbert import VilbertProcessor
-
-SELECTION = {"threshold": 0.2, "min_regions": 3, "max_regions": 5, "nms_iou": 0.3}
-SIZES = {"vocab_size": 97, "max_position_embeddings": 23}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run's folder with a detector."""
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "detector").mkdir()
-    torch.manual_seed(0)
-    save_model(build_model(ARCHITECTURE), ARCHITECTURE, folder / "detector/model.safetensors")
-    return folder
+    return make_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
 def make(run):
     """Makes the directory of a model that has learnt of that detector's regions."""
-    tokenizer = train_tokenizer(["a red circle above the blue square , how many ?"], vocab_size=97)
-
-    def make_model(kind, *, name: str, make_config=make_two_stream, **changed) -> Path:
-        torch.manual_seed(1)
-        path = run / name / "model"
-        kind(make_config(**SIZES, **changed)).save_pretrained(path)
-        VilbertProcessor(tokenizer).save_pretrained(path)
-        sha256 = sha256_of(run / "detector/model.safetensors")
-        identity = {"backend": "torchvision", "sha256": sha256, "dtype": "float32"}
-        provenance = {"detector": identity, "regions": {"detector": sha256, "selection": SELECTION}}
-        (path / "provenance.json").write_text(json.dumps(provenance))
-        return path
-
-    return make_model
+    return partial(make_model, run)
 
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 255, (89, 97, 3), dtype=np.uint8))
+    return make_picture()
 
 
 def png(image: Image.Image) -> bytes:
