@@ -15,7 +15,6 @@ from vilbert.model.directory import sha256_of
 from vilbert.model.processing_vilbert import VilbertProcessor
 
 SELECTION = {"threshold": 0.2, "min_regions": 3, "max_regions": 5, "nms_iou": 0.3}
-SIZES = {"vocab_size": 97, "max_position_embeddings": 23}
 
 
 def make_run(folder: Path) -> Path:
@@ -28,10 +27,10 @@ def make_run(folder: Path) -> Path:
 
 def make_model(run: Path, kind, *, name: str, make_config=make_two_stream, **changed) -> Path:
     """The directory of a model that has learnt of that detector's regions."""
+    tokenizer = train_tokenizer(["a red circle above the blue square , how many ?"], vocab_size=97)
     torch.manual_seed(1)
     path = run / name / "model"
-    kind(make_config(**SIZES, **changed)).save_pretrained(path)
-    tokenizer = train_tokenizer(["a red circle above the blue square , how many ?"], vocab_size=97)
+    kind(make_config(vocab_size=len(tokenizer), max_position_embeddings=23, **changed)).save_pretrained(path)
     VilbertProcessor(tokenizer).save_pretrained(path)
     sha256 = sha256_of(run / "detector/model.safetensors")
     identity = {"backend": "torchvision", "sha256": sha256, "dtype": "float32"}

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +34,7 @@ FLAGS = [
         *("disable-background-networking", "disable-component-update", "disable-sync"),
     )
 ]
-PATIENCE = 60_000  # ms, on cores that others use as well
+PATIENCE = 40_000  # ms, on cores that others use as well
 
 
 @pytest.fixture(scope="module")
@@ -74,26 +75,27 @@ def demo(*arguments: object) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def address(models, pictures) -> Iterator[str]:
+def address(models, pictures, tmp_path_factory) -> Iterator[str]:
     """Of the page of all those models, which is shown until the tests have ended."""
     command = [sys.executable, *demo(*models.values(), "--pictures", pictures, "--port", free_port())]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ONE_THREAD
-    ) as page:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=ONE_THREAD) as page:
         try:
-            assert page.stdout is not None
-            said = page.stdout.readline()
-            yield re.findall(r"http://127\.0\.0\.1:\d+", said)[0]
+            while not (said := re.search(r"open (http://127\.0\.0\.1:\d+) ", log.read_text())):
+                assert page.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield said[1]
         finally:
             page.kill()
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if (chromium := shutil.which("chromium")) is None:
         pytest.skip("needs chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ def test_a_pretrained_model_fills_in_scores_embeds_and_looks(make, picture, kind
         ("text_embedding", "image_embedding", "pair_embedding"), (8 if make_config is make_two_stream else 12,)
     )
     looks = ask.attention(found[0], "a red circle")
+    assert looks.words == ["a", "red", "circle"]
     assert looks.tokens == ["[CLS]", "a", "red", "circle", "[SEP]"]
     num_layers = 2
     assert looks.weights.shape[0] == num_layers
@@ -144,6 +145,7 @@ def test_a_word_of_several_pieces_is_looked_at_as_one():
     assert looks.places_of("Unlikely") == [1, 2, 3]
     assert looks.of("unlikely").tolist() == [2, 2]
     assert looks.places_of("un") == [1]
+    assert looks.words == ["unlikely", "un"]
     with pytest.raises(ValueError, match="features alone, no picture to draw into"):
         looks.draw("un")
 
@@ -204,6 +206,21 @@ def test_what_a_model_cannot_do_is_said_in_a_sentence(make, picture, call, messa
     ask = vilbert.pipeline(make(VilbertForPreTraining, name="pretrained"))
     with pytest.raises(ValueError, match=message):
         call(ask, picture)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "abilities"),
+    [
+        (VilbertForQuestionAnswering, {}, ["answer", "embed", "attention"]),
+        (VilbertForRegionGrounding, {}, ["point", "embed", "attention"]),
+        (VilbertForClassification, {"problem_type": MULTI_LABEL}, ["classify", "embed", "attention"]),
+        (VilbertForImageTextRetrieval, {}, ["score", "embed", "attention"]),
+        (VilbertForPreTraining, {}, ["score", "fill", "embed", "attention"]),
+        (VilbertForPreTraining, {"text_co_layers": (), "visual_co_layers": ()}, ["score", "fill", "embed"]),
+    ],
+)
+def test_a_model_says_what_it_can_be_asked_for(make, kind, changed, abilities):
+    assert vilbert.pipeline(make(kind, name="able", **changed)).abilities == abilities
 
 
 def test_a_model_without_a_head_is_no_pipeline(make):
