@@ -81,7 +81,9 @@ def stay_offline(*, keep_in: Path) -> None:
 
     Raises: ImportError where it is not installed.
     """
+    unproxied = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), HOST]  # it asks itself whether it is up
     os.environ |= {
+        "no_proxy": ",".join(filter(None, unproxied)),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_RUN_HISTORY": "False",
         "GRADIO_TEMP_DIR": str(keep_in),

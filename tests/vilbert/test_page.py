@@ -213,10 +213,12 @@ def test_an_answer_is_text_and_no_html():
 
 
 def test_without_gradio_the_command_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(os, "environ", {"NO_PROXY": "example.org"})
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(ImportError, match=r"pip install 'vilbert\[demo\]'"):
         stay_offline(keep_in=tmp_path)
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert os.environ["no_proxy"] == "example.org,127.0.0.1"
 
 
 @pytest.mark.slow
