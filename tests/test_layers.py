@@ -30,7 +30,7 @@ ORDER = {
         "pretraining tasks",
         "looking",
         "pipelines",
-        "predict",
+        "page predict",
         "__init__",  # the public face
         "cli",
     ],

@@ -57,6 +57,12 @@ SUBCOMMANDS = {
         'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors\n'
         'vilbert predict my_model features.lmdb "a red circle"',
     ),
+    "demo": Subcommand(
+        "vilbert.page",
+        "Show a page in the browser where trained models are asked about a picture.",
+        "vilbert demo results/drawn/finetune/vqa/model results/drawn/pretrain/model\n"
+        "vilbert demo my_model --pictures my_pictures --port 8000",
+    ),
 }
 
 

@@ -4,6 +4,7 @@ Dimension key:
     L: co-attention layers   H: heads   T: tokens   R: regions (the first is the whole image)   N: regions without it
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from extract.regions.store import Regions
 
+MARK = "#e6194b"  # the box that is meant
 LIGHT = np.array([255, 214, 10], np.float32)  # what is looked at
 STRENGTH = 0.75  # of that colour where a word looks most
 
@@ -24,6 +26,17 @@ class CoAttention:
     regions: Regions
     image: Image.Image | None  # None: there are features alone
     has_whole_image: bool
+
+    @property
+    def words(self) -> list[str]:
+        """Those of the text as the tokenizer reads it, each once, without what begins and ends it."""
+        words: list[str] = []
+        for token in self.tokens[1:-1]:
+            if token.startswith("##") and words:
+                words[-1] += token.removeprefix("##")
+            else:
+                words.append(token)
+        return list(dict.fromkeys(words))
 
     def of(self, word: str) -> np.ndarray:
         """How much of a word's attention each detected region has: [N], the mean over layers, heads and its pieces.
@@ -61,7 +74,15 @@ class CoAttention:
         share = STRENGTH * light[..., None] / max(light.max(), np.finfo(np.float32).tiny)
         pixels = np.asarray(self.image, np.float32)
         drawn = Image.fromarray((pixels * (1 - share) + LIGHT * share).astype(np.uint8))
-        best = self.regions.boxes[int(weights.argmax())]
-        corners = [round(float(value)) for value in best]
-        ImageDraw.Draw(drawn).rectangle(corners, outline="#e6194b", width=max(2, min(drawn.size) // 100))
+        mark(drawn, self.regions.boxes[int(weights.argmax())])
         return drawn
+
+
+def mark(image: Image.Image, box: Sequence[float] | np.ndarray) -> None:
+    """Draw the box that is meant into a picture.
+
+    Args:
+        box: [4] x1 y1 x2 y2, pixels.
+    """
+    corners = [round(float(value)) for value in box]
+    ImageDraw.Draw(image).rectangle(corners, outline=MARK, width=max(2, min(image.size) // 100))

@@ -33,6 +33,14 @@ REMEDY = "ask the model on the CPU, device 'cpu'"  # where a GPU's memory is too
 AT_ONCE = 64  # images that a GPU is asked about
 AT_ONCE_ON_CPU = 1  # which gains nothing by more
 
+HEADS = {  # what a model can be asked for, by the heads of which it has one
+    "answer": ("answer_head",),
+    "point": ("grounding_head",),
+    "classify": ("label_head",),
+    "score": ("score_head", "alignment_head"),
+    "fill": ("token_head",),
+}
+
 Row = dict[str, Any]  # `image`, which it is of, and what was asked for, or `reason` and `detail`
 Asked = Picture | Regions | FoundRegions
 
@@ -55,13 +63,20 @@ class Pipeline:
         self._make_finder = make_finder
         self._finder: RegionFinder | None = None
 
+    @property
+    def abilities(self) -> list[str]:
+        """What the model can be asked for, by the names of the methods below."""
+        by_head = [name for name, heads in HEADS.items() if any(hasattr(self.model, head) for head in heads)]
+        do_streams_meet = bool(getattr(self.model.config, "text_co_layers", True))
+        return [*by_head, "embed", *(["attention"] if do_streams_meet else [])]
+
     def __call__(self, pictures: Asked | Sequence[Asked], text: str | None = None) -> list[Row]:
         """What the model was trained for: answers, labels, a box, or a score."""
-        if hasattr(self.model, "answer_head"):
+        if "answer" in self.abilities:
             return self.answer(pictures, demand_text(text))
-        if hasattr(self.model, "label_head"):
+        if "classify" in self.abilities:
             return self.classify(pictures, text)
-        if hasattr(self.model, "grounding_head"):
+        if "point" in self.abilities:
             return self.point(pictures, demand_text(text))
         return self.score(pictures, demand_text(text))
 
@@ -86,7 +101,7 @@ class Pipeline:
 
     def answer(self, pictures: Asked | Sequence[Asked], question: str, *, num_answers: int = NUM_ANSWERS) -> list[Row]:
         """`answers`, the likeliest first, each with its `probability`."""
-        self._demand("answer_head", "answers no questions")
+        self._demand("answer", "answers no questions")
 
         def describe(_: Regions, logits: Tensor) -> Row:
             return {"answers": self._likeliest(logits.sigmoid(), num_answers, name="answer")}
@@ -95,7 +110,7 @@ class Pipeline:
 
     def classify(self, pictures: Asked | Sequence[Asked], text: str | None = None) -> list[Row]:
         """`labels` that are given, and `probabilities` of all, the likeliest first."""
-        self._demand("label_head", "gives no labels")
+        self._demand("classify", "gives no labels")
         may_be_several = self.model.config.problem_type == MULTI_LABEL
 
         def describe(_: Regions, logits: Tensor) -> Row:
@@ -111,7 +126,7 @@ class Pipeline:
 
     def point(self, pictures: Asked | Sequence[Asked], expression: str) -> list[Row]:
         """The `box` that is meant, x1 y1 x2 y2 in pixels, and its `score`."""
-        self._demand("grounding_head", "points at nothing")
+        self._demand("point", "points at nothing")
 
         def describe(regions: Regions, logits: Tensor) -> Row:
             first = int(self.processor.has_whole_image)
@@ -124,8 +139,7 @@ class Pipeline:
 
     def score(self, pictures: Asked | Sequence[Asked], caption: str) -> list[Row]:
         """The `score` of a caption, which grows with how well it fits."""
-        if not (hasattr(self.model, "alignment_head") or hasattr(self.model, "score_head")):
-            raise ValueError(f"a {type(self.model).__name__} scores no captions")
+        self._demand("score", "scores no captions")
         found = self.find(pictures)
         images = [one.regions for one in found if one.regions is not None]
         encoded = [self._encoded(regions) for regions in images]
@@ -137,7 +151,7 @@ class Pipeline:
     @torch.inference_mode()
     def fill(self, pictures: Asked | Sequence[Asked], text: str, *, num_words: int = NUM_ANSWERS) -> list[Row]:
         """For each [MASK] of the text, in order, the likeliest words with their `probability`: `masks`."""
-        self._demand("token_head", "fills no [MASK]")
+        self._demand("fill", "fills no [MASK]")
         tokenizer = self.processor.tokenizer
         if tokenizer.mask_token is None or tokenizer.mask_token not in text:
             raise ValueError(f"'{text}' has no {tokenizer.mask_token}, expected one where a word is to stand")
@@ -180,17 +194,15 @@ class Pipeline:
         Raises: ValueError for a picture that cannot be read, with the reason.
         """
         (found,) = self.find(picture)
-        if found.regions is None:
-            assert found.objection is not None
-            raise ValueError(f"{found.name} cannot be looked at: {': '.join(found.objection)}")
-        inputs = self.processor([demand_text(text)], [found.regions]).to(self.model.device)
+        regions = demand_regions(found)
+        inputs = self.processor([demand_text(text)], [regions]).to(self.model.device)
         maps = self.model.base_model(**inputs, output_attentions=True).attentions.text_to_visual
         if not maps:
             raise ValueError(f"the streams of this {type(self.model).__name__} never meet: there is no co-attention")
         return CoAttention(
             tokens=self.processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist()),
             weights=torch.stack([one[0] for one in maps]).float().cpu().numpy(),
-            regions=found.regions,
+            regions=regions,
             image=found.image,
             has_whole_image=self.processor.has_whole_image,
         )
@@ -224,8 +236,8 @@ class Pipeline:
         batch = pad_images([regions], has_whole_image=self.processor.has_whole_image)
         return EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0])
 
-    def _demand(self, head: str, what: str) -> None:
-        if not hasattr(self.model, head):
+    def _demand(self, ability: str, what: str) -> None:
+        if ability not in self.abilities:
             raise ValueError(f"a {type(self.model).__name__} {what}")
 
 
@@ -312,6 +324,14 @@ def row_of(found: FoundRegions, describe: Callable[[Regions], Row]) -> Row:
 def is_one(pictures: Any) -> bool:
     """Whether this is one picture and no list of them."""
     return isinstance(pictures, FoundRegions) or not isinstance(pictures, list | tuple)
+
+
+def demand_regions(found: FoundRegions) -> Regions:
+    """Raises: ValueError for a picture that cannot be read, with the reason."""
+    if found.regions is None:
+        assert found.objection is not None
+        raise ValueError(f"{found.name} cannot be looked at: {': '.join(found.objection)}")
+    return found.regions
 
 
 def demand_text(text: str | None) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import ImageDraw
 from tqdm import tqdm
 
 from extract.command import run
@@ -19,11 +18,11 @@ from extract.devices import DeviceChoice, best_device
 from extract.finder import FoundRegions, files_to_look_at
 from extract.regions.store import RegionStore
 from extract.settings import DetectorSettings
+from vilbert.looking import mark
 from vilbert.model.origin import demand_same_regions
 from vilbert.pipelines import Pipeline, Row, pipeline
 
 IMAGES_AT_ONCE = 256  # whose regions and pixels are held
-MARK = "#e6194b"
 
 
 def main(
@@ -113,7 +112,7 @@ def draw_boxes(rows: Sequence[Row], found: Sequence[FoundRegions], output: Path)
     for row, one in zip(rows, found, strict=True):
         if "box" in row and one.image is not None:
             drawn = one.image.copy()
-            ImageDraw.Draw(drawn).rectangle(row["box"], outline=MARK, width=max(2, min(drawn.size) // 100))
+            mark(drawn, row["box"])
             path = output / f"{one.name}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             drawn.save(path)

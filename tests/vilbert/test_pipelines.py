@@ -1,7 +1,7 @@
 import io
-import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,10 @@ from PIL import Image
 from places import ROOT
 from small_configs import make_single_stream, make_two_stream
 from small_detector import ARCHITECTURE
+from small_run import make_model, make_picture, make_run
 
 import vilbert
 from extract.detection.detector_torchvision import build_model, save_model
-from vilbert.batches.tokens import train_tokenizer
-from vilbert.model.directory import sha256_of
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import (
     MULTI_LABEL,
@@ -25,45 +24,23 @@ from vilbert.model.modeling_tasks import (
     VilbertForRegionGrounding,
 )
 from vilbert.model.modeling_vilbert import VilbertForPreTraining, VilbertModel
-from vilbert.model.processing_vilbert import VilbertProcessor
-
-SELECTION = {"threshold": 0.2, "min_regions": 3, "max_regions": 5, "nms_iou": 0.3}
-SIZES = {"vocab_size": 97, "max_position_embeddings": 23}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run's folder with a detector."""
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "detector").mkdir()
-    torch.manual_seed(0)
-    save_model(build_model(ARCHITECTURE), ARCHITECTURE, folder / "detector/model.safetensors")
-    return folder
+    return make_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
 def make(run):
     """Makes the directory of a model that has learnt of that detector's regions."""
-    tokenizer = train_tokenizer(["a red circle above the blue square , how many ?"], vocab_size=97)
-
-    def make_model(kind, *, name: str, make_config=make_two_stream, **changed) -> Path:
-        torch.manual_seed(1)
-        path = run / name / "model"
-        kind(make_config(**SIZES, **changed)).save_pretrained(path)
-        VilbertProcessor(tokenizer).save_pretrained(path)
-        sha256 = sha256_of(run / "detector/model.safetensors")
-        identity = {"backend": "torchvision", "sha256": sha256, "dtype": "float32"}
-        provenance = {"detector": identity, "regions": {"detector": sha256, "selection": SELECTION}}
-        (path / "provenance.json").write_text(json.dumps(provenance))
-        return path
-
-    return make_model
+    return partial(make_model, run)
 
 
 @pytest.fixture(scope="module")
 def picture() -> Image.Image:
-    generator = np.random.default_rng(0)
-    return Image.fromarray(generator.integers(0, 255, (89, 97, 3), dtype=np.uint8))
+    return make_picture()
 
 
 def png(image: Image.Image) -> bytes:
@@ -145,6 +122,7 @@ def test_a_pretrained_model_fills_in_scores_embeds_and_looks(make, picture, kind
         ("text_embedding", "image_embedding", "pair_embedding"), (8 if make_config is make_two_stream else 12,)
     )
     looks = ask.attention(found[0], "a red circle")
+    assert looks.words == ["a", "red", "circle"]
     assert looks.tokens == ["[CLS]", "a", "red", "circle", "[SEP]"]
     num_layers = 2
     assert looks.weights.shape[0] == num_layers
@@ -167,6 +145,7 @@ def test_a_word_of_several_pieces_is_looked_at_as_one():
     assert looks.places_of("Unlikely") == [1, 2, 3]
     assert looks.of("unlikely").tolist() == [2, 2]
     assert looks.places_of("un") == [1]
+    assert looks.words == ["unlikely", "un"]
     with pytest.raises(ValueError, match="features alone, no picture to draw into"):
         looks.draw("un")
 
@@ -227,6 +206,21 @@ def test_what_a_model_cannot_do_is_said_in_a_sentence(make, picture, call, messa
     ask = vilbert.pipeline(make(VilbertForPreTraining, name="pretrained"))
     with pytest.raises(ValueError, match=message):
         call(ask, picture)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "abilities"),
+    [
+        (VilbertForQuestionAnswering, {}, ["answer", "embed", "attention"]),
+        (VilbertForRegionGrounding, {}, ["point", "embed", "attention"]),
+        (VilbertForClassification, {"problem_type": MULTI_LABEL}, ["classify", "embed", "attention"]),
+        (VilbertForImageTextRetrieval, {}, ["score", "embed", "attention"]),
+        (VilbertForPreTraining, {}, ["score", "fill", "embed", "attention"]),
+        (VilbertForPreTraining, {"text_co_layers": (), "visual_co_layers": ()}, ["score", "fill", "embed"]),
+    ],
+)
+def test_a_model_says_what_it_can_be_asked_for(make, kind, changed, abilities):
+    assert vilbert.pipeline(make(kind, name="able", **changed)).abilities == abilities
 
 
 def test_a_model_without_a_head_is_no_pipeline(make):
