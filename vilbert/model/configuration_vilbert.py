@@ -1,9 +1,17 @@
 """Model configuration: the sizes of the two streams and where they meet, and of the single stream."""
 
 import math
-from typing import Literal
+import os
+from pathlib import Path
+from typing import Any, Literal
 
 from transformers import PreTrainedConfig
+
+PACKAGE = "vilbert_package"  # the module by which transformers finds ours, in each model directory
+FINDS_PACKAGE = '''"""The code of this model is the package vilbert: pip install vilbert."""
+
+from vilbert import VilbertConfig, VilbertSingleStreamConfig  # which tells transformers of all the rest
+'''
 
 
 class TextAndRegionsConfig(PreTrainedConfig):
@@ -28,6 +36,17 @@ class TextAndRegionsConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """With a module for `trust_remote_code`: it imports the package, or transformers says how to install it."""
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        Path(save_directory, f"{PACKAGE}.py").write_text(FINDS_PACKAGE)
+        self.auto_map = {"AutoConfig": f"{PACKAGE}.{type(self).__name__}"}
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Nothing: what transformers marks so is saved with a copy of its file, beside which our others would lack."""
 
     @property
     def visual_target_size(self) -> int:
