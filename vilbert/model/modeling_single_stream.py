@@ -92,7 +92,7 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
         )
         text = self.text_embeddings(input_ids, inputs.token_type_ids, None)
         states = torch.cat(as_many(text, self.visual_embeddings(visual_features, visual_boxes)), dim=1)
-        masks = [mask.expand(len(states), -1) for mask in (inputs.text_mask, inputs.visual_mask)]
+        masks = [mask.expand(states.shape[0], -1) for mask in (inputs.text_mask, inputs.visual_mask)]
         mask = torch.cat(masks, dim=1)[:, None, None]
         maps: list[Tensor] | None = [] if self.is_asked("output_attentions", output_attentions) else None
         outputs = [states] if self.is_asked("output_hidden_states", output_hidden_states) else None

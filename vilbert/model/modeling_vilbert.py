@@ -186,7 +186,7 @@ class VilbertModel(VilbertPreTrainedModel):
             visual_attention_mask=visual_attention_mask,
             checks_values=self.checks_values,
         )
-        self._check_task_ids(task_ids, num_texts=len(input_ids))
+        self._check_task_ids(task_ids, num_texts=input_ids.shape[0])
         text = self.text_embeddings(input_ids, inputs.token_type_ids, task_ids)
         text_mask = inputs.text_mask if task_ids is None else F.pad(inputs.text_mask, (1, 0), value=True)
         visual = self.visual_embeddings(visual_features, visual_boxes)
@@ -270,7 +270,7 @@ class VilbertModel(VilbertPreTrainedModel):
 
 def as_many(text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
     """One text with many images, or one image with many texts, repeated to as many of both."""
-    num_pairs = max(len(text), len(visual))
+    num_pairs = max(text.shape[0], visual.shape[0])  # len() would be a constant of an exported graph
     return text.expand(num_pairs, -1, -1), visual.expand(num_pairs, -1, -1)
 
 
