@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig
 PACKAGE = "vilbert_package"  # the module by which transformers finds ours, in each model directory
 FINDS_PACKAGE = '''"""The code of this model is the package vilbert: pip install vilbert."""
 
-from vilbert import VilbertConfig, VilbertSingleStreamConfig  # which tells transformers of all the rest
+from vilbert import VilbertConfig, VilbertProcessor, VilbertSingleStreamConfig  # and transformers knows the models
 '''
 
 
@@ -39,9 +39,7 @@ class TextAndRegionsConfig(PreTrainedConfig):
 
     def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
         """With a module for `trust_remote_code`: it imports the package, or transformers says how to install it."""
-        Path(save_directory).mkdir(parents=True, exist_ok=True)
-        Path(save_directory, f"{PACKAGE}.py").write_text(FINDS_PACKAGE)
-        self.auto_map = {"AutoConfig": f"{PACKAGE}.{type(self).__name__}"}
+        self.auto_map = {"AutoConfig": named_for_trust(self, save_directory)}
         super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     @classmethod
@@ -119,6 +117,13 @@ class VilbertSingleStreamConfig(TextAndRegionsConfig):
     @property
     def co_hidden_size(self) -> int:
         return self.text_hidden_size
+
+
+def named_for_trust(saved: Any, folder: str | os.PathLike) -> str:
+    """The name by which `trust_remote_code` finds the class of what is saved, by a module that is written there."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, f"{PACKAGE}.py").write_text(FINDS_PACKAGE)
+    return f"{PACKAGE}.{type(saved).__name__}"
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

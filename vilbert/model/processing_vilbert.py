@@ -4,7 +4,9 @@ Dimension key:
     B: batch   T: text tokens   N: detected regions   R: regions with the whole image in front   D: feature size
 """
 
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from extract.regions.store import Regions
+from vilbert.model.configuration_vilbert import named_for_trust
 
 OVERSHOOT = 1.0  # pixels that a detector may draw beyond the image; more is a mistake of units
 
@@ -92,6 +95,15 @@ class VilbertProcessor(ProcessorMixin):
             visual_boxes[row, :count] = torch.from_numpy(image_boxes[skipped:])
             mask[row, :count] = 1
         return {"visual_features": visual_features, "visual_boxes": visual_boxes, "visual_attention_mask": mask}
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """As a configuration is, with the module that finds the package."""
+        self.auto_map = {"AutoProcessor": named_for_trust(self, save_directory)}
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
+        """Nothing, as of a configuration."""
 
     @property
     def model_input_names(self) -> list[str]:
