@@ -141,18 +141,16 @@ def free_sizes(sizes: dict[str, tuple[str | int, ...]], max_tokens: int) -> dict
         "T": Dim("tokens", max=max_tokens),
         "R": Dim("regions"),
     }
-    free: dict[str, Any] = {
+    return {
         name: {place: of_letter[size] for place, size in enumerate(of_input) if isinstance(size, str)}
         for name, of_input in sizes.items()
     }
-    return free if "task_ids" in free else free | {"task_ids": None}
 
 
 def traced(graph: Graph, inputs: dict[str, Tensor], sizes: dict[str, tuple[str | int, ...]]) -> ExportedProgram:
     """The graph of any sizes."""
     free = free_sizes(sizes, graph.model.config.max_position_embeddings)
-    given = inputs if "task_ids" in inputs else {**inputs, "task_ids": None}
-    return torch.export.export(graph, (), given, dynamic_shapes=free)
+    return torch.export.export(graph, (), inputs, dynamic_shapes=free)
 
 
 def write_onnx(graph: Graph, inputs: dict[str, Tensor], sizes: dict[str, Any], output: Path) -> None:

@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.heads import AnswerHead
-from vilbert.model.inputs import demand_shape
+from vilbert.model.inputs import demand_shape, demand_tensors
 from vilbert.model.modeling_vilbert import VilbertAttentions, VilbertPreTrainedModel
 
 SINGLE_LABEL, MULTI_LABEL = "single_label_classification", "multi_label_classification"  # as transformers has them
@@ -221,6 +221,7 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
             labels: int64 [B], which choice is right.
         Raises: ValueError for shapes and values that do not fit.
         """
+        demand_tensors(input_ids=input_ids, visual_features=visual_features, visual_boxes=visual_boxes)
         if input_ids.ndim not in (2, 3):
             raise ValueError(f"input_ids has the shape {list(input_ids.shape)}, expected [B, M, T] or [B, T]")
         choices = tuple(input_ids.shape[1:-1])
