@@ -25,7 +25,7 @@ from vilbert.model.detector import detector_of
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.modeling_tasks import LIKELY, MULTI_LABEL
-from vilbert.model.processing_vilbert import VilbertProcessor, demand_pixels
+from vilbert.model.processing_vilbert import VilbertProcessor, demand_pixels, demand_regions
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
@@ -76,6 +76,7 @@ class Pipeline:
             if isinstance(one, FoundRegions):
                 found[place] = one
             elif isinstance(one, Regions):
+                demand_regions(one, place)
                 self._demand_width(one, place)
                 found[place] = FoundRegions(f"image {place}", one, None)
         if unknown := [place for place in range(len(given)) if place not in found]:

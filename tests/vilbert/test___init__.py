@@ -61,7 +61,9 @@ def test_every_block_of_the_page_about_the_model_runs(world: World, tmp_path, mo
     vilbert.VilbertProcessor(tokenizer).save_pretrained(folder)
     store = tmp_path / "results/drawn/features/val/00000.lmdb"
     store.parent.mkdir(parents=True)
-    shutil.copy(next(path for path in world.stores if path.stem == "val"), store)
+    of_val = next(path for path in world.stores if path.stem == "val")
+    for suffix in (".lmdb", ".json"):
+        shutil.copy(of_val.with_suffix(suffix), store.with_suffix(suffix))
     names: dict = {}
     for language, block in re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "docs/model.md").read_text(), re.DOTALL):
         if language == "python":

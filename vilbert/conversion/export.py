@@ -83,6 +83,7 @@ def export(folder: Path, output: Path) -> list[str]:
         raise ValueError(f"{output} ends with '{output.suffix}', expected .onnx or .pt2")
     graph = Graph(*read_model(folder))
     inputs, sizes = example_of(graph.model)
+    output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial{output.suffix}")
     try:
         if output.suffix == ".pt2":
@@ -92,7 +93,7 @@ def export(folder: Path, output: Path) -> list[str]:
         partial.rename(output)
     finally:
         partial.unlink(missing_ok=True)
-    described = [f"{name} {list(sizes[name])}" for name in inputs]
+    described = [f"{name} [{', '.join(map(str, sizes[name]))}]" for name in inputs]
     return [*described, *(f"-> {name}" for name in graph.names)]
 
 

@@ -143,7 +143,7 @@ def main(
                 f"ViLBERT, fine-tuned: {task}",
                 trained,
                 rows,
-                data=f"{len(data.training):,} examples of {names}",  # type: ignore[arg-type]  # a Dataset with a length
+                data=f"{len(data.training):,} examples of {names}",
                 made_of=folder.provenance,
             )
             write_model(

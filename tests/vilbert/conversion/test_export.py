@@ -75,7 +75,7 @@ def run_onnx(path):
 def test_an_exported_program_gives_the_model_s_numbers_at_any_size(tmp_path, task, is_single):
     model = saved(tmp_path, task, is_single)
     said = export(tmp_path, tmp_path / "model.pt2")
-    assert said[3] == "visual_features ['B', 'R', 17]"
+    assert said[3] == "visual_features [B, R, 17]"
     module = torch.export.load(tmp_path / "model.pt2").module()
     for sizes in SIZES:
         demand_equal(lambda inputs: module(**inputs), model, inputs_of(task, *sizes))
