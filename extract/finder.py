@@ -118,6 +118,8 @@ def bytes_of(picture: Picture) -> bytes:
         return read_picture(Path(picture))
     if isinstance(picture, bytes):
         return picture
+    if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
+        raise TypeError(f"got an array of {picture.dtype}, expected uint8, 0 to 255")
     image: Any = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     if not isinstance(image, Image.Image):
         raise TypeError(f"got a {type(picture).__name__}, expected a path, bytes, a PIL image or an array")

@@ -45,6 +45,11 @@ SUBCOMMANDS = {
         "vilbert convert pytorch_model_9.bin my_model --config original.json\n"
         "vilbert convert pytorch_model_9.bin my_model --tokenizer bert-base-uncased",
     ),
+    "export": Subcommand(
+        "vilbert.conversion.export",
+        "Write a model as one graph: ONNX, or torch.export's.",
+        "vilbert export my_model my_model.onnx\nvilbert export my_model my_model.pt2",
+    ),
     "learning-curves": Subcommand(
         "vilbert.training.learning_curves",
         "Draw the learning curves of a training, also while it runs.",

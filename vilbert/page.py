@@ -20,7 +20,7 @@ from extract.finder import FoundRegions, files_to_look_at
 from extract.settings import DetectorSettings
 from vilbert.looking import CoAttention, mark
 from vilbert.model.detector import ModelDetector, detector_of
-from vilbert.pipelines import Pipeline, demand_regions, demand_text, pipeline
+from vilbert.pipelines import Pipeline, demand_text, pipeline, regions_of
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -156,7 +156,7 @@ class Sight:
         if finder not in self._found:
             (found,) = finder.find(self.picture)
             found = found._replace(name=self.picture.name)
-            demand_regions(found)
+            regions_of(found)
             self._found[finder] = found
         return self._found[finder]
 
@@ -349,7 +349,7 @@ def draw(found: FoundRegions, *, box: Sequence[float] | None = None) -> Image.Im
     assert found.image is not None
     image, scale = resized(found.image)
     pencil = ImageDraw.Draw(image)
-    for region in demand_regions(found).boxes * scale:
+    for region in regions_of(found).boxes * scale:
         corners = [round(float(value)) for value in region]
         pencil.rectangle(corners, outline="#000000", width=4)  # seen on a light picture
         pencil.rectangle(corners, outline="#ffffff", width=2)  # and on a dark one
@@ -372,7 +372,7 @@ def resized(image: Image.Image) -> tuple[Image.Image, float]:
 
 
 def regions_of(found: FoundRegions) -> str:
-    return remark(f"{found.name}: {len(demand_regions(found))} regions")
+    return remark(f"{found.name}: {len(regions_of(found))} regions")
 
 
 def headline(text: str) -> str:

@@ -25,7 +25,7 @@ from vilbert.model.detector import detector_of
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.modeling_tasks import LIKELY, MULTI_LABEL
-from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.model.processing_vilbert import VilbertProcessor, demand_pixels, demand_regions
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
 NUM_ANSWERS = 3
@@ -91,6 +91,8 @@ class Pipeline:
             if isinstance(one, FoundRegions):
                 found[place] = one
             elif isinstance(one, Regions):
+                demand_regions(one, place)
+                self._demand_width(one, place)
                 found[place] = FoundRegions(f"image {place}", one, None)
         if unknown := [place for place in range(len(given)) if place not in found]:
             self._finder = self._finder or self._make_finder()
@@ -152,7 +154,7 @@ class Pipeline:
     def fill(self, pictures: Asked | Sequence[Asked], text: str, *, num_words: int = NUM_ANSWERS) -> list[Row]:
         """For each [MASK] of the text, in order, the likeliest words with their `probability`: `masks`."""
         self._demand("fill", "fills no [MASK]")
-        tokenizer = self.processor.tokenizer
+        text, tokenizer = demand_text(text), self.processor.tokenizer
         if tokenizer.mask_token is None or tokenizer.mask_token not in text:
             raise ValueError(f"'{text}' has no {tokenizer.mask_token}, expected one where a word is to stand")
 
@@ -194,7 +196,7 @@ class Pipeline:
         Raises: ValueError for a picture that cannot be read, with the reason.
         """
         (found,) = self.find(picture)
-        regions = demand_regions(found)
+        regions = regions_of(found)
         inputs = self.processor([demand_text(text)], [regions]).to(self.model.device)
         maps = self.model.base_model(**inputs, output_attentions=True).attentions.text_to_visual
         if not maps:
@@ -218,9 +220,9 @@ class Pipeline:
         for start in range(0, len(known), at_once):
             part = known[start : start + at_once]
             with enough_memory(REMEDY):
-                logits += (
-                    self.model(**self.processor([text] * len(part), part).to(self.model.device)).logits.float().cpu()
-                )
+                encoded = self.processor.encode_text([text] * len(part)) | self.processor.encode_regions(part)
+                inputs = {name: tensor.to(self.model.device) for name, tensor in encoded.items()}
+                logits += self.model(**inputs).logits.float().cpu()
         of_picture = iter(logits)
         return [row_of(one, lambda regions: describe(regions, next(of_picture))) for one in found]
 
@@ -235,6 +237,11 @@ class Pipeline:
     def _encoded(self, regions: Regions) -> EncodedImage:
         batch = pad_images([regions], has_whole_image=self.processor.has_whole_image)
         return EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0])
+
+    def _demand_width(self, regions: Regions, place: int) -> None:
+        expected, width = self.model.config.visual_feature_size, regions.features.shape[1]
+        if width != expected:
+            raise ValueError(f"the features of image {place} are {width} wide, expected {expected}, as the model's are")
 
     def _demand(self, ability: str, what: str) -> None:
         if ability not in self.abilities:
@@ -294,7 +301,12 @@ def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, 
         image_size: width, height, pixels.
     Raises: ValueError for shapes and values that do not fit.
     """
-    features, boxes = np.asarray(features), np.asarray(boxes, np.float32)
+    if np.shape(image_size) != (2,):
+        raise ValueError(f"image_size is {image_size!r}, expected width and height in pixels")
+    try:
+        features, boxes = np.asarray(features), np.asarray(boxes, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"features or boxes are no arrays, expected [N, D] and [N, 4]: {error}") from error
     if features.ndim != 2 or boxes.shape != (len(features), 4) or not len(features):
         raise ValueError(
             f"features are {features.shape} and boxes {boxes.shape}, expected [N, D] and [N, 4], at least one"
@@ -302,6 +314,7 @@ def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, 
     are_numbers = np.abs(features) <= np.finfo(np.float16).max  # no NaN is
     if not are_numbers.all() or not np.isfinite(boxes).all():
         raise ValueError("features or boxes hold values that are no numbers of float16")
+    demand_pixels(boxes, image_size)
     return Regions(
         boxes=boxes,
         scores=np.full(len(boxes), np.nan, np.float32),
@@ -326,7 +339,7 @@ def is_one(pictures: Any) -> bool:
     return isinstance(pictures, FoundRegions) or not isinstance(pictures, list | tuple)
 
 
-def demand_regions(found: FoundRegions) -> Regions:
+def regions_of(found: FoundRegions) -> Regions:
     """Raises: ValueError for a picture that cannot be read, with the reason."""
     if found.regions is None:
         assert found.objection is not None
@@ -336,6 +349,8 @@ def demand_regions(found: FoundRegions) -> Regions:
 
 def demand_text(text: str | None) -> str:
     """Raises: ValueError for a text that says nothing."""
+    if text is not None and not isinstance(text, str):
+        raise ValueError(f"the text is of type {type(text).__name__}, expected one string")
     if text is None or not text.strip():
         raise ValueError("the text is empty, expected a question, a caption or an expression")
     return text

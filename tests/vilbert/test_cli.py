@@ -31,6 +31,8 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
     "vilbert inspect coco.lmdb 42 --images coco.tar --output boxes.png": "boxes.png",
     "vilbert convert pytorch_model_9.bin my_model --config original.json": "my_model/model.safetensors",
     "vilbert convert pytorch_model_9.bin my_model --tokenizer bert-base-uncased": "my_model/processor_config.json",
+    "vilbert export my_model my_model.onnx": "my_model.onnx",
+    "vilbert export my_model my_model.pt2": "my_model.pt2",
     "vilbert learning-curves results/drawn/pretrain/metrics.jsonl curves.svg": "curves.svg",
     'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"': None,
     'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors': None,
@@ -82,7 +84,14 @@ def test_every_example_is_run_below():
     assert [line for subcommand in SUBCOMMANDS.values() for line in subcommand.examples.splitlines()] == list(RUN)
 
 
-@pytest.mark.parametrize("example", [example for example, result in RUN.items() if result])
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(example, marks=[pytest.mark.slow] * ("export" in example))
+        for example, result in RUN.items()
+        if result
+    ],
+)
 def test_an_example_is_a_true_command(example, folder, capsys):
     vilbert, name, *arguments = shlex.split(example)
     assert vilbert == "vilbert"

@@ -91,7 +91,8 @@ def test_labels_are_given_by_the_kind_of_problem(make, picture):
     found = ask.find(picture)
     (row,) = ask(found)
     with torch.inference_mode():
-        probabilities = ask.model(**ask.processor([""], [found[0].regions])).logits[0].sigmoid().tolist()
+        inputs = ask.processor.encode_text([""]) | ask.processor.encode_regions([found[0].regions])
+        probabilities = ask.model(**inputs).logits[0].sigmoid().tolist()
     given = {labels[number] for number, value in enumerate(probabilities) if value >= 0.5}
     assert set(row["labels"]) == given  # and not by what is rounded: one here is 0.49999
     one = make(
@@ -183,6 +184,8 @@ def test_features_of_one_s_own_are_asked_about_like_pictures(make):
         (np.full((1, 17), np.nan), np.ones((1, 4)), "hold values that are no numbers of float16"),
         (np.full((1, 17), 1e6), np.ones((1, 4)), "hold values that are no numbers of float16"),
         (np.ones((0, 17)), np.ones((0, 4)), "at least one"),
+        (np.ones((2, 17)), np.array([[0, 0, 0.5, 0.5], [0, 0.2, 1, 1]]), "boxes go to 1 in an image of 30 x 40"),
+        (np.ones((2, 17)), [[0, 0, 1], [0]], "features or boxes are no arrays"),
     ],
 )
 def test_features_that_do_not_fit_are_refused_in_a_sentence(features, boxes, message):
@@ -198,6 +201,12 @@ def test_features_that_do_not_fit_are_refused_in_a_sentence(features, boxes, mes
         (lambda ask, one: ask.classify(one), "a VilbertForPreTraining gives no labels"),
         (lambda ask, one: ask.score(one, " "), "the text is empty"),
         (lambda ask, one: ask(one), "the text is empty"),
+        (lambda ask, one: ask(one, ["a", "b"]), "the text is of type list, expected one string"),
+        (lambda ask, one: ask.fill(one, " "), "the text is empty"),
+        (
+            lambda ask, one: ask(vilbert.own_regions(np.ones((1, 19)), np.array([[0, 0, 9, 9]]), (30, 40)), "a"),
+            "the features of image 0 are 19 wide, expected 17, as the model's are",
+        ),
         (lambda ask, one: ask.fill(one, "a circle"), r"'a circle' has no \[MASK\]"),
         (lambda ask, one: ask.attention(b"x", "a circle"), "image 0 cannot be looked at: not_an_image"),
     ],
@@ -221,6 +230,23 @@ def test_what_a_model_cannot_do_is_said_in_a_sentence(make, picture, call, messa
 )
 def test_a_model_says_what_it_can_be_asked_for(make, kind, changed, abilities):
     assert vilbert.pipeline(make(kind, name="able", **changed)).abilities == abilities
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.ones((7, 5, 3)), "got an array of float64, expected uint8, 0 to 255"),
+        (torch.ones(3, 7, 5), "got a Tensor, expected a path, bytes, a PIL image or an array"),
+    ],
+)
+def test_what_is_no_picture_is_said_in_a_sentence(make, given, message):
+    with pytest.raises(TypeError, match=message):
+        vilbert.pipeline(make(VilbertForPreTraining, name="no_picture"))(given, "a circle")
+
+
+def test_an_image_has_a_width_and_a_height():
+    with pytest.raises(ValueError, match="image_size is 640, expected width and height in pixels"):
+        vilbert.own_regions(np.ones((1, 17)), np.array([[0, 0, 9, 9]]), 640)
 
 
 def test_a_model_without_a_head_is_no_pipeline(make):

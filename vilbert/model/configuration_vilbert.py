@@ -1,9 +1,17 @@
 """Model configuration: the sizes of the two streams and where they meet, and of the single stream."""
 
 import math
-from typing import Literal
+import os
+from pathlib import Path
+from typing import Any, Literal
 
 from transformers import PreTrainedConfig
+
+PACKAGE = "vilbert_package"  # the module by which transformers finds ours, in each model directory
+FINDS_PACKAGE = '''"""The code of this model is the package vilbert: pip install vilbert."""
+
+from vilbert import VilbertConfig, VilbertProcessor, VilbertSingleStreamConfig  # and transformers knows the models
+'''
 
 
 class TextAndRegionsConfig(PreTrainedConfig):
@@ -28,6 +36,15 @@ class TextAndRegionsConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-12
     initializer_range: float = 0.02
     tie_word_embeddings: bool = True
+
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """With a module for `trust_remote_code`: it imports the package, or transformers says how to install it."""
+        self.auto_map = {"AutoConfig": named_for_trust(self, save_directory)}
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoConfig") -> None:
+        """Nothing: what transformers marks so is saved with a copy of its file, beside which our others would lack."""
 
     @property
     def visual_target_size(self) -> int:
@@ -100,6 +117,13 @@ class VilbertSingleStreamConfig(TextAndRegionsConfig):
     @property
     def co_hidden_size(self) -> int:
         return self.text_hidden_size
+
+
+def named_for_trust(saved: Any, folder: str | os.PathLike) -> str:
+    """The name by which `trust_remote_code` finds the class of what is saved, by a module that is written there."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    Path(folder, f"{PACKAGE}.py").write_text(FINDS_PACKAGE)
+    return f"{PACKAGE}.{type(saved).__name__}"
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

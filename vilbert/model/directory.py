@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
+from vilbert.model.configuration_vilbert import PACKAGE
 from vilbert.model.origin import PROVENANCE
 from vilbert.model.processing_vilbert import VilbertProcessor
 
@@ -78,7 +79,7 @@ def read_processor(path: Path) -> VilbertProcessor:
 
 def sha256_beside_weights(model: Path) -> str:
     """Of what else of a model directory decides on a fine-tune: the sizes, the tokenizer, the processor."""
-    return sha256_below(model, without={WEIGHTS, "README.md", "classes.json", PROVENANCE})
+    return sha256_below(model, without={WEIGHTS, "README.md", "classes.json", PROVENANCE, f"{PACKAGE}.py"})
 
 
 def sha256_below(folder: Path, *, without: Set[str] = frozenset()) -> str:

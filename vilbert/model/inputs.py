@@ -5,6 +5,7 @@ Dimension key:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,11 @@ def checked_inputs(
     checks_values: bool = True,
 ) -> Inputs:
     """Raises: ValueError that names the input, its value and what was expected."""
+    demand_tensors(input_ids=input_ids, visual_features=visual_features, visual_boxes=visual_boxes)
+    demand_tensors(token_type_ids=token_type_ids, attention_mask=attention_mask)
+    demand_tensors(visual_attention_mask=visual_attention_mask)
+    if input_ids.is_floating_point():
+        raise ValueError(f"input_ids are {input_ids.dtype}, expected whole numbers of tokens, torch.int64")
     if token_type_ids is None:
         token_type_ids = torch.zeros_like(input_ids)
     if attention_mask is None:
@@ -72,6 +78,13 @@ def checked_inputs(
     return inputs
 
 
+def demand_tensors(**inputs: Any) -> None:
+    """Raises: ValueError for a picture, an array or a list; what is left out, None, may be."""
+    for name, given in inputs.items():
+        if given is not None and not isinstance(given, Tensor):
+            raise ValueError(f"{name} is of type {type(given).__name__}, expected a tensor; VilbertProcessor makes all")
+
+
 def demand_shape(name: str, tensor: Tensor, meaning: str, expected: tuple[int, ...] | None) -> None:
     """Raises: ValueError if the tensor has another shape."""
     if tuple(tensor.shape) != expected:
@@ -90,8 +103,9 @@ def demand_values(inputs: Inputs, config: TextAndRegionsConfig) -> None:
         inputs.input_ids.max(),
         inputs.token_type_ids.min(),
         inputs.token_type_ids.max(),
+        inputs.features.isfinite().all(),
     ]
-    has_cls, has_image, low, high, *ids = torch.stack([value.float() for value in found]).tolist()
+    has_cls, has_image, low, high, *ids, are_numbers = torch.stack([value.float() for value in found]).tolist()
     for name, first, mask, is_there in (
         ("attention_mask", "token 0", inputs.text_mask, has_cls),
         ("visual_attention_mask", "region 0", inputs.visual_mask, has_image),
@@ -99,6 +113,9 @@ def demand_values(inputs: Inputs, config: TextAndRegionsConfig) -> None:
         if not is_there:
             rows = (~mask[:, 0]).nonzero().flatten().tolist()
             raise ValueError(f"{name} hides {first} in row {rows[0]}, expected 1 there: each row needs a key")
+    if not are_numbers:
+        rows = (~inputs.features.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        raise ValueError(f"visual_features hold NaN or infinity in row {rows[0]}, expected numbers")
     if not (low >= -BOX_TOLERANCE and high <= 1 + BOX_TOLERANCE):
         raise ValueError(
             f"visual_boxes go from {low:g} to {high:g}, expected fractions of the image, 0 to 1; "

@@ -111,11 +111,18 @@ class SelfAttentionLayer(GradientCheckpointingLayer):
 
 
 def run_layers(
-    layers: Iterable[nn.Module], states: Tensor, *, mask: Tensor | None = None, maps: list[Tensor] | None = None
+    layers: Iterable[nn.Module],
+    states: Tensor,
+    *,
+    mask: Tensor | None = None,
+    maps: list[Tensor] | None = None,
+    outputs: list[Tensor] | None = None,
 ) -> Tensor:
-    """Self-attention layers one after another: [B, Q, D] -> [B, Q, D]."""
+    """Self-attention layers one after another: [B, Q, D] -> [B, Q, D]; `outputs` gets what each of them gives."""
     for layer in layers:
         states = layer(states, mask=mask, maps=maps)
+        if outputs is not None:
+            outputs.append(states)
     return states
 
 

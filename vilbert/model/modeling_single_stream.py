@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.utils import can_return_tuple
 
 from vilbert.model.configuration_vilbert import VilbertSingleStreamConfig
 from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
@@ -57,6 +58,7 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
         self.pooler = nn.Linear(width, width)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -67,9 +69,12 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
         attention_mask: Tensor | None = None,
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertOutput:
         """As VilbertModel.forward; `pooled_text` and `pooled_visual` are both the pooled [CLS].
+
+        The one stream's hidden states are given in two parts, of the tokens and of the regions.
 
         Raises: ValueError for shapes and values that do not fit.
         """
@@ -87,10 +92,11 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
         )
         text = self.text_embeddings(input_ids, inputs.token_type_ids, None)
         states = torch.cat(as_many(text, self.visual_embeddings(visual_features, visual_boxes)), dim=1)
-        masks = [mask.expand(len(states), -1) for mask in (inputs.text_mask, inputs.visual_mask)]
+        masks = [mask.expand(states.shape[0], -1) for mask in (inputs.text_mask, inputs.visual_mask)]
         mask = torch.cat(masks, dim=1)[:, None, None]
-        maps: list[Tensor] | None = [] if output_attentions else None
-        states = run_layers(self.layers, states, mask=mask, maps=maps)
+        maps: list[Tensor] | None = [] if self.is_asked("output_attentions", output_attentions) else None
+        outputs = [states] if self.is_asked("output_hidden_states", output_hidden_states) else None
+        states = run_layers(self.layers, states, mask=mask, maps=maps, outputs=outputs)
         pooled = torch.tanh(self.pooler(states[:, 0]))
         num_tokens = input_ids.shape[1]
         return VilbertOutput(
@@ -98,6 +104,8 @@ class VilbertSingleStreamModel(VilbertSingleStreamPreTrainedModel):
             visual_states=states[:, num_tokens:],
             pooled_text=pooled,
             pooled_visual=pooled,
+            text_hidden_states=None if outputs is None else tuple(one[:, :num_tokens] for one in outputs),
+            visual_hidden_states=None if outputs is None else tuple(one[:, num_tokens:] for one in outputs),
             attentions=quarters(maps, num_tokens) if maps is not None else None,
         )
 

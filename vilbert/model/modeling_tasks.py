@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig
 from vilbert.model.heads import AnswerHead
-from vilbert.model.inputs import demand_shape
+from vilbert.model.inputs import demand_shape, demand_tensors
 from vilbert.model.modeling_vilbert import VilbertAttentions, VilbertPreTrainedModel
 
 SINGLE_LABEL, MULTI_LABEL = "single_label_classification", "multi_label_classification"  # as transformers has them
@@ -23,10 +23,13 @@ PADDING_LOGIT = -10000.0  # added to regions that are none, as in the original
 
 @dataclass
 class VilbertTaskOutput(ModelOutput):
-    """What a task asks for; the loss where labels were given."""
+    """What a task asks for; the loss where labels were given. What was asked for of the layers is as VilbertOutput has
+    it, of B * M pairs where M compete."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    text_hidden_states: tuple[Tensor, ...] | None = None
+    visual_hidden_states: tuple[Tensor, ...] | None = None
     attentions: VilbertAttentions | None = None
 
 
@@ -40,6 +43,7 @@ class VilbertForQuestionAnswering(VilbertPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -51,7 +55,8 @@ class VilbertForQuestionAnswering(VilbertPreTrainedModel):
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertTaskOutput:
         """Args:
             labels: [B, A], score of each answer, 0 to 1. The loss is summed over answers, averaged over the batch.
@@ -66,9 +71,11 @@ class VilbertForQuestionAnswering(VilbertPreTrainedModel):
             visual_attention_mask=visual_attention_mask,
             task_ids=task_ids,
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
         )
         logits = self.answer_head(self.dropout(self.vilbert.fuse(output)))
-        return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions)
+        return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, **output.on_the_way())
 
 
 class VilbertForClassification(VilbertPreTrainedModel):
@@ -86,6 +93,7 @@ class VilbertForClassification(VilbertPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -97,7 +105,8 @@ class VilbertForClassification(VilbertPreTrainedModel):
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertTaskOutput:
         """Args:
             labels: int64 [B] which label is right; or float [B, K], 1 for each that is. The loss is the mean over the
@@ -113,9 +122,11 @@ class VilbertForClassification(VilbertPreTrainedModel):
             visual_attention_mask=visual_attention_mask,
             task_ids=task_ids,
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
         )
         logits = self.label_head(self.dropout(self.vilbert.fuse(output)))
-        return VilbertTaskOutput(loss=self.loss_of(logits, labels), logits=logits, attentions=output.attentions)
+        return VilbertTaskOutput(loss=self.loss_of(logits, labels), logits=logits, **output.on_the_way())
 
     def loss_of(self, logits: Tensor, labels: Tensor | None) -> Tensor | None:
         if labels is None:
@@ -141,6 +152,7 @@ class VilbertForRegionGrounding(VilbertPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -152,7 +164,8 @@ class VilbertForRegionGrounding(VilbertPreTrainedModel):
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertTaskOutput:
         """Args:
             labels: [B, R], overlap with the box that is meant, 0 to 1. The loss is summed over regions, averaged over
@@ -168,11 +181,13 @@ class VilbertForRegionGrounding(VilbertPreTrainedModel):
             visual_attention_mask=visual_attention_mask,
             task_ids=task_ids,
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
         )
         logits = self.grounding_head(self.dropout(output.visual_states)).squeeze(-1)
         if visual_attention_mask is not None:
             logits = logits + (1 - visual_attention_mask.to(logits.dtype)) * PADDING_LOGIT
-        return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, attentions=output.attentions)
+        return VilbertTaskOutput(loss=summed_binary_loss(logits, labels), logits=logits, **output.on_the_way())
 
 
 class VilbertForMultipleChoice(VilbertPreTrainedModel):
@@ -189,6 +204,7 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -200,13 +216,15 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
         labels: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertTaskOutput:
         """Args:
             task_ids: [B] or [B, M].
             labels: int64 [B], which choice is right.
         Raises: ValueError for shapes and values that do not fit.
         """
+        demand_tensors(input_ids=input_ids, visual_features=visual_features, visual_boxes=visual_boxes)
         if input_ids.ndim not in (2, 3):
             raise ValueError(f"input_ids has the shape {list(input_ids.shape)}, expected [B, M, T] or [B, T]")
         choices = tuple(input_ids.shape[1:-1])
@@ -223,6 +241,8 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
             visual_attention_mask=visual[2],
             task_ids=image_a_choice(task_ids, choices, num_dims=1),
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
         )
         logits = self.score_head(self.dropout(self.vilbert.fuse(output))).squeeze(-1)
         logits = logits.unflatten(0, (-1, *choices)) if choices else logits
@@ -230,7 +250,7 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
         if labels is not None:
             demand_shape("logits", logits, "[B, M] where labels are given", (len(labels), *(choices or (1,))))
             loss = F.cross_entropy(logits, labels)
-        return VilbertTaskOutput(loss=loss, logits=logits, attentions=output.attentions)
+        return VilbertTaskOutput(loss=loss, logits=logits, **output.on_the_way())
 
 
 class VilbertForImageTextRetrieval(VilbertForMultipleChoice):

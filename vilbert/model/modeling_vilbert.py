@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
 from vilbert.model.configuration_vilbert import TextAndRegionsConfig, VilbertConfig
 from vilbert.model.embeddings import TextEmbeddings, VisualEmbeddings
@@ -45,7 +45,14 @@ class VilbertOutput(ModelOutput):
     visual_states: Tensor | None = None  # [B, R, D_visual]
     pooled_text: Tensor | None = None  # [B, D_co], of token 0
     pooled_visual: Tensor | None = None  # [B, D_co], of region 0
+    text_hidden_states: tuple[Tensor, ...] | None = None  # as text_states: the embeddings, then what each layer gives
+    visual_hidden_states: tuple[Tensor, ...] | None = None  # as visual_states; a co-attention layer is one of both
     attentions: VilbertAttentions | None = None
+
+    def on_the_way(self) -> dict[str, Any]:
+        """What was asked for of the layers below, by name."""
+        names = ("text_hidden_states", "visual_hidden_states", "attentions")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -61,6 +68,8 @@ class VilbertPreTrainingOutput(ModelOutput):
     visual_states: Tensor | None = None
     pooled_text: Tensor | None = None
     pooled_visual: Tensor | None = None
+    text_hidden_states: tuple[Tensor, ...] | None = None
+    visual_hidden_states: tuple[Tensor, ...] | None = None
     attentions: VilbertAttentions | None = None
 
 
@@ -78,6 +87,10 @@ class VilbertPreTrainedModel(PreTrainedModel):
     def make_trunk(self) -> Any:
         """The model that the heads stand on: VilbertModel, or what takes its place."""
         return VilbertModel(self.config)
+
+    def is_asked(self, name: str, given: bool | None) -> bool:
+        """Whether a call, or else the configuration, asks for what the layers leave behind."""
+        return bool(getattr(self.config, name) if given is None else given)
 
     def get_input_embeddings(self) -> nn.Embedding:
         trunk: Any = self.base_model
@@ -134,6 +147,7 @@ class VilbertModel(VilbertPreTrainedModel):
         self.visual_pooler = nn.Linear(c.visual_hidden_size, c.co_hidden_size)
         self.post_init()
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -144,7 +158,8 @@ class VilbertModel(VilbertPreTrainedModel):
         attention_mask: Tensor | None = None,
         visual_attention_mask: Tensor | None = None,
         task_ids: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertOutput:
         """Run the streams; one text is joined with many images, or one image with many texts, where they first meet.
 
@@ -154,7 +169,11 @@ class VilbertModel(VilbertPreTrainedModel):
             visual_boxes: [B, R, 5], x1 y1 x2 y2 area as fractions of the image.
             visual_attention_mask: [B, R], 1 by default.
             task_ids: [B], for models with task tokens.
-            output_attentions: give the maps; without, attention takes PyTorch's fast path.
+            output_attentions: give the maps; without, attention takes PyTorch's fast path. None: as the config says.
+            output_hidden_states: give `text_hidden_states` and `visual_hidden_states`: the embeddings, then the output
+                of each layer of the stream, co-attention layers among them, [B, T, D] and [B, R, D] each; the last is
+                `text_states` and `visual_states`. None: as the config says.
+            return_dict: False gives a tuple of what is not None, in the order of the fields. By default, the config's.
         Raises: ValueError for shapes and values that do not fit.
         """
         inputs = checked_inputs(
@@ -167,18 +186,22 @@ class VilbertModel(VilbertPreTrainedModel):
             visual_attention_mask=visual_attention_mask,
             checks_values=self.checks_values,
         )
-        self._check_task_ids(task_ids, num_texts=len(input_ids))
+        self._check_task_ids(task_ids, num_texts=input_ids.shape[0])
         text = self.text_embeddings(input_ids, inputs.token_type_ids, task_ids)
         text_mask = inputs.text_mask if task_ids is None else F.pad(inputs.text_mask, (1, 0), value=True)
         visual = self.visual_embeddings(visual_features, visual_boxes)
         masks = text_mask[:, None, None], inputs.visual_mask[:, None, None]
-        text, visual, attentions = self._run_stages(text, visual, masks, output_attentions=output_attentions)
+        states = self._run_stages(
+            text,
+            visual,
+            masks,
+            maps=([], [], [], []) if self.is_asked("output_attentions", output_attentions) else None,
+            outputs=([text], [visual]) if self.is_asked("output_hidden_states", output_hidden_states) else None,
+        )
         return VilbertOutput(
-            text_states=text,
-            visual_states=visual,
-            pooled_text=F.relu(self.text_pooler(text[:, 0])),
-            pooled_visual=F.relu(self.visual_pooler(visual[:, 0])),
-            attentions=attentions,
+            **states,
+            pooled_text=F.relu(self.text_pooler(states["text_states"][:, 0])),
+            pooled_visual=F.relu(self.visual_pooler(states["visual_states"][:, 0])),
         )
 
     def fuse(self, output: VilbertOutput) -> Tensor:
@@ -201,11 +224,18 @@ class VilbertModel(VilbertPreTrainedModel):
         ]
 
     def _run_stages(
-        self, text: Tensor, visual: Tensor, masks: tuple[Tensor, Tensor], *, output_attentions: bool
-    ) -> tuple[Tensor, Tensor, VilbertAttentions | None]:
+        self,
+        text: Tensor,
+        visual: Tensor,
+        masks: tuple[Tensor, Tensor],
+        *,
+        maps: tuple[list[Tensor], ...] | None,
+        outputs: tuple[list[Tensor], list[Tensor]] | None,
+    ) -> dict[str, Any]:
+        """The fields of VilbertOutput but the pooled ones; `maps` and `outputs` get those of each layer."""
         text_mask, visual_mask = masks
-        maps: tuple[list[Tensor], ...] = ([], [], [], [])
-        of_text, of_visual, text_to_visual, visual_to_text = maps if output_attentions else [None] * 4
+        of_text, of_visual, text_to_visual, visual_to_text = maps or [None] * 4
+        text_outputs, visual_outputs = outputs or [None] * 2
         for co_layer, text_layers, visual_layers in self.stages():
             if co_layer is not None:
                 text, visual = co_layer(
@@ -215,9 +245,19 @@ class VilbertModel(VilbertPreTrainedModel):
                     text_to_visual=text_to_visual,
                     visual_to_text=visual_to_text,
                 )
-            text = run_layers(text_layers, text, mask=text_mask, maps=of_text)
-            visual = run_layers(visual_layers, visual, mask=visual_mask, maps=of_visual)
-        return *as_many(text, visual), VilbertAttentions(*map(tuple, maps)) if output_attentions else None
+                if text_outputs is not None and visual_outputs is not None:
+                    text_outputs.append(text)
+                    visual_outputs.append(visual)
+            text = run_layers(text_layers, text, mask=text_mask, maps=of_text, outputs=text_outputs)
+            visual = run_layers(visual_layers, visual, mask=visual_mask, maps=of_visual, outputs=visual_outputs)
+        text, visual = as_many(text, visual)
+        return {
+            "text_states": text,
+            "visual_states": visual,
+            "text_hidden_states": alike(text_outputs, text),
+            "visual_hidden_states": alike(visual_outputs, visual),
+            "attentions": VilbertAttentions(*map(tuple, maps)) if maps else None,
+        }
 
     def _check_task_ids(self, task_ids: Tensor | None, *, num_texts: int) -> None:
         num_tasks = self.config.num_task_tokens
@@ -230,8 +270,15 @@ class VilbertModel(VilbertPreTrainedModel):
 
 def as_many(text: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
     """One text with many images, or one image with many texts, repeated to as many of both."""
-    num_pairs = max(len(text), len(visual))
+    num_pairs = max(text.shape[0], visual.shape[0])  # len() would be a constant of an exported graph
     return text.expand(num_pairs, -1, -1), visual.expand(num_pairs, -1, -1)
+
+
+def alike(outputs: list[Tensor] | None, last: Tensor) -> tuple[Tensor, ...] | None:
+    """What the layers gave, each for as many pairs as the last; what has as many is itself, for its gradient."""
+    if outputs is None:
+        return None
+    return *(one if len(one) == len(last) else one.expand(len(last), -1, -1) for one in outputs[:-1]), last
 
 
 def positions_of(mask: Tensor) -> Tensor:
@@ -268,6 +315,7 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
     def set_output_embeddings(self, value: nn.Linear) -> None:
         self.token_head.decoder = value
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor,
@@ -284,7 +332,8 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
         region_target_mask: Tensor | None = None,
         region_target_positions: Tensor | None = None,
         alignment_labels: Tensor | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
     ) -> VilbertPreTrainingOutput:
         """Logits for every position, or, where labels are given, for the masked ones alone, and the losses.
 
@@ -307,6 +356,8 @@ class VilbertForPreTraining(VilbertPreTrainedModel):
             visual_attention_mask=visual_attention_mask,
             task_ids=task_ids,
             output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
         )
         self._check_labels(output, labels, region_targets, region_target_mask, alignment_labels)
         text, regions = output.text_states, output.visual_states

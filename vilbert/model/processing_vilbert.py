@@ -4,7 +4,9 @@ Dimension key:
     B: batch   T: text tokens   N: detected regions   R: regions with the whole image in front   D: feature size
 """
 
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from extract.regions.store import Regions
+from vilbert.model.configuration_vilbert import named_for_trust
 
 OVERSHOOT = 1.0  # pixels that a detector may draw beyond the image; more is a mistake of units
 
@@ -42,11 +45,20 @@ class VilbertProcessor(ProcessorMixin):
             text: B texts; with `text_pair`, [CLS] text [SEP] text pair [SEP].
             regions: B images.
             max_tokens: longer texts are cut; None: as long as the tokenizer says its model may take.
-        Raises: ValueError for lists of different lengths, an empty text or image, boxes that are not in the image.
+        Raises: ValueError for lists of different lengths, an empty text or image, pictures where regions belong,
+            features that are no numbers, boxes that are not in the image.
         """
-        if isinstance(text, str) or len(text) != len(regions) or not text:
-            given = "a string" if isinstance(text, str) else f"{len(text)} texts"
-            raise ValueError(f"got {given} and {len(regions)} images, expected lists of equal length, at least 1")
+        for name, given in (("text", text), ("regions", regions)):
+            if not isinstance(given, list | tuple):
+                kind = "a string" if isinstance(given, str) else f"of type {type(given).__name__}"
+                raise ValueError(f"{name} is {kind}, expected a list, of as many as the other")
+        if len(text) != len(regions) or not text:
+            raise ValueError(
+                f"got {len(text)} texts and {len(regions)} images, expected lists of equal length, at least 1"
+            )
+        for row, one in enumerate(text):
+            if isinstance(one, str) and not one.strip() and not text_pair:
+                raise ValueError(f"text {row} is '{one}', expected words; encode_text and encode_regions do without")
         return BatchFeature(
             self.encode_text(text, text_pair=text_pair, max_tokens=max_tokens) | self.encode_regions(regions)
         )
@@ -55,6 +67,9 @@ class VilbertProcessor(ProcessorMixin):
         self, text: Sequence[str], *, text_pair: Sequence[str] | None = None, max_tokens: int | None = None
     ) -> dict[str, Tensor]:
         """input_ids, token_type_ids and attention_mask, int64 [B, T]."""
+        for row, one in enumerate([*text, *(text_pair or ())]):
+            if not isinstance(one, str):
+                raise ValueError(f"text {row % len(text)} is {one!r}, expected a string")
         if self.tokenizer.pad_token is None:
             raise ValueError(f"{type(self.tokenizer).__name__} has no pad token; set tokenizer.pad_token first")
         encoded = self.tokenizer(
@@ -76,6 +91,8 @@ class VilbertProcessor(ProcessorMixin):
 
     def encode_regions(self, regions: Sequence[Regions]) -> dict[str, Tensor]:
         """visual_features float32 [B, R, D], visual_boxes float32 [B, R, 5] and visual_attention_mask int64 [B, R]."""
+        for row, image in enumerate(regions):
+            demand_regions(image, row)
         features = [encode_features(image.features) for image in regions]
         widths = sorted({image.shape[1] for image in features})
         if len(widths) > 1:
@@ -93,10 +110,40 @@ class VilbertProcessor(ProcessorMixin):
             mask[row, :count] = 1
         return {"visual_features": visual_features, "visual_boxes": visual_boxes, "visual_attention_mask": mask}
 
+    def save_pretrained(self, save_directory: str | os.PathLike, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """As a configuration is, with the module that finds the package."""
+        self.auto_map = {"AutoProcessor": named_for_trust(self, save_directory)}
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str = "AutoProcessor") -> None:
+        """Nothing, as of a configuration."""
+
     @property
     def model_input_names(self) -> list[str]:
         text = ["input_ids", "token_type_ids", "attention_mask"]
         return [*text, "visual_features", "visual_boxes", "visual_attention_mask"]
+
+
+def demand_regions(image: Any, row: int) -> None:
+    """Raises: ValueError for what is no Regions, or holds no numbers, or fractions where pixels belong."""
+    if not isinstance(image, Regions):
+        raise ValueError(
+            f"image {row} is of type {type(image).__name__}, expected Regions: vilbert.own_regions makes them of "
+            "features and boxes, the find of vilbert.pipeline of a picture"
+        )
+    if not np.isfinite(image.features).all():
+        raise ValueError(f"the features of image {row} hold NaN or infinity, expected numbers")
+    demand_pixels(image.boxes, image.image_size)
+
+
+def demand_pixels(boxes: np.ndarray, image_size: tuple[int, int]) -> None:
+    """Raises: ValueError for boxes that end within the first pixel, all of them, which are fractions."""
+    if len(boxes) and np.max(boxes) <= 1 < min(image_size):
+        raise ValueError(
+            f"the boxes go to {np.max(boxes):g} in an image of {image_size[0]} x {image_size[1]}, expected pixels, no "
+            "fractions: multiply them by width and height"
+        )
 
 
 def encode_features(features: np.ndarray) -> np.ndarray:

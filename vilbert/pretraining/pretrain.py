@@ -109,7 +109,13 @@ def main(
         with naming(model_output.parent):
             last = last_evaluation(checkpoints / "metrics.jsonl")
             rows = pretraining_rows(evaluator, words, split=settings.validation_split, measured=last)
-            card = model_card("ViLBERT, pretrained", trained, rows)
+            card = model_card(
+                "ViLBERT, pretrained",
+                trained,
+                rows,
+                data=f"{len(training):,} pairs of caption and image of the split '{settings.train_split}'",
+                made_of=folder.provenance,
+            )
             write_model(
                 trained,
                 VilbertProcessor(words),

@@ -138,7 +138,14 @@ def main(
     if is_first_process():
         with naming(model_output.parent):
             rows = baseline_rows(data, last_evaluation(checkpoints / "metrics.jsonl"))
-            card = model_card(f"ViLBERT, fine-tuned: {task}", trained, rows)
+            names = ", ".join(sorted(path.name for path in data.files))
+            card = model_card(
+                f"ViLBERT, fine-tuned: {task}",
+                trained,
+                rows,
+                data=f"{len(data.training):,} examples of {names}",
+                made_of=folder.provenance,
+            )
             write_model(
                 trained,
                 processor,

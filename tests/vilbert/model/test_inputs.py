@@ -33,6 +33,7 @@ def test_boxes_a_hair_outside_are_taken(any_config, batch):
         ("visual_boxes", (0, 3, 2), 640.0, "visual_boxes go from .* to 640, expected fractions"),
         ("visual_boxes", (0, 3, 2), -0.5, "visual_boxes go from -0.5"),
         ("visual_boxes", (0, 3, 2), float("nan"), "visual_boxes go from nan"),
+        ("visual_features", (2, 3, 5), float("nan"), "visual_features hold NaN or infinity in row 2"),
         ("input_ids", (0, 3), 53, "input_ids go from .* to 53, expected 0 to 52"),
         ("token_type_ids", (0, 3), 2, "token_type_ids go from 0 to 2, expected 0 to 1"),
     ],
@@ -107,3 +108,15 @@ def test_a_task_token_lengthens_the_text(two_stream_config, batch):
         model(**batch)
     with pytest.raises(ValueError, match=r"task_ids has the shape \[3, 1\]"):
         model(**batch, task_ids=torch.zeros(3, 1, dtype=torch.long))
+
+
+@pytest.mark.parametrize("name", ["input_ids", "attention_mask", "visual_features", "visual_boxes"])
+def test_a_list_or_an_array_is_no_tensor(any_config, batch, name):
+    for given in (batch[name].tolist(), batch[name].numpy()):
+        with pytest.raises(ValueError, match=f"{name} is of type .*, expected a tensor; VilbertProcessor makes all"):
+            model_of(any_config)(**(batch | {name: given}))
+
+
+def test_tokens_are_whole_numbers(any_config, batch):
+    with pytest.raises(ValueError, match=r"input_ids are torch\.float32, expected whole numbers of tokens"):
+        model_of(any_config)(**(batch | {"input_ids": batch["input_ids"].float()}))

@@ -1,6 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -124,7 +127,7 @@ def test_lists_that_do_not_match_and_images_without_regions_are_named(bert_token
     processor = VilbertProcessor(bert_tokenizer)
     with pytest.raises(ValueError, match="got 2 texts and 1 images, expected lists of equal length"):
         processor(["a cube", "a ball"], [regions(3)])
-    with pytest.raises(ValueError, match="got a string and 1 images"):
+    with pytest.raises(ValueError, match="text is a string, expected a list"):
         processor("a cube", [regions(3)])
     with pytest.raises(ValueError, match="an image has 0 regions"):
         processor(["a cube"], [regions(0)])
@@ -132,3 +135,37 @@ def test_lists_that_do_not_match_and_images_without_regions_are_named(bert_token
         processor([], [])
     with pytest.raises(ValueError, match="features are 17 and 19 wide, expected one width"):
         processor(["a cube", "a ball"], [regions(3), regions(2, width=19)])
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "message"),
+    [
+        (
+            ["a ball"],
+            [Image.new("RGB", (7, 5))],
+            "image 0 is of type Image, expected Regions: vilbert.own_regions makes",
+        ),
+        (["a ball"], [[1.0, 2.0]], "image 0 is of type list, expected Regions"),
+        (["a ball"], [np.ones((3, 17))], "image 0 is of type ndarray, expected Regions"),
+        (["a ball"], Image.new("RGB", (7, 5)), "regions is of type Image, expected a list"),
+        (["a ball"], regions(3), "regions is of type Regions, expected a list"),
+        (["a", " "], [regions(3)] * 2, "text 1 is ' ', expected words; encode_text and encode_regions do without"),
+        ([None], [regions(3)], "text 0 is None, expected a string"),
+    ],
+)
+def test_what_is_no_text_or_no_regions_is_told_apart(bert_tokenizer, text, given, message):
+    with pytest.raises(ValueError, match=message):
+        VilbertProcessor(bert_tokenizer)(text, given)
+
+
+def test_features_that_are_no_numbers_and_boxes_that_are_fractions_are_refused(bert_tokenizer):
+    processor, image = VilbertProcessor(bert_tokenizer), regions(3)
+    features = image.features.copy()
+    features[1, 5] = np.nan
+    with pytest.raises(ValueError, match="the features of image 1 hold NaN or infinity, expected numbers"):
+        processor(["a", "a"], [image, dataclasses.replace(image, features=features)])
+    fractions = image.boxes / np.array([640, 480, 640, 480], np.float32)
+    with pytest.raises(
+        ValueError, match=r"the boxes go to 0\.\d+ in an image of 640 x 480, expected pixels, no fractions"
+    ):
+        processor(["a"], [dataclasses.replace(image, boxes=fractions)])
