@@ -256,7 +256,7 @@ def make_page(models: dict[str, Model], examples: Sequence[Path]) -> "gr.Blocks"
                 found = sight.by(finder)
             except ERRORS as error:
                 return emptied | dict(zip(stage, (None, None, wrong(error)), strict=True))
-            return emptied | dict(zip(stage, (sight, draw(found), regions_of(found)), strict=True))
+            return emptied | dict(zip(stage, (sight, draw(found), counted(found)), strict=True))
 
         def look_at_upload(path: str) -> dict[Any, Any]:
             return look(Path(path))
@@ -326,7 +326,7 @@ def add_tab(ability: Ability, models: dict[str, Model], stage: Stage) -> "dict[g
             looks = model.ask.attention(found, answer.text) if can_look else None
         except ERRORS as error:
             return show(wrong(error), None)
-        return show(answer.html, looks) | {stage.drawn: draw(found, box=answer.box), stage.note: regions_of(found)}
+        return show(answer.html, looks) | {stage.drawn: draw(found, box=answer.box), stage.note: counted(found)}
 
     def look(looks: CoAttention, word: str) -> tuple[Image.Image, str]:
         return scaled(looks).draw(word), remark(f"What '{word}' looks at, and in red what it looks at most.")
@@ -371,7 +371,7 @@ def resized(image: Image.Image) -> tuple[Image.Image, float]:
     return image.resize([max(1, round(side * scale)) for side in image.size]), scale
 
 
-def regions_of(found: FoundRegions) -> str:
+def counted(found: FoundRegions) -> str:
     return remark(f"{found.name}: {len(regions_of(found))} regions")
 
 
