@@ -1,11 +1,13 @@
 """What the rules with a GPU or several processes ask for: CPUs and memory follow the settings, the rest the profile."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
 
-from workflow.settings import Settings, scaled
+from workflow.settings import Settings
+from workflow.submission import limits_of
 
 SECONDS_TO_SAVE = 300  # before its time is up, a training is told to write a checkpoint
+IMAGES_MINUTES = 300  # of the longest submission of the group `images`: a download, and the check of what it brought
 EDIT_ME = "edit-me"  # stands in a profile where its user has to
 
 
@@ -42,6 +44,14 @@ class Allocations:
         """An H100 takes 100 images/s, each 16 ms of decoding, resizing, choosing."""
         return max(1, 8 * self.settings.gpus_per_job)
 
+    def minutes(self, amount: int, *, together: int | None = None, gpus: int = 0) -> Callable[[Any, int], int]:
+        """Time of a job that begins anew at each attempt.
+
+        Args:
+            together: minutes of all jobs that are submitted with it, one after the other; null: it is alone.
+        """
+        return self._growing(amount, "minutes", together=together, gpus=gpus)
+
     def training(self, *, runtime: int) -> dict[str, Any]:
         """Resources of a training, memory by the node. One that runs out of time or is preempted goes on where it was,
         so no attempt gets more time than the first; nor three times the memory, which nodes may not have.
@@ -56,7 +66,7 @@ class Allocations:
         if self.nodes > 1 and gpus:
             extra.append(f"--gpus-per-node={self._typed(gpus // self.nodes)}")
         return {
-            "mem_mb": scaled(2000 + processes * per_process, most=2),
+            "mem_mb": self._growing(2000 + processes * per_process, "megabytes", most=2, gpus=gpus),
             "runtime": runtime,
             "slurm_extra": " ".join(part for part in extra if part),
             **self._on_gpus(gpus),
@@ -67,12 +77,12 @@ class Allocations:
     def detecting(self, *, runtime: int) -> dict[str, Any]:
         """Resources of a job of the detector."""
         gpus = self.settings.gpus_per_job
-        return {"mem_mb": scaled(4000 + 4000 * gpus), "runtime": scaled(runtime), **self._on_gpus(gpus)}
+        return self._anew(4000 + 4000 * gpus, runtime, gpus=gpus)
 
     def scoring(self, *, runtime: int) -> dict[str, Any]:
         """Resources of one process that asks a trained model, on a GPU where trainings have some."""
         gpus = min(1, self.settings.gpus_per_training)
-        return {"mem_mb": scaled(4000 + 8000 * gpus), "runtime": scaled(runtime), **self._on_gpus(gpus)}
+        return self._anew(4000 + 8000 * gpus, runtime, gpus=gpus)
 
     def processes(self, wildcards: Any, resources: Any) -> int:
         """Of a training on each of its nodes, for a rule's params: one a GPU, or as many as the settings say."""
@@ -84,6 +94,35 @@ class Allocations:
 
     def _processes_per_node(self, gpus: int) -> int:
         return (gpus or self.settings.processes_per_training) // self.nodes
+
+    def _anew(self, megabytes: int, minutes: int, *, gpus: int) -> dict[str, Any]:
+        """Resources of one process that begins anew at each attempt."""
+        memory = self._growing(megabytes, "megabytes", gpus=gpus)
+        return {"mem_mb": memory, "runtime": self.minutes(minutes, gpus=gpus), **self._on_gpus(gpus)}
+
+    def _growing(
+        self,
+        amount: int,
+        what: Literal["minutes", "megabytes"],
+        *,
+        most: int = 3,
+        together: int | None = None,
+        gpus: int = 0,
+    ) -> Callable[[Any, int], int]:
+        """So much, and as much again at each further attempt, up to `most` times or what the partition has.
+
+        Slurm refuses a job that asks for more memory than a node has, and lets one that asks for more time wait for
+        ever.
+        """
+        partition = self.defaults.get("gpu_partition" if gpus else "slurm_partition")
+
+        def of_attempt(wildcards: Any, attempt: int) -> int:
+            times: float = min(attempt, most)
+            if times > 1 and partition and (limit := getattr(limits_of(partition), what)):
+                times = max(1, min(times, limit / (together or amount)))
+            return int(amount * times)
+
+        return of_attempt
 
     def _on_gpus(self, gpus: int) -> dict[str, Any]:
         """GPUs over all nodes, and the partition that has them.
