@@ -17,7 +17,7 @@ from workflow.long_inputs import find_inputs_by_hash
 from workflow.paths import demand_paths, demand_profile, demand_writable
 from workflow.running import take_part
 from workflow.settings import check, compared, digest_option, scaled, told
-from workflow.submission import demand_submittable, remember_age, submissions
+from workflow.submission import demand_submittable, remember_age, resubmit_preempted, submissions
 from workflow.trainings import planned_trainings, prepare, warn_of_refusal
 
 min_version("9.27")
@@ -65,6 +65,7 @@ onstart:
     if workflow.executor_plugin.name == "slurm":
         demand_submittable(submissions(workflow.dag))
         remember_age()
+        resubmit_preempted()
     if not workflow.touch:  # which trains nothing
         prepare(
             planned_trainings(workflow.dag),

@@ -1,5 +1,7 @@
 """What the rules with a GPU or several processes ask for: CPUs and memory follow the settings, the rest the profile."""
 
+import builtins
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
@@ -10,15 +12,24 @@ SECONDS_TO_SAVE = 300  # before its time is up, a training is told to write a ch
 IMAGES_MINUTES = 300  # of the longest submission of the group `images`: a download, and the check of what it brought
 EDIT_ME = "edit-me"  # stands in a profile where its user has to
 
+NO_TYPE = "unspecified"  # of a GPU; not `any`, which Snakemake reads as Python's function
+
 
 def profile_defaults(workflow: Any) -> dict[str, str]:
     """The default resources of the profile, as they stand there.
 
-    Raises: ValueError if the user has not filled them in.
+    Raises: ValueError if the user has not filled them in, or if Snakemake would take one for something of Python's.
     """
     declared = workflow.resource_settings.default_resources or {}
-    defaults = {name: str(declared[name].raw) for name in declared}
-    if unfilled := [name for name, value in defaults.items() if value.strip("'\"") == EDIT_ME]:
+    raw = {name: str(declared[name].raw) for name in declared}
+    for name, value in raw.items():
+        if callable(getattr(builtins, value, None)):
+            raise ValueError(
+                f"{name} is {value} in the profile, which Snakemake reads as Python; "
+                f"quote it twice: `{name}: \"'{value}'\"`"
+            )
+    defaults = {name: re.sub(r"""^(['"])([^'"]*)\1$""", r"\2", value) for name, value in raw.items()}
+    if unfilled := [name for name, value in defaults.items() if value == EDIT_ME]:
         raise ValueError(
             f"{' and '.join(unfilled)}: still {EDIT_ME} in profile.yaml of the profile that you start with; "
             "`sinfo` lists the partitions, `sacctmgr show associations user=$USER` your accounts"
@@ -90,7 +101,7 @@ class Allocations:
 
     @property
     def _gpu_type(self) -> str | None:
-        return kind if (kind := self.defaults.get("gpu_type", "any")) != "any" else None
+        return kind if (kind := self.defaults.get("gpu_type", NO_TYPE)) != NO_TYPE else None
 
     def _processes_per_node(self, gpus: int) -> int:
         return (gpus or self.settings.processes_per_training) // self.nodes

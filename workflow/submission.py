@@ -110,6 +110,32 @@ def remember_age() -> None:
     plugin.get_min_job_age = lambda: age
 
 
+def resubmit_preempted() -> None:
+    """Let Snakemake's plugin take a job that was preempted for good as failed: it waits for Slurm to put it back, which
+    a partition with `PreemptMode=CANCEL` never does.
+    """
+    import snakemake_executor_plugin_slurm as plugin
+
+    ask = plugin.query_job_status
+
+    async def query_job_status(command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
+        states, seconds = await ask(command, logger)
+        if states is not None:
+            states = {job: "CANCELLED" if is_gone(job, state) else state for job, state in states.items()}
+        return states, seconds
+
+    plugin.query_job_status = query_job_status
+
+
+def is_gone(job: str, state: str) -> bool:
+    """Whether the job was preempted and is not in the queue again."""
+    if state != "PREEMPTED":
+        return False
+    command = ["squeue", "--noheader", "--states", "all", "--jobs", job, "--format", "%T"]
+    now = subprocess.run(command, capture_output=True, text=True)
+    return now.stdout.strip() == "PREEMPTED" or "Invalid job id" in now.stderr
+
+
 class Limits(NamedTuple):
     """Of a job of a partition; null: none that is known."""
 

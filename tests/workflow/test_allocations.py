@@ -78,8 +78,10 @@ def test_other_jobs_leave_the_partition_to_the_profile():
         assert not {"gpu_model", "slurm_partition"} & request.keys()
 
 
-def test_any_type_of_gpu_is_none_that_is_asked_for():
-    assert "gpu_model" not in allocations(gpus_per_job=1, profile=PROFILE | {"gpu_type": "any"}).detecting(runtime=1)
+def test_a_type_of_gpu_that_is_not_named_is_none_that_is_asked_for():
+    assert "gpu_model" not in allocations(gpus_per_job=1, profile=PROFILE | {"gpu_type": "unspecified"}).detecting(
+        runtime=1
+    )
 
 
 def test_what_the_profile_adds_to_every_job_stays():

@@ -1,6 +1,8 @@
 """What a Slurm is asked for, by the words of an sbatch that writes them down, and what its refusals end in."""
 
+import asyncio
 import json
+import logging
 import os
 import re
 import subprocess
@@ -11,7 +13,7 @@ import pytest
 import snakemake_executor_plugin_slurm as plugin
 from places import ROOT
 
-from workflow.submission import limits_of, remember_age
+from workflow.submission import limits_of, remember_age, resubmit_preempted
 
 # An sbatch that takes what it is asked about, writes it down, and takes no job.
 SBATCH = """#!/bin/sh
@@ -98,6 +100,32 @@ def test_cpus_memory_and_the_partition_follow_the_gpus(tmp_path, num_gpus, num_n
     expected |= dict.fromkeys(("pretrain", "pretrain_variant", "finetune_task", "finetune_variant"), training)
     for rule, options in expected.items():
         assert {name: asked[rule].get(name) for name in options} == options, rule
+
+
+def write_profile(folder: Path, **head: str) -> tuple[str, str]:
+    """The profile for Slurm as its user edits it."""
+    text = (ROOT / "workflow/profiles/slurm/profile.yaml").read_text()
+    for name, value in head.items():
+        text = re.sub(rf"(?m)^  {name}: \S+", f"  {name}: {value}", text)
+    (folder / "profile").mkdir()
+    (folder / "profile/profile.yaml").write_text(text)
+    return "--workflow-profile", str(folder / "profile")
+
+
+@pytest.mark.slow
+def test_the_profile_works_as_soon_as_its_head_is_edited(tmp_path):
+    profile = write_profile(tmp_path, slurm_partition="\"'all'\"", gpu_partition="accel", slurm_account="vision")
+    start(tmp_path, *profile, "--", "pretrain", overlay={"gpus_per_training": 8})
+    asked = requests(tmp_path)
+    assert (asked["draw_world"]["partition"], asked["draw_world"]["account"]) == ("all", "vision")
+    assert (asked["pretrain"]["partition"], asked["pretrain"]["gpus"]) == ("accel", "8")
+
+
+@pytest.mark.slow
+def test_a_partition_that_snakemake_would_take_for_python_is_one_line(tmp_path):
+    profile = write_profile(tmp_path, slurm_partition="all", gpu_partition="accel", slurm_account="vision")
+    said = "slurm_partition is all in the profile, which Snakemake reads as Python; quote it twice: "
+    assert said + "`slurm_partition: \"'all'\"`" in start(tmp_path, *profile, "--", "pretrain")
 
 
 @pytest.mark.slow
@@ -192,6 +220,21 @@ def test_how_long_a_controller_remembers_jobs_stays_known_while_it_is_away(progr
     remember_age()
     write_command(programs / "scontrol", "echo 'Unable to contact slurm controller' >&2; exit 1")
     assert plugin.get_min_job_age() == 300
+
+
+def test_a_job_that_was_preempted_has_failed_unless_it_waits_again(programs, monkeypatch):
+    monkeypatch.setattr(plugin, "query_job_status", plugin.query_job_status)
+    write_command(
+        programs / "squeue",
+        'case "$*" in *"--jobs 7 "*) echo PENDING;; *"--jobs 8 "*) echo PREEMPTED;; *"--jobs 9 "*) '
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1;; *) echo 'away' >&2; exit 1;; esac",
+    )
+    resubmit_preempted()
+    said = r"printf '6|PREEMPTED\n7|PREEMPTED\n8|PREEMPTED\n9|PREEMPTED\n10|RUNNING\n'"
+    states, _ = asyncio.run(plugin.query_job_status(f'sh -c "{said}"', logging.getLogger()))
+    expected = {"6": "PREEMPTED", "7": "PREEMPTED", "8": "CANCELLED", "9": "CANCELLED", "10": "RUNNING"}
+    assert states == expected
+    assert asyncio.run(plugin.query_job_status("false", logging.getLogger())) == (None, None)
 
 
 @pytest.mark.slow
