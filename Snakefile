@@ -9,14 +9,15 @@ from snakemake.utils import min_version
 
 from extract.section import demand_path
 from vilbert.settings import PUBLISHED_TASKS
-from workflow.allocations import Allocations, demand_whole, profile_defaults
+from workflow.allocations import IMAGES_MINUTES, Allocations, demand_whole, profile_defaults
 from workflow.contents import Contents
 from workflow.groups import check_groups_in_one_walk
 from workflow.inputs import Inputs
+from workflow.long_inputs import find_inputs_by_hash
 from workflow.paths import demand_paths, demand_profile, demand_writable
 from workflow.running import take_part
 from workflow.settings import check, compared, digest_option, scaled, told
-from workflow.submission import demand_submittable
+from workflow.submission import demand_submittable, remember_age, resubmit_preempted, submissions
 from workflow.trainings import planned_trainings, prepare, warn_of_refusal
 
 min_version("9.27")
@@ -32,6 +33,7 @@ demand_profile(sys.argv, Path(workflow.basedir))
 demand_paths(SETTINGS)
 demand_writable(Path.cwd())
 check_groups_in_one_walk()
+find_inputs_by_hash()
 take_part(SETTINGS.run, state=Path(".snakemake"), is_main=workflow.is_main_process)
 ALLOCATIONS = Allocations(SETTINGS, profile_defaults(workflow))
 SPLITS = list(SETTINGS.source.splits)
@@ -61,7 +63,9 @@ localrules:
 onstart:
     demand_whole(workflow.dag.needrun_jobs())
     if workflow.executor_plugin.name == "slurm":
-        demand_submittable(workflow.dag.needrun_jobs())
+        demand_submittable(submissions(workflow.dag))
+        remember_age()
+        resubmit_preempted()
     if not workflow.touch:  # which trains nothing
         prepare(
             planned_trainings(workflow.dag),

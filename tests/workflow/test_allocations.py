@@ -1,4 +1,5 @@
 import copy
+import os
 
 import pytest
 import yaml
@@ -28,6 +29,37 @@ def test_no_attempt_of_a_training_gets_more_time_as_it_goes_on_where_it_was():
     assert allocations().training(runtime=70)["runtime"] == 70
 
 
+@pytest.fixture
+def small_cluster(tmp_path, monkeypatch) -> dict[str, str]:
+    """A profile whose partitions give 700 minutes and nodes of 30 GB, with GPUs half of both."""
+    (tmp_path / "sinfo").write_text("#!/bin/sh\n[ $4 = cpus ] && echo 11:40:00 30000 || echo 5:50:00 15000\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return {"slurm_partition": "cpus", "gpu_partition": "gpus"}
+
+
+def test_no_further_attempt_asks_for_more_than_the_partition_has(small_cluster):
+    """Slurm would let it wait for ever, or refuse it."""
+    asked = allocations(gpus_per_job=1, gpus_per_training=1, profile=small_cluster)
+    detecting, training = asked.detecting(runtime=240), asked.training(runtime=350)
+    assert [detecting["runtime"](None, attempt) for attempt in (1, 2, 3)] == [240, 350, 350]
+    assert [detecting["mem_mb"](None, attempt) for attempt in (1, 2, 3)] == [8000, 15_000, 15_000]
+    assert [training["mem_mb"](None, attempt) for attempt in (1, 2, 3)] == [12_000, 15_000, 15_000]
+    assert [asked.minutes(200)(None, attempt) for attempt in (1, 2, 3)] == [200, 400, 600]
+    assert [asked.minutes(300)(None, attempt) for attempt in (1, 2, 3)] == [300, 600, 700]
+
+
+def test_jobs_that_are_submitted_as_one_share_the_time_of_the_partition(small_cluster):
+    """A download of 240 minutes, which goes on where it was, and a check of 60 behind it: 300 grow as a whole would."""
+    check = allocations(profile=small_cluster).minutes(60, together=300)
+    assert [check(None, attempt) for attempt in (1, 2, 3)] == [60, 120, 140]
+
+
+def test_a_first_attempt_asks_for_what_it_needs_and_no_scheduler_bounds_nothing(small_cluster):
+    assert allocations(profile=small_cluster).minutes(701)(None, 1) == 701
+    assert allocations(profile={}).minutes(701)(None, 3) == 2103
+
+
 def test_gpu_jobs_go_where_the_gpus_are_and_say_of_which_kind():
     asked = allocations(gpus_per_job=1, gpus_per_training=6, nodes_per_training=2)
     for request, gpus in (
@@ -46,8 +78,10 @@ def test_other_jobs_leave_the_partition_to_the_profile():
         assert not {"gpu_model", "slurm_partition"} & request.keys()
 
 
-def test_any_type_of_gpu_is_none_that_is_asked_for():
-    assert "gpu_model" not in allocations(gpus_per_job=1, profile=PROFILE | {"gpu_type": "any"}).detecting(runtime=1)
+def test_a_type_of_gpu_that_is_not_named_is_none_that_is_asked_for():
+    assert "gpu_model" not in allocations(gpus_per_job=1, profile=PROFILE | {"gpu_type": "unspecified"}).detecting(
+        runtime=1
+    )
 
 
 def test_what_the_profile_adds_to_every_job_stays():

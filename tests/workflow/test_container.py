@@ -2,12 +2,14 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from places import ROOT
+from snakemake.cli import parse_args
 
 INSTRUCTIONS = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text()).splitlines()
 # Says what it is called with, then runs that without an image.
@@ -62,3 +64,10 @@ def test_jobs_run_in_the_image_of_the_runs_folder(tmp_path):
     calls = (tmp_path / "calls.txt").read_text()
     for module in ("extract.drawn.world", "extract.captions.rows"):
         assert re.search(rf"^exec .* vilbert\.sif .*python -m {re.escape(module)} ", calls, flags=re.MULTILINE)
+
+
+def test_snakemake_reads_the_documented_command_as_it_is_meant():
+    (line,) = [line for line in (ROOT / "docs/cluster.md").read_text().splitlines() if "--apptainer-args" in line]
+    _, arguments = parse_args(shlex.split(line)[1:])
+    assert arguments.apptainer_args == "--nv"
+    assert list(arguments.targets) == ["all"]

@@ -35,7 +35,7 @@ def test_a_rule_has_a_log_an_environment_and_resources_that_grow(rule):
     text = RULES[rule]
     for directive in ("log:", "conda:", "resources:", "shell:", '"""'):
         assert directive in text, f"{rule} has no {directive}"
-    assert "**ALLOCATIONS." in text or re.search(r"mem_mb=scaled.*\n +runtime=(scaled\()?\d", text)
+    assert "**ALLOCATIONS." in text or re.search(r"mem_mb=scaled.*\n +runtime=(ALLOCATIONS\.minutes\()?\d", text)
 
 
 @pytest.mark.parametrize("rule", RULES)

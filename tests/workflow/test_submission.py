@@ -1,6 +1,8 @@
 """What a Slurm is asked for, by the words of an sbatch that writes them down, and what its refusals end in."""
 
+import asyncio
 import json
+import logging
 import os
 import re
 import subprocess
@@ -8,7 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import snakemake_executor_plugin_slurm as plugin
 from places import ROOT
+
+from workflow.submission import limits_of, remember_age, resubmit_preempted
 
 # An sbatch that takes what it is asked about, writes it down, and takes no job.
 SBATCH = """#!/bin/sh
@@ -17,7 +22,7 @@ shift
 echo "$@" >> "{folder}/asked"
 {answer}
 """
-SINFO = "#!/bin/sh\necho 2-12:00:00\n"
+SINFO = "#!/bin/sh\necho 2-12:00:00 64000\n"
 
 
 def start(folder: Path, *arguments: str, answer: str = "exit 0", overlay: dict | None = None) -> str:
@@ -85,11 +90,42 @@ def test_cpus_memory_and_the_partition_follow_the_gpus(tmp_path, num_gpus, num_n
     for rule, request in sorted(asked.items()):
         print(f"{rule:22}", " ".join(f"{name}={value}" for name, value in request.items() if name != "comment"))
     training = EXPECTED[num_gpus, num_nodes]
-    expected = {"download": CPU, "judge_pairs": CPU, "extract_regions": ONE, "extract_given_boxes": ONE}
+    expected = {
+        "check_images+download": CPU | {"t": "300"},
+        "judge_pairs": CPU,
+        "extract_regions": ONE,
+        "extract_given_boxes": ONE,
+    }
     expected |= {"train_detector": ONE | {"cpus-per-task": "2"}, "zero_shot_retrieval": SCORING, "probe": SCORING}
     expected |= dict.fromkeys(("pretrain", "pretrain_variant", "finetune_task", "finetune_variant"), training)
     for rule, options in expected.items():
         assert {name: asked[rule].get(name) for name in options} == options, rule
+
+
+def write_profile(folder: Path, **head: str) -> tuple[str, str]:
+    """The profile for Slurm as its user edits it."""
+    text = (ROOT / "workflow/profiles/slurm/profile.yaml").read_text()
+    for name, value in head.items():
+        text = re.sub(rf"(?m)^  {name}: \S+", f"  {name}: {value}", text)
+    (folder / "profile").mkdir()
+    (folder / "profile/profile.yaml").write_text(text)
+    return "--workflow-profile", str(folder / "profile")
+
+
+@pytest.mark.slow
+def test_the_profile_works_as_soon_as_its_head_is_edited(tmp_path):
+    profile = write_profile(tmp_path, slurm_partition="\"'all'\"", gpu_partition="accel", slurm_account="vision")
+    start(tmp_path, *profile, "--", "pretrain", overlay={"gpus_per_training": 8})
+    asked = requests(tmp_path)
+    assert (asked["draw_world"]["partition"], asked["draw_world"]["account"]) == ("all", "vision")
+    assert (asked["pretrain"]["partition"], asked["pretrain"]["gpus"]) == ("accel", "8")
+
+
+@pytest.mark.slow
+def test_a_partition_that_snakemake_would_take_for_python_is_one_line(tmp_path):
+    profile = write_profile(tmp_path, slurm_partition="all", gpu_partition="accel", slurm_account="vision")
+    said = "slurm_partition is all in the profile, which Snakemake reads as Python; quote it twice: "
+    assert said + "`slurm_partition: \"'all'\"`" in start(tmp_path, *profile, "--", "pretrain")
 
 
 @pytest.mark.slow
@@ -120,12 +156,12 @@ def test_a_training_without_a_gpu_shares_its_processes_among_the_nodes(tmp_path)
         (
             "echo 'sbatch: error: x' >&2; echo 'allocation failure: Invalid account' >&2; exit 1",
             SLURM,
-            "Slurm would not take check_images: allocation failure: Invalid account; it was asked for",
+            "Slurm would not take check_images+download: allocation failure: Invalid account; it was asked for",
         ),
         (
             "exit 0",
-            (*SLURM, "--set-resources", "download:runtime=3601"),
-            "Slurm would not take download: 3601 minutes are more than the 3600 of its partition; it was asked for",
+            (*SLURM, "--set-resources", "download:runtime=3550"),  # and 60 behind it, in the same submission
+            "Slurm would not take check_images+download: 3610 minutes are more than the 3600 of its partition; it was",
         ),
         (
             "exit 0",
@@ -155,6 +191,50 @@ def test_a_training_is_not_cut_to_the_gpus_of_the_default_profile(tmp_path, argu
         "pretrain asks for 8 GPUs and would get 1: on this machine, add `--resources gpu=8` to the command" in printed
     )
     assert not (tmp_path / "results/tiny/world").exists()
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch) -> Path:
+    """A folder of commands that come before others."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def write_command(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_limits_are_those_of_the_partition_and_of_its_largest_node(programs):
+    write_command(programs / "sinfo", "echo 1-02:30:00 64000; echo 1-02:30:00 128000+")
+    assert limits_of("mixed") == (26 * 60 + 30, 128_000)
+    write_command(programs / "sinfo", "echo infinite 64000")
+    assert limits_of("endless") == (None, 64_000)
+    write_command(programs / "sinfo", "echo 'slurm_load_partitions: no such partition' >&2; exit 1")
+    assert limits_of("nowhere") == (None, None)
+
+
+def test_how_long_a_controller_remembers_jobs_stays_known_while_it_is_away(programs, monkeypatch):
+    monkeypatch.setattr(plugin, "get_min_job_age", plugin.get_min_job_age)
+    write_command(programs / "scontrol", "echo 'MinJobAge               = 300 sec'")
+    remember_age()
+    write_command(programs / "scontrol", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    assert plugin.get_min_job_age() == 300
+
+
+def test_a_job_that_was_preempted_has_failed_unless_it_waits_again(programs, monkeypatch):
+    monkeypatch.setattr(plugin, "query_job_status", plugin.query_job_status)
+    write_command(
+        programs / "squeue",
+        'case "$*" in *"--jobs 7 "*) echo PENDING;; *"--jobs 8 "*) echo PREEMPTED;; *"--jobs 9 "*) '
+        "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1;; *) echo 'away' >&2; exit 1;; esac",
+    )
+    resubmit_preempted()
+    said = r"printf '6|PREEMPTED\n7|PREEMPTED\n8|PREEMPTED\n9|PREEMPTED\n10|RUNNING\n'"
+    states, _ = asyncio.run(plugin.query_job_status(f'sh -c "{said}"', logging.getLogger()))
+    expected = {"6": "PREEMPTED", "7": "PREEMPTED", "8": "CANCELLED", "9": "CANCELLED", "10": "RUNNING"}
+    assert states == expected
+    assert asyncio.run(plugin.query_job_status("false", logging.getLogger())) == (None, None)
 
 
 @pytest.mark.slow

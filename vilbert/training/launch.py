@@ -5,6 +5,7 @@ python -m vilbert.training.launch NUM_NODES NUM_PROCESSES_PER_NODE MODULE ARGUME
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from ipaddress import ip_address, ip_network
@@ -59,12 +60,17 @@ def is_on_its_node(num_nodes: int) -> bool:
 def srun(num_nodes: int, num_processes: int) -> list[str]:
     """What starts one process a node, with all that the job has there; the first that fails ends all.
 
-    Raises: ValueError outside Slurm.
+    Raises: ValueError outside Slurm; FileNotFoundError where there is no srun, as in the image of a container.
     """
     if "SLURM_JOB_ID" not in os.environ:
         raise ValueError(
             f"nodes_per_training is {num_nodes} and this is no job of Slurm; set it to 1, or start with "
             "`--workflow-profile workflow/profiles/slurm`"
+        )
+    if shutil.which("srun") is None:
+        raise FileNotFoundError(
+            f"nodes_per_training is {num_nodes} and there is no srun here, as in a container; set it to 1, or start "
+            "without `--software-deployment-method apptainer`"
         )
     step = ["srun", f"--nodes={num_nodes}", f"--ntasks={num_nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
     step.append(f"--cpus-per-task={os.environ.get(THREADS[0], 1)}")

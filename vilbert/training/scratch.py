@@ -40,18 +40,27 @@ def on_scratch(stores: Sequence[RegionStore], scratch: str | None, *, first: Ite
     if scratch is None:
         yield
         return
-    folder = folder_in(scratch)
     before = signal.signal(signal.SIGTERM, end)
     try:
         with ExitStack() as held:
-            remove_left(folder)
-            for store in stores:
-                copies = held.enter_context(copied(store.in_order(first), folder))
-                held.callback(store.read_from, {})
-                store.read_from(copies)
+            try:
+                read_copies(stores, folder_in(scratch), first=first, held=held)
+            except OSError as error:
+                if error.errno not in FULL:
+                    raise
+                print(f"{scratch}: {error.strerror}; feature stores are read from where they lie", file=sys.stderr)
             yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def read_copies(stores: Sequence[RegionStore], folder: Path, *, first: Iterable[str], held: ExitStack) -> None:
+    """Read each store from its copies until `held` is closed. Raises: OSError if the disk has no room for a folder."""
+    remove_left(folder)
+    for store in stores:
+        copies = held.enter_context(copied(store.in_order(first), folder))
+        held.callback(store.read_from, {})
+        store.read_from(copies)
 
 
 def end(*_: object) -> NoReturn:

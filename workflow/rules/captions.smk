@@ -18,7 +18,7 @@ rule count_captions:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(4000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     shell:
         "python -m extract.captions.counts {output} {input} > {log} 2>&1"
 
@@ -40,7 +40,7 @@ rule clean_captions:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(15),
+        runtime=ALLOCATIONS.minutes(15),
     params:
         made_of=compared(SETTINGS.made_of("captions")),
         settings=told(SETTINGS.json("captions")),

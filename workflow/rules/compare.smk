@@ -45,7 +45,7 @@ rule compare_single_stream:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(10),
+        runtime=ALLOCATIONS.minutes(10),
     shell:
         "python -m vilbert.training.comparison {input} {output} > {log} 2>&1"
 
@@ -99,6 +99,6 @@ rule compare_pretraining:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(10),
+        runtime=ALLOCATIONS.minutes(10),
     shell:
         "python -m vilbert.training.comparison {input} {output} > {log} 2>&1"

@@ -44,7 +44,7 @@ if SETTINGS.fetches_detector:
             "../../envs/vilbert.yaml"
         resources:
             mem_mb=scaled(1000),
-            runtime=scaled(60),
+            runtime=ALLOCATIONS.minutes(60),
         params:
             url=compared(SETTINGS.detector.bottom_up.url),
             digest=told(digest_option(SETTINGS.detector.bottom_up.sha256)),

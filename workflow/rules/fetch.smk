@@ -34,7 +34,7 @@ rule fetch_tokenizer:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         name=compared(SETTINGS.text.tokenizer),
         settings=told(SETTINGS.json("text")),
@@ -52,7 +52,7 @@ rule fetch_text_init:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         name=compared(SETTINGS.model.text_init),
         settings=told(SETTINGS.json("model")),

@@ -37,7 +37,7 @@ rule pack_task_images:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(120),
+        runtime=ALLOCATIONS.minutes(120),
     params:
         folder=told(INPUTS.task_images.path),
     shell:
@@ -220,6 +220,6 @@ rule describe_finetuning:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(10),
+        runtime=ALLOCATIONS.minutes(10),
     shell:
         "python -m vilbert.tasks.results {input} {output} > {log} 2>&1"

@@ -19,7 +19,7 @@ rule check_images:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60, together=IMAGES_MINUTES),
     params:
         made_of=compared(SETTINGS.made_of("images")),
         settings=told(SETTINGS.json("images")),
@@ -41,7 +41,7 @@ rule find_duplicates:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(4000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         run=lambda wildcards, input: Path(input[0]).parents[2],
         shards=SHARDS_BY_PRIORITY,

@@ -15,7 +15,7 @@ rule list_named_pictures:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     params:
         kind=lambda wildcards: SETTINGS.finetuning.tasks[wildcards.task].kind,
         name=lambda wildcards: SETTINGS.finetuning.tasks[wildcards.task].table,
@@ -40,7 +40,7 @@ rule pack_named_pictures:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(120),
+        runtime=ALLOCATIONS.minutes(120),
     params:
         folder=told(INPUTS.task_images.path),
     shell:

@@ -24,7 +24,7 @@ rule judge_pairs:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         made_of=compared(SETTINGS.made_of("relatedness")),
         settings=told(SETTINGS.json("relatedness")),
@@ -48,6 +48,6 @@ rule collect_pairs:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(4000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     shell:
         "python -m extract.cleaning.collect {output} {input} > {log} 2>&1"

@@ -18,7 +18,7 @@ rule tokenize_captions:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(4000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         made_of=compared(SETTINGS.made_of_text()),
         settings=told(SETTINGS.json("text", tokenizer=INPUTS.tokenizer.path)),
@@ -79,7 +79,7 @@ rule show_retrieval:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     params:
         tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
         made_of=compared(SETTINGS.made_of("pretraining")),

@@ -43,7 +43,7 @@ rule describe_features:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     params:
         run=subpath(input.summary, parent=True),
         directory=subpath(output.stages, parent=True),
@@ -66,7 +66,7 @@ rule make_page:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(10),
+        runtime=ALLOCATIONS.minutes(10),
     params:
         title=f"ViLBERT: the run '{SETTINGS.run}'",
         parts=lambda wildcards, input: json.dumps(

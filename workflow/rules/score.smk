@@ -17,6 +17,6 @@ rule score_cleaning:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(10),
+        runtime=ALLOCATIONS.minutes(10),
     shell:
         "python -m extract.cleaning.score {input} {output} > {log} 2>&1"

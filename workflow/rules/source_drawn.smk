@@ -26,7 +26,7 @@ rule draw_world:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     params:
         directory=subpath(output.key, parent=True),
         made_of=compared(SETTINGS.made_of("world", without=("num_task_images",))),
@@ -50,7 +50,7 @@ rule draw_tasks:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(30),
+        runtime=ALLOCATIONS.minutes(30),
     params:
         made_of=compared(SETTINGS.made_of("world", without=("noise", "captions_per_image"))),
         settings=told(SETTINGS.json("world")),

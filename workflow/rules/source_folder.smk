@@ -21,7 +21,7 @@ rule import_folder:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60, together=IMAGES_MINUTES),
     params:
         captions=lambda wildcards, resources: SETTINGS.source.splits[wildcards.split].url,
         pictures=told(SETTINGS.source.pictures),

@@ -17,7 +17,7 @@ rule cut_rows:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(10),
+        runtime=ALLOCATIONS.minutes(10),
     params:
         rows=lambda wildcards: SETTINGS.rows_of(wildcards.split, wildcards.shard),
     shell:

@@ -19,7 +19,7 @@ rule fetch_caption_list:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url,
         digest=lambda wildcards, resources: digest_option(SETTINGS.source.splits[wildcards.split].sha256),

@@ -16,7 +16,7 @@ rule fetch_tar:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(1000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60, together=IMAGES_MINUTES),
         downloads=1,
     params:
         url=lambda wildcards: SETTINGS.source.splits[wildcards.split].url.format(shard=int(wildcards.shard)),
@@ -43,7 +43,7 @@ rule import_webdataset:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(2000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60, together=IMAGES_MINUTES),
     params:
         first_row=lambda wildcards: int(wildcards.shard) * SETTINGS.source.rows_per_shard,
         max_rows=SETTINGS.source.rows_per_shard,

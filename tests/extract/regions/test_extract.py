@@ -1,10 +1,16 @@
 import io
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from places import ROOT
 
 from extract.detection.detector import Proposals
 from extract.regions.drawing import draw_regions
@@ -13,6 +19,18 @@ from extract.regions.inspect import describe_record, describe_store, image_of
 from extract.regions.store import RegionStore
 from extract.settings import SelectionSettings
 
+# An extraction that a scheduler ends at its third image.
+PREEMPTED = """
+import os, signal, sys
+from pathlib import Path
+from test_extract import BrightPixels, extract
+class Preempted(BrightPixels):
+    def detect(self, images, sizes):
+        if len(self.batch_shapes) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().detect(images, sizes)
+extract(Path(sys.argv[1]), 1, Preempted())
+"""
 SELECTION = SelectionSettings(threshold=0.2, min_regions=3, max_regions=5, nms_iou=0.3)
 
 
@@ -123,6 +141,19 @@ def test_batches_hold_one_size_and_give_what_single_images_give(tmp_path):
     for key in single:
         np.testing.assert_array_equal(batched[key].boxes, single[key].boxes)
         np.testing.assert_array_equal(batched[key].features, single[key].features)
+
+
+def test_an_extraction_that_is_preempted_leaves_no_store_and_the_next_leaves_the_whole_one(tmp_path):
+    path = os.pathsep.join(map(str, (ROOT, Path(__file__).parent, ROOT / "tests")))
+    ended = subprocess.run([sys.executable, "-c", PREEMPTED, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
+    assert ended.returncode == -signal.SIGTERM
+    assert [file.suffix for file in tmp_path.iterdir() if file.name != "0.tar"] == [".partial"]
+    rows, store = extract(tmp_path, 1, BrightPixels())
+    (tmp_path / "whole").mkdir()
+    whole_rows, whole = extract(tmp_path / "whole", 1, BrightPixels())
+    assert rows == whole_rows
+    assert store.manifest == whole.manifest
+    assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_what_is_stored_can_be_printed_and_drawn(tmp_path):

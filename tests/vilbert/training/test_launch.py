@@ -103,6 +103,20 @@ def test_several_nodes_outside_slurm_end_in_one_line():
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_several_nodes_without_srun_end_in_one_line():
+    """As in the image of a container, which has no part of Slurm."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vilbert.training.launch", "2", "1", "vilbert.model"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/nowhere", "PYTHONPATH": str(ROOT), "SLURM_JOB_ID": "7"},
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "error: nodes_per_training is 2 and there is no srun here, as in a container; set it to 1, or "
+    )
+
+
 def test_the_interface_is_the_one_of_the_network_of_an_address():
     assert interface_towards("127.0.0.1") == "lo"
     assert interface_towards("240.0.0.1") is None  # of a network that is in no use

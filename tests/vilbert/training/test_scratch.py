@@ -113,6 +113,20 @@ def test_a_full_disk_costs_the_rest_of_the_copies_and_a_line(shards, scratch, ca
     assert line.endswith(", the others from where they lie: File too large")
 
 
+def test_a_disk_without_a_byte_left_costs_all_copies_and_a_line(shards, scratch, capsys):
+    """Not even the list of the copies has room there."""
+    store = RegionStore(shards.values())
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with on_scratch([store], str(scratch)):
+            assert len(store["b200"]) == 3
+            assert not copies_in(scratch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    assert f"{scratch}: File too large; feature stores are read from where they lie\n" in capsys.readouterr().err
+
+
 def test_one_copy_a_node_serves_all_its_trainings_and_outlives_none(shards, scratch, capsys):
     with reader(scratch, shards) as other:
         made = {copy: copy.stat().st_ino for copy in copies_in(scratch)}
