@@ -5,6 +5,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from extract.terminal import cell
+
 CARD = """---
 library_name: transformers
 tags: [vilbert, vision-and-language]
@@ -49,8 +51,3 @@ def model_card(title: str, model: PreTrainedModel, rows: Sequence[Mapping[str, A
         num_parameters=model.num_parameters(),
         table="\n".join(f"| {' | '.join(line)} |" for line in lines),
     )
-
-
-def cell(value: Any) -> str:
-    """A number by four digits; '' where there is none."""
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
