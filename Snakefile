@@ -15,6 +15,7 @@ from workflow.groups import check_groups_in_one_walk
 from workflow.inputs import Inputs
 from workflow.long_inputs import find_inputs_by_hash
 from workflow.paths import demand_paths, demand_profile, demand_writable
+from workflow.results import tell_results
 from workflow.running import take_part
 from workflow.settings import check, compared, digest_option, scaled, told
 from workflow.submission import demand_submittable, remember_age, resubmit_preempted, submissions
@@ -72,6 +73,7 @@ onstart:
             earlier=Path(RESULTS) / "earlier",
             num_kept=SETTINGS.runtime.num_earlier_kept,
         )
+        tell_results(workflow.dag)
 
 
 atexit.register(warn_of_refusal, workflow, Path.cwd())

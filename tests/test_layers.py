@@ -15,7 +15,7 @@ from places import ROOT
 # From the ground up: what stands in a row imports from the rows above it, and from nothing else in its own.
 ORDER = {
     "extract": [
-        "section command tables reasons objection overlap hold plain_files csv_rows",
+        "section command terminal tables reasons objection overlap hold plain_files csv_rows",
         "devices",
         "settings",
         "captions images detection drawn",
@@ -40,12 +40,13 @@ LEVELS = {
 }
 SETTINGS = {"extract.settings", "vilbert.settings"}
 # What workflow/ may know of the packages: what a path may be, the files of folders, the rows of a csv, whether a
-# training has ended, and what locks a file system has.
+# training has ended and how its measures are shown, and what locks a file system has.
 OF_WORKFLOW = SETTINGS | {
-    *("extract.section", "extract.captions.csv_lists", "extract.hold", "extract.plain_files"),
+    *("extract.section", "extract.captions.csv_lists", "extract.hold", "extract.plain_files", "extract.terminal"),
     "vilbert.training.folder",
 }
 SEAMS = {
+    "extract.terminal",
     "extract.captions.text",
     "extract.cleaning.relatedness",
     "extract.regions.store",

@@ -1,15 +1,19 @@
 """Region features as others published them: which rows a source has, and the fields of one row, read in any order.
 
 Fields have the names of bottom-up attention's TSV whatever the format calls them; arrays come as base64 or numpy.
+
+Source: script/extract_features.py and script/convert_to_lmdb.py of facebookresearch/vilbert-multi-task;
+features_extraction/detectron2_proposal_maxnms.py, large_tsv_to_h5.py and h5_to_lmdb.py of e-bug/volta.
 """
 
 import io
 import os
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -24,6 +28,12 @@ LXMERT_COLUMNS = (
     "image_id", "image_h", "image_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf", "num_boxes", "boxes",
     "features",
 )  # fmt: skip
+NAMES = {  # ours, by those of VOLTA, vilbert-multi-task and bottom-up-attention.pytorch
+    "img_w": "image_w", "image_width": "image_w", "img_h": "image_h", "image_height": "image_h", "bbox": "boxes",
+    "num_bbox": "num_boxes", "num_objects": "num_boxes", "x": "features", "obj_id": "objects_id",
+    "obj_conf": "objects_conf", "attr_id": "attrs_id", "attr_conf": "attrs_conf",
+}  # fmt: skip
+H5_FIELDS = (*SIZES, "boxes", "features", "cls_prob", "objects_id", "objects_conf", "attrs_id", "attrs_conf")
 KEY_LIST = b"keys"  # the record of an LMDB that lists the others
 MAX_ROW_BYTES = 1 << 28  # of an image, unpacked; 100 regions of 2048 numbers and 1601 classes have 2 MB as base64
 BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()  # what editors put before a text
@@ -34,7 +44,9 @@ class FeatureFormat(StrEnum):
 
     BOTTOM_UP_TSV = "bottom_up_tsv"  # of bottom-up attention, and of its fork for ViLBERT with cls_prob
     LXMERT_TSV = "lxmert_tsv"
-    VILBERT_LMDB = "vilbert_lmdb"  # of vilbert_beta (base64) and of vilbert-multi-task (arrays)
+    VILBERT_LMDB = "vilbert_lmdb"  # of vilbert_beta (base64), of vilbert-multi-task and VOLTA (arrays)
+    VILBERT_NPY = "vilbert_npy"  # of vilbert-multi-task, a file an image
+    VOLTA_H5 = "volta_h5"  # a group an image
     MILVLG_NPZ = "milvlg_npz"  # of bottom-up-attention.pytorch, a file an image
 
 
@@ -76,6 +88,10 @@ def open_source(feature_format: FeatureFormat, path: Path) -> FeatureSource:
             return TsvSource(path, LXMERT_COLUMNS, num_optional=0)
         case FeatureFormat.VILBERT_LMDB:
             return LmdbSource(path)
+        case FeatureFormat.VILBERT_NPY:
+            return NpySource(path)
+        case FeatureFormat.VOLTA_H5:
+            return H5Source(path)
         case FeatureFormat.MILVLG_NPZ:
             return NpzSource(path)
 
@@ -128,30 +144,108 @@ class LmdbSource:
 
     def fields(self, row: Row) -> dict[str, Any]:
         with self.environment.begin() as transaction:
-            return _dict_of(transaction.get(row.place, default=b""))
+            return _named(_dict_of(transaction.get(row.place, default=b"")))
 
 
-class NpzSource:
+class FilesSource(ABC):
     """A file an image, called by its id."""
+
+    suffix: ClassVar[str]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def rows(self) -> Iterator[Row]:
-        for number, path in enumerate((path for path in files_below(self.folder) if path.suffix == ".npz"), start=1):
+        paths = (path for path in files_below(self.folder) if path.suffix == self.suffix)
+        for number, path in enumerate(paths, start=1):
             yield Row(os.fsencode(path.stem).decode(errors="replace"), number, path)
 
     def fields(self, row: Row) -> dict[str, Any]:
         try:
-            members = _members_of(row.place)
-            info = _dict_of(_pickle_in(members.pop("info"))) if "info" in members else {}
-            arrays = {name: np.lib.format.read_array(io.BytesIO(data)) for name, data in members.items()}
+            return _named(self.read(row.place))
         except RowError:
             raise
         except Exception as error:  # zipfile and numpy raise whatever a stranger's bytes make them trip over
             raise RowError("damaged", f"{row.place.name}: {type(error).__name__} {error}") from error
-        names = {"num_bbox": "num_boxes", "bbox": "boxes", "x": "features"}
-        return info | {names.get(name, name): array for name, array in arrays.items()}
+
+    @abstractmethod
+    def read(self, path: Path) -> dict[str, Any]:
+        """What a file holds, by its own names."""
+
+
+class NpySource(FilesSource):
+    """Each a pickled dict."""
+
+    suffix = ".npy"
+
+    def read(self, path: Path) -> dict[str, Any]:
+        if (size := plain_status(path).st_size) > MAX_ROW_BYTES:
+            raise RowError("too_large", f"{path.name} has {size} bytes, at most {MAX_ROW_BYTES}")
+        return _dict_of(_pickle_in(path.read_bytes()))
+
+
+class NpzSource(FilesSource):
+    """Each with arrays, and a pickled dict of what the detector saw."""
+
+    suffix = ".npz"
+
+    def read(self, path: Path) -> dict[str, Any]:
+        members = _members_of(path)
+        info = _dict_of(_pickle_in(members.pop("info"))) if "info" in members else {}
+        return info | {name: np.lib.format.read_array(io.BytesIO(data)) for name, data in members.items()}
+
+
+class H5Source:
+    """An HDF5 file with a group an image, called by its id, and in it an array a field."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import h5py
+        except ImportError as error:
+            raise ImportError(f"{path} needs the package h5py; pip install 'vilbert[h5]'") from error
+        plain_status(path)
+        self.h5py = h5py
+        try:
+            self.file = h5py.File(path, "r")
+            self.names = list(self.file)
+        except (OSError, RuntimeError, ValueError, LookupError) as error:
+            raise ValueError(f"{path} is no whole HDF5 file ({error}); copy it again") from error
+
+    def rows(self) -> Iterator[Row]:
+        for number, name in enumerate(self.names, start=1):
+            yield Row(os.fsencode(name).decode(errors="replace"), number, name)
+
+    def fields(self, row: Row) -> dict[str, Any]:
+        try:
+            group = self._own(self.file, row.place)
+            if not isinstance(group, self.h5py.Group):
+                raise RowError("damaged", "an array, expected a group with an array a field")
+            named = {NAMES.get(name, name): name for name in group}
+            return {field: self._array(group, named[field]) for field in H5_FIELDS if field in named}
+        except RowError:
+            raise
+        except Exception as error:  # h5py raises whatever a stranger's bytes make the library trip over
+            raise RowError("damaged", f"{type(error).__name__} {error}") from error
+
+    def _array(self, group: Any, name: str) -> Any:
+        """The numbers of a field; of those that are in the file itself."""
+        data = self._own(group, name)
+        if not isinstance(data, self.h5py.Dataset) or data.is_virtual or data.external or data.dtype.hasobject:
+            raise RowError("damaged", f"{name} is no array of numbers in the file itself")
+        if data.nbytes > MAX_ROW_BYTES:
+            raise RowError("too_large", f"{name} unfolds to {data.nbytes} bytes, at most {MAX_ROW_BYTES}")
+        return data[()]
+
+    def _own(self, group: Any, name: str) -> Any:
+        """What stands under a name, unless that leads elsewhere: to another file of whoever reads."""
+        if not isinstance(group.get(name, getlink=True), self.h5py.HardLink):
+            raise RowError("damaged", f"{name} is a link, expected what VOLTA writes")
+        return group[name]
+
+
+def _named(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields by our names."""
+    return {NAMES.get(name, name): value for name, value in fields.items()}
 
 
 def _members_of(path: Path) -> dict[str, bytes]:

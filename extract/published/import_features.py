@@ -23,7 +23,7 @@ MAX_DIGITS = 18  # of an image's number
 
 def main(
     feature_format: Annotated[FeatureFormat, typer.Argument(metavar="FORMAT", help="whose features they are")],
-    source: Annotated[Path, typer.Argument(help="their file, or the folder of npz files")],
+    source: Annotated[Path, typer.Argument(help="their file, or the folder of npy or npz files")],
     store: Annotated[Path, typer.Argument(help="to write, .lmdb; manifest and table are .json and .parquet beside it")],
     feature_size: Annotated[int, typer.Option(min=1, help="width of a region's feature")] = 2048,
     num_classes: Annotated[int, typer.Option(min=2, max=1 << 16, help="with the background")] = 1601,

@@ -72,12 +72,14 @@ def to_regions(fields: Mapping[str, Any], *, expected: Expected) -> Regions:
 
 
 def num_regions(fields: Mapping[str, Any]) -> int:
-    """As many as there are rows of features: vilbert-multi-task counts in `num_boxes` only those with a score."""
-    num_boxes = whole_number(fields, "num_boxes", 0, MAX_BOXES)
+    """As many as there are rows of features: vilbert-multi-task counts those with a score alone, VOLTA none."""
     features = fields.get("features")
-    count = len(features) if isinstance(features, np.ndarray) and features.ndim else num_boxes
-    if num_boxes > count:
-        raise RowError("wrong_count", f"num_boxes is {num_boxes}, features are {count}")
+    count = len(features) if isinstance(features, np.ndarray) and features.ndim else None
+    if count is None or "num_boxes" in fields:
+        num_boxes = whole_number(fields, "num_boxes", 0, MAX_BOXES)
+        count = num_boxes if count is None else count
+        if num_boxes > count:
+            raise RowError("wrong_count", f"num_boxes is {num_boxes}, features are {count}")
     if count == 0:
         raise RowError("no_regions", "num_boxes is 0")
     return count

@@ -4,6 +4,7 @@ import base64
 import pickle
 from pathlib import Path
 
+import h5py
 import lmdb
 import numpy as np
 
@@ -72,4 +73,34 @@ def write_npz(folder: Path, row: dict) -> Path:
     path = folder / f"{row['image_id']}.npz"
     size = {"image_w": row["image_w"], "image_h": row["image_h"], "num_bbox": row["num_boxes"]}
     np.savez_compressed(path, x=row["features"], bbox=row["boxes"], info=info, **size)
+    return path
+
+
+def write_npy(folder: Path, row: dict) -> Path:
+    """As script/extract_features.py of vilbert-multi-task; its `objects` lacks the first region."""
+    folder.mkdir(exist_ok=True)
+    info = {
+        "bbox": row["boxes"],
+        "num_boxes": row["num_boxes"],
+        "objects": row["objects_id"][1:],
+        "image_width": row["image_w"],
+        "image_height": row["image_h"],
+        "cls_prob": row["cls_prob"],
+        "image_id": row["image_id"],
+        "features": row["features"],
+    }
+    path = folder / f"{row['image_id']}.npy"
+    np.save(path, info, allow_pickle=True)
+    return path
+
+
+def write_h5(path: Path, rows: list[dict]) -> Path:
+    """As features_extraction/detectron2_proposal_maxnms.py of VOLTA."""
+    names = {"features": "features", "boxes": "boxes", "image_w": "img_w", "image_h": "img_h"}
+    names |= {"objects_id": "obj_id", "objects_conf": "obj_conf", "attrs_id": "attr_id", "attrs_conf": "attr_conf"}
+    with h5py.File(path, "w") as file:
+        for row in rows:
+            group = file.create_group(row["image_id"])
+            for ours, theirs in names.items():
+                group[theirs] = row[ours]
     return path

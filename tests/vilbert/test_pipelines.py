@@ -304,3 +304,14 @@ def test_every_line_of_the_page_about_python_does_what_it_says(make, run, pictur
         kind, changed = KINDS[name]
         names |= {"ask": vilbert.pipeline(make(kind, name=f"{name}_of_the_page", **changed)), "pictures": [picture]}
         assert eval(f"ask.{name}{arguments}", names)
+
+
+def test_the_page_about_python_counts_its_lines_rightly():
+    page = (ROOT / "docs/python.md").read_text()
+    first, *others = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    before = [line for line in first.splitlines() if line and not line.startswith("ask(")]
+    own = next(block.splitlines() for block in others if "own_regions" in block)
+    of_table = dict.fromkeys(re.findall(r"^\| ([\w ]+) \| .* \| `ask\.", page, flags=re.MULTILINE), len(before) + 1)
+    names, counts = re.findall(r"^\| (score .*|\d .*) \|$", page, flags=re.MULTILINE)[-2:]
+    told = dict(zip(names.split(" | "), map(int, counts.split(" | ")), strict=True))
+    assert told == of_table | {"features that you own": len(before) + len(own)}

@@ -6,6 +6,8 @@ from typing import Any
 import yaml
 from transformers import PreTrainedModel
 
+from extract.terminal import cell
+
 CARD = """---
 library_name: transformers
 tags: [vilbert, vision-and-language]
@@ -91,8 +93,3 @@ def model_card(
         settings=yaml.safe_dump(settings, sort_keys=True),
         table="\n".join(f"| {' | '.join(line)} |" for line in lines),
     )
-
-
-def cell(value: Any) -> str:
-    """A number by four digits; '' where there is none."""
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

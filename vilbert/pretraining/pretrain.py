@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, set_seed
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
 from extract.tables import naming, reading
+from extract.terminal import plain_table
 from vilbert.baselines.rows import write_rows
 from vilbert.batches.sampling import epoch_generator, shuffled_blocks
 from vilbert.batches.tokens import TokenTable
@@ -128,6 +129,7 @@ def main(
             shutil.copyfile(checkpoints / "metrics.jsonl", metrics_output)
             draw_learning_curves(metrics, curves_output, rows=rows)
             folder.end(outputs)
+        print(plain_table(rows))
 
 
 def digests(tokens: Path, tokenizer: Path, stores: Sequence[Path], *, text_init: str | None) -> dict[str, Any]:

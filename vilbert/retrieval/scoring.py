@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from extract.terminal import bar
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.layers import Projections, run_layers
@@ -42,13 +43,16 @@ class Side:
 
 
 @torch.inference_mode()
-def score_pairs(model: nn.Module, captions: Sequence[Tensor], images: Sequence[EncodedImage]) -> Tensor:
+def score_pairs(
+    model: nn.Module, captions: Sequence[Tensor], images: Sequence[EncodedImage], *, is_shown: bool = False
+) -> Tensor:
     """Scores float32 [C, I] on the CPU: the score head's, or, of a pretraining model, how much likelier aligned is than
     not, in logits.
 
     Args:
         model: VilbertForImageTextRetrieval or VilbertForPreTraining, or the single-stream one.
         captions: input ids [T], with the special tokens.
+        is_shown: a bar moves meanwhile.
     Raises: ValueError for a model that has task tokens, or is training.
     """
     if model.training:
@@ -64,6 +68,7 @@ def score_pairs(model: nn.Module, captions: Sequence[Tensor], images: Sequence[E
             model,
             [[captions[row] for row in part] for part in rows],
             [[images[column] for column in part] for part in columns],
+            is_shown=is_shown,
         ).cpu()
     scores = torch.empty_like(by_length)
     scores[torch.tensor([*chain(*rows)])[:, None], torch.tensor([*chain(*columns)])] = by_length
@@ -71,7 +76,11 @@ def score_pairs(model: nn.Module, captions: Sequence[Tensor], images: Sequence[E
 
 
 def scores_of_chunks(
-    model: nn.Module, captions: Sequence[Sequence[Tensor]], images: Sequence[Sequence[EncodedImage]]
+    model: nn.Module,
+    captions: Sequence[Sequence[Tensor]],
+    images: Sequence[Sequence[EncodedImage]],
+    *,
+    is_shown: bool = False,
 ) -> Tensor:
     """Scores float32 [C, I] of chunks of one length each, on the model's device, which nothing waits for."""
     pairs = (TwoStreamPairs if isinstance(model.config, VilbertConfig) else SingleStreamPairs)(model.base_model)
@@ -83,7 +92,7 @@ def scores_of_chunks(
         for part in images
     ]
     rows = []
-    for part in captions:
+    for part in bar(captions, desc="captions", unit="part", is_shown=is_shown, is_passing=True):
         text_side = pairs.text_side(stacked([*part], device))
         of_images = [head_scores(model, pairs.fused(text_side, visual_side)) for visual_side in image_sides]
         rows.append(torch.cat([scores.unflatten(0, (len(part), -1)) for scores in of_images], dim=1))

@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedModel, set_seed
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
 from extract.tables import naming
+from extract.terminal import plain_table
 from vilbert.baselines.rows import Row, write_rows
 from vilbert.model.card import model_card
 from vilbert.model.configuration_vilbert import VilbertConfig
@@ -159,6 +160,7 @@ def main(
             write_dropped(dropped_output, data.dropped)
             evaluator.write(predictions_output)
             folder.end(outputs)
+        print(plain_table(rows))
 
 
 def digests(model: Path, stores: Sequence[Path], files: Sequence[Path], *, annotations: Path) -> dict[str, Any]:

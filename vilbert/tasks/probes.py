@@ -25,6 +25,7 @@ from extract.cleaning.relatedness import ClassNames, relatedness
 from extract.command import run
 from extract.regions.store import RegionStore
 from extract.tables import read_table
+from extract.terminal import bar, plain_table
 from vilbert.batches.padding import pad_images
 from vilbert.model.directory import read_processor
 from vilbert.model.origin import demand_same_regions
@@ -65,7 +66,9 @@ def main(
         "blind": None if captions is None else word_margins(rows, read_captions(captions, split=split)),
         "rule": class_margins(rows, regions) if regions.classes else None,
     }
-    measure(rows, margins, regions).to_csv(output, index=False)
+    table = measure(rows, margins, regions)
+    table.to_csv(output, index=False)
+    print(plain_table(table.astype(object).where(table.notna(), None).to_dict("records")))
 
 
 def read_probes(path: Path) -> list[Probe]:
@@ -106,7 +109,7 @@ def head_margins(
     for number, probe in enumerate(probes):
         of_images.setdefault(probe.image, []).append(number)
     margins = np.full(len(probes), np.nan)
-    for key, numbers in of_images.items():
+    for key, numbers in bar(of_images.items(), desc="images", unit="image", is_passing=True):
         if key in store:
             batch = pad_images([store[key]], has_whole_image=processor.has_whole_image)
             image = EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0])

@@ -14,6 +14,7 @@ from transformers import AutoModelForPreTraining, PreTrainedModel
 from extract.command import run
 from extract.regions.store import RegionStore
 from extract.tables import naming
+from extract.terminal import plain_table
 from vilbert.baselines.rows import write_rows
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
@@ -57,6 +58,7 @@ def main(
         metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
         write_dropped(dropped_output, dropped)
         write_rows(baselines_output, rows)
+    print(plain_table(rows))
 
 
 def load(path: Path) -> PreTrainedModel:

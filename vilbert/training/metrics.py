@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +13,13 @@ from typing import Self
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from tqdm import tqdm
 
 from extract.tables import naming
+from extract.terminal import bar
 from vilbert.model.inputs import Batch
 from vilbert.training.feed import Step
 
 PROJECT = "vilbert"  # by which trackers know it
-SECONDS_A_LINE = 30  # of a progress bar that goes into a file
 
 
 class Meter:
@@ -157,15 +155,7 @@ class MetricsLog:
             "wandb": {"dir": str(folder), "id": run_id(self.path.parent), "resume": "allow"},
         }
         self.accelerator.init_trackers(PROJECT, init_kwargs={name: options.get(name, {}) for name in self.trackers})
-        interval = 0.5 if sys.stderr.isatty() else SECONDS_A_LINE
-        self.bar = tqdm(
-            file=sys.stderr if sys.stderr.isatty() else Lines(),
-            total=self.num_steps,
-            initial=self.steps_done,
-            disable=not main,
-            mininterval=interval,
-            maxinterval=interval,
-        )
+        self.bar = bar(total=self.num_steps, initial=self.steps_done, is_shown=main)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -194,16 +184,6 @@ class MetricsLog:
     def lines(self) -> list[dict]:
         """All that were written; none where a training was killed before its first."""
         return read_metrics(self.path) if self.path.exists() else []
-
-
-class Lines:
-    """stderr where it is a file: a progress bar is a line each time, in place of one that is written over."""
-
-    def write(self, text: str) -> None:
-        sys.stderr.write(text.replace("\r", "\n"))
-
-    def flush(self) -> None:
-        sys.stderr.flush()
 
 
 class Clock:

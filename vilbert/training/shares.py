@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from extract.terminal import bar
 from vilbert.model.device_memory import enough_memory
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 
@@ -35,7 +36,9 @@ def ask_in_shares(
     num_shared = -(-len(examples) // num_processes) * num_processes
     share = [examples[min(place, len(examples) - 1)] for place in range(process, num_shared, num_processes)]
     answers: dict[int, Answer] = {}
-    for start in range(0, len(share), batch_size):
+    starts = range(0, len(share), batch_size)
+    is_shown = process == 0 and len(starts) > 1  # who asks once has a bar of its own
+    for start in bar(starts, desc="evaluating", unit="batch", is_shown=is_shown, is_passing=True):
         batch = share[start : start + batch_size]
         with enough_memory(f"it does not hold {len(batch)} held-out examples beside the model; take a smaller model"):
             answers.update(zip(batch, ask(batch), strict=True))
@@ -48,9 +51,10 @@ def ask_in_shares(
 
 def score_in_shares(model: nn.Module, captions: Sequence[Tensor], images: Sequence[EncodedImage]) -> Tensor:
     """As `score_pairs`, a share of the captions in every process: float32 [C, I] on the CPU."""
+    is_first = not dist.is_initialized() or dist.get_rank() == 0
 
     def rows(share: list[int]) -> list[np.ndarray]:
-        return list(score_pairs(model, [captions[caption] for caption in share], images).numpy())
+        return list(score_pairs(model, [captions[caption] for caption in share], images, is_shown=is_first).numpy())
 
     scores = ask_in_shares(range(len(captions)), rows, batch_size=len(captions))
     return torch.from_numpy(np.stack([scores[caption] for caption in range(len(captions))]))

@@ -24,6 +24,29 @@ def test_two_pictures_of_one_name_are_two_and_one_by_two_names_is_one(tmp_path):
     )
 
 
+def test_pictures_of_every_suffix_and_behind_links_are_found_and_those_of_one_stem_are_several(tmp_path):
+    pictures, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    kinds = {"jfif": "JPEG", "tif": "TIFF", "avif": "AVIF", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "x": "PNG"}
+    for number, (suffix, kind) in enumerate(kinds.items()):
+        path = pictures / f"same stem.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (23, 29), (number * 30,) * 3).save(path, kind)
+    save(elsewhere / "far.jpg")
+    (pictures / "link.jpg").symlink_to(elsewhere / "far.jpg")
+    (pictures / "folder").symlink_to(elsewhere)
+    (pictures / "dangling.jpg").symlink_to("gone.jpg")
+    (pictures / "round.jpg").symlink_to("round.jpg")
+    good = [*(f"same stem.{suffix}" for suffix in kinds), "link.jpg", "folder/far.jpg"]
+    rows = pack_named([*good, "dangling.jpg", "round.jpg"], pictures, tmp_path / "out.tar")
+    assert {row["url"]: row["image_key"] for row in rows if row["status"] == "success"} == {name: name for name in good}
+    assert {row["url"]: row["error_message"] for row in rows if row["status"] != "success"} == {
+        "dangling.jpg": "no_file",
+        "round.jpg": "no_file",
+    }
+    of = {row["url"]: row for row in rows}
+    assert of["link.jpg"]["sha256"] == of["folder/far.jpg"]["sha256"]  # one picture by two names: held out together
+
+
 def test_what_cannot_be_packed_is_a_row_with_its_reason(tmp_path):
     pictures = tmp_path / "pictures"
     save(pictures / "good.tif")

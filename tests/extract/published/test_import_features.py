@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,9 @@ from published_rows import (
     NUM_CLASSES,
     as_base64,
     make_row,
+    write_h5,
     write_lmdb,
+    write_npy,
     write_npz,
     write_tsv,
 )
@@ -52,11 +55,26 @@ def write_source(kind: str, folder: Path) -> tuple[FeatureFormat, Path]:
         case "multi_task":
             records = {row["image_id"]: pickle.dumps({f: row[f] for f in BOTTOM_UP}) for row in rows}
             return FeatureFormat.VILBERT_LMDB, write_lmdb(folder / "a.lmdb", records)
+        case "multi_task npy":
+            for row in rows:
+                write_npy(folder / "a", row)
+            return FeatureFormat.VILBERT_NPY, folder / "a"
+        case "volta h5":
+            return FeatureFormat.VOLTA_H5, write_h5(folder / "a.h5", rows)
+        case "volta lmdb":
+            return FeatureFormat.VILBERT_LMDB, write_volta_lmdb(folder, rows)
         case "milvlg":
             for row in rows:
                 write_npz(folder / "a", row)
             return FeatureFormat.MILVLG_NPZ, folder / "a"
     raise AssertionError(kind)
+
+
+def write_volta_lmdb(folder: Path, rows: list[dict]) -> Path:
+    """As features_extraction/h5_to_lmdb.py of VOLTA."""
+    with h5py.File(write_h5(folder / "a.h5", rows)) as file:
+        items = {key: {name: data[()] for name, data in file[key].items()} | {"img_id": key} for key in file}
+    return write_lmdb(folder / "a.lmdb", {key: pickle.dumps(item) for key, item in items.items()})
 
 
 def imported(source: tuple[FeatureFormat, Path], folder: Path, **changed) -> tuple[list[dict], RegionStore]:
@@ -73,7 +91,7 @@ def assert_is(regions: Regions, row: dict, order: np.ndarray) -> None:
     assert (regions.num_confident, regions.is_short) == (3, False)
 
 
-@pytest.mark.parametrize("kind", ["bottom_up with cls_prob", "vilbert_beta"])
+@pytest.mark.parametrize("kind", ["bottom_up with cls_prob", "vilbert_beta", "multi_task npy"])
 def test_whole_distributions_are_kept_and_rank_the_regions(kind, tmp_path):
     rows, store = imported(write_source(kind, tmp_path), tmp_path)
     assert [row["key"] for row in rows] == list(store) == ["10", "101", "9"]
@@ -87,7 +105,7 @@ def test_whole_distributions_are_kept_and_rank_the_regions(kind, tmp_path):
         np.testing.assert_array_equal(store[key].class_probs, row["cls_prob"][order].astype(np.float16))
 
 
-@pytest.mark.parametrize("kind", ["lxmert", "milvlg"])
+@pytest.mark.parametrize("kind", ["lxmert", "milvlg", "volta h5", "volta lmdb"])
 def test_of_the_likeliest_class_alone_the_others_share_the_rest(kind, tmp_path):
     _, store = imported(write_source(kind, tmp_path), tmp_path)
     assert store.manifest.num_classes_kept == 1
@@ -125,8 +143,9 @@ def test_a_store_without_classes_can_be_looked_at(tmp_path):
     assert np.asarray(drawn).any()
 
 
-def test_attributes_stand_with_their_regions(tmp_path):
-    _, store = imported(write_source("lxmert", tmp_path), tmp_path)
+@pytest.mark.parametrize("kind", ["lxmert", "volta h5"])
+def test_attributes_stand_with_their_regions(kind, tmp_path):
+    _, store = imported(write_source(kind, tmp_path), tmp_path)
     assert store.attributes == tuple(str(number) for number in range(1, 12))
     for key in IDS:
         row = make_row(key)
@@ -242,11 +261,11 @@ def test_rows_that_unfold_to_more_than_an_image_has_are_not_read(tmp_path, monke
 
 
 @settings(deadline=None, max_examples=60, derandomize=True, database=None)
-@given(data=st.data(), kind=st.sampled_from(["bottom_up with cls_prob", "lxmert", "milvlg"]))
+@given(data=st.data(), kind=st.sampled_from(["bottom_up with cls_prob", "lxmert", "milvlg", "multi_task npy"]))
 def test_of_a_damaged_source_every_row_is_imported_or_has_a_reason(data, kind, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damaged")
     feature_format, source = write_source(kind, folder)
-    file = source if source.is_file() else source / "10.npz"
+    file = source if source.is_file() else next(source.glob("10.*"))
     damaged = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(damaged) - 1))

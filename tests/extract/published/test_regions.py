@@ -74,7 +74,7 @@ def test_a_bad_likeliest_class_is_named(field, value, reason, detail):
     assert detail in raised.value.detail
 
 
-@pytest.mark.parametrize("missing", ["image_w", "num_boxes", "boxes", "features"])
+@pytest.mark.parametrize("missing", ["image_w", "boxes", "features"])
 def test_a_missing_field_is_named(missing):
     with pytest.raises(RowError, match=missing):
         to_regions(without(make_row("a"), missing), expected=EXPECTED)

@@ -77,6 +77,22 @@ def test_what_the_measures_are_read_against(three_labels):
     assert (found.num_examples, found.num_dropped) == (4, 1)
 
 
+@pytest.mark.parametrize("label", ["red", "yellow"])
+def test_held_out_rows_of_one_label_alone_are_measured_by_what_can_be_told_of_them(own_source, label):
+    """Of the areas nothing can, and a label that no training row has is never right."""
+    rows = [
+        (f"{KEYS[i]}.jpg", name, split)
+        for i, (name, split) in enumerate([("red", "train"), ("blue", "train"), (label, "val"), (label, "val")])
+    ]
+    data = KIND.data(*own_source(table(rows, "file,label,split")))
+    measures = data.evaluation["val"].measure([[0.1, 0.9], [0.9, 0.1]])
+    found = data.count_baselines().of(data.evaluation["val"])
+    assert measures["accuracy"] == (0.5 if label == "red" else 0)
+    assert "auroc" not in measures
+    assert [row["measure"] for row in found.rows("val", measures)] == list(found.ceiling)
+    assert found.ceiling["accuracy"] == (1 if label == "red" else 0)
+
+
 def test_labels_that_name_nothing_a_detector_knows_are_no_rule(three_labels):
     """Its classes are 'thing' and 'other': to give the first label to all would be no rule."""
     assert three_labels.count_baselines().of(three_labels.evaluation["val"]).rule == {}
