@@ -136,10 +136,11 @@ def example_of(model: VilbertPreTrainedModel) -> tuple[dict[str, Tensor], dict[s
 
 def free_sizes(sizes: dict[str, tuple[str | int, ...]], max_tokens: int) -> dict[str, Any]:
     """The same as torch.export reads them."""
+    least = 3 if "task_ids" in sizes else 2  # [CLS], [SEP]; a task's token in between must not be beside a single one
     of_letter = {
         "B": Dim("batch"),
         "M": Dim("choices"),
-        "T": Dim("tokens", max=max_tokens),
+        "T": Dim("tokens", min=least, max=max_tokens),
         "R": Dim("regions"),
     }
     return {

@@ -245,7 +245,8 @@ class VilbertForMultipleChoice(VilbertPreTrainedModel):
             return_dict=True,
         )
         logits = self.score_head(self.dropout(self.vilbert.fuse(output))).squeeze(-1)
-        logits = logits.unflatten(0, (-1, *choices)) if choices else logits
+        if choices:
+            logits = logits.unflatten(0, (max(input_ids.shape[0], visual_features.shape[0]), *choices))
         loss = None
         if labels is not None:
             demand_shape("logits", logits, "[B, M] where labels are given", (len(labels), *(choices or (1,))))
