@@ -30,7 +30,7 @@ ORDER = {
         "pretraining tasks",
         "looking",
         "pipelines",
-        "predict",
+        "predict search",
         "__init__",  # the public face
         "cli",
     ],

@@ -57,6 +57,18 @@ SUBCOMMANDS = {
         'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors\n'
         'vilbert predict my_model features.lmdb "a red circle"',
     ),
+    "index": Subcommand(
+        "vilbert.search.folder",
+        "Make an index of pictures, to be searched.",
+        "vilbert index results/drawn/search/model pictures my_index",
+    ),
+    "search": Subcommand(
+        "vilbert.search.query",
+        "Find pictures in an index by a text or a picture.",
+        'vilbert search my_index "a red circle" --rerank 16 --output found.png\n'
+        "vilbert search my_index --image a.jpg\n"
+        "vilbert search my_index --serve",
+    ),
 }
 
 
