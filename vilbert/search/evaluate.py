@@ -85,7 +85,7 @@ def main(
             seconds = of_first_stage + seconds_of(k)
             rows.append(row_of(f"best {k} re-ranked", scores, searched, num_scored=k, cpu_seconds=seconds))
     num_images = len(searched.image_keys)
-    rows.append(row_of(EVERY_PAIR, whole.scores, searched, num_scored=num_images, cpu_seconds=whole.cpu_seconds))
+    rows.append(row_of(EVERY_PAIR, whole.scores, searched, num_scored=num_images, cpu_seconds=float(whole.cpu_seconds)))
     baselines = search_baselines(searched.texts, searched.image_keys, searched.is_right, store)
     rows += [{"way": name, **values} for name, values in ((RULE, baselines.rule), (CHANCE, baselines.chance)) if values]
     write_table(table_output, rows)
@@ -94,7 +94,7 @@ def main(
 
 def demand_same_search(searched: Searched, whole: EveryPair) -> None:
     """Raises: ValueError if every pair was scored of other captions or images."""
-    if whole.image_keys != searched.image_keys or whole.texts != searched.texts:
+    if whole.image_keys.tolist() != searched.image_keys or whole.texts.tolist() != searched.texts:
         raise ValueError(
             "every pair was scored of other captions or images; make it anew with --forcerun score_every_pair"
         )

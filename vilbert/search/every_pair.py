@@ -14,11 +14,11 @@ import typer
 from extract.command import run
 from extract.devices import best_device
 from extract.regions.store import RegionStore
-from extract.tables import reading, whole_file
 from vilbert.batches.padding import pad_images
 from vilbert.model.origin import demand_same_regions
 from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
+from vilbert.search.arrays import read_arrays, write_arrays
 from vilbert.search.distil import load_teacher
 from vilbert.search.searched import read_searched
 from vilbert.settings import SearchSettings
@@ -28,9 +28,9 @@ class EveryPair(NamedTuple):
     """Scores, and what they cost."""
 
     scores: np.ndarray  # float32 [Q, I]
-    image_keys: list[str]  # [I]
-    texts: list[str]  # [Q]
-    cpu_seconds: float
+    image_keys: np.ndarray  # [I]
+    texts: np.ndarray  # [Q]
+    cpu_seconds: np.ndarray  # one number
 
 
 def main(
@@ -58,14 +58,8 @@ def main(
     images = [encoded(store, key, processor) for key in searched.image_keys]
     scores = score_pairs(model, [torch.from_numpy(text.ids) for text in searched.tokens], images).numpy()
     seconds = time.process_time() - start
-    with whole_file(output) as partial, partial.open("wb") as file:
-        np.savez(
-            file,
-            scores=scores,
-            image_keys=np.array(searched.image_keys),
-            texts=np.array(searched.texts),
-            cpu_seconds=np.array(seconds),
-        )
+    whole = EveryPair(scores, np.array(searched.image_keys), np.array(searched.texts), np.array(seconds))
+    write_arrays(output, whole._asdict())
 
 
 def encoded(store: RegionStore, key: str, processor: VilbertProcessor) -> EncodedImage:
@@ -76,10 +70,7 @@ def encoded(store: RegionStore, key: str, processor: VilbertProcessor) -> Encode
 
 def read_every_pair(path: Path) -> EveryPair:
     """Raises: FileNotFoundError; ValueError for a file that is damaged."""
-    with reading(path), path.open("rb") as file, np.load(file) as kept:
-        return EveryPair(
-            kept["scores"], kept["image_keys"].tolist(), kept["texts"].tolist(), float(kept["cpu_seconds"])
-        )
+    return EveryPair(**read_arrays(path))
 
 
 if __name__ == "__main__":
