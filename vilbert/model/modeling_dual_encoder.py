@@ -55,7 +55,7 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
 
     @property
     def temperature(self) -> Tensor:
-        """Within the bounds of ALBEF, Li et al. 2021, https://arxiv.org/abs/2107.07651, in whose code they stand."""
+        """Within the bounds that ALBEF's code has, Li et al. 2021, https://arxiv.org/abs/2107.07651."""
         return self.log_temperature.exp().clamp(LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
 
     def embed_texts(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
@@ -144,7 +144,7 @@ def contrastive_loss(texts: Tensor, images: Tensor, image_ids: Tensor, *, temper
 
     Args:
         texts, images: [B, E] of this process.
-    Source: Li et al. 2021 (ALBEF), section 3.2, whose queues of earlier examples are left out.
+    Source: ALBEF (Li et al. 2021) and its code, whose momentum model and queue of earlier examples are left out.
     """
     all_texts, all_images, all_ids = gathered(texts), gathered(images), gathered(image_ids)
     is_right = (image_ids[:, None] == all_ids).float()
@@ -163,8 +163,7 @@ def distillation_loss(queries: Tensor, candidates: Tensor, scores: Tensor, *, te
         queries: [Q, E].
         candidates: [Q, K, E].
         scores: [Q, K].
-    Source: Sun et al. 2021 (LightningDOT), https://arxiv.org/abs/2103.08784, section 3.4 on re-ranking; Hinton et al.
-        2015.
+    Source: Hinton et al. 2015, https://arxiv.org/abs/1503.02531, over the candidates that a search would re-rank.
     """
     products = (candidates @ queries[:, :, None]).squeeze(-1) / temperature
     return F.kl_div(products.log_softmax(-1), scores.float().softmax(-1), reduction="batchmean")

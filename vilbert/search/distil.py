@@ -2,8 +2,8 @@
 
 python -m vilbert.search.distil PAIRS TEACHER STORE... MODEL METRICS
 
-Source: the losses of ALBEF (Li et al. 2021) and of distillation as in LightningDOT (Sun et al. 2021), on the weights of
-the teacher itself, as VLDeformer (Zhang et al. 2021) cuts them.
+Source: the contrastive loss of ALBEF (Li et al. 2021) on the teacher's own weights, cut as in VLDeformer (Zhang et al.
+2021), and the teacher's distribution over what is hard.
 """
 
 import math

@@ -1,8 +1,7 @@
 """What a dual encoder takes for right and is wrong: the nearest images of each caption, the nearest captions of each
 image.
 
-Source: Sun et al. 2021 (LightningDOT), https://arxiv.org/abs/2103.08784, section 3.3, where negatives are those of the
-batch; Xiong et al. 2021 (ANCE), https://arxiv.org/abs/2007.00808, which mines the student's own index anew.
+Source: Xiong et al. 2021 (ANCE), https://arxiv.org/abs/2007.00808, which mines what learns by its own index.
 
 Dimension key:
     C: captions   I: images   E: width of an embedding   K: nearest that are wrong, the nearest first

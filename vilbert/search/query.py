@@ -1,11 +1,11 @@
 """Search an index: vilbert search INDEX TEXT."""
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from extract.command import run
@@ -19,7 +19,9 @@ from vilbert.search.index import Found, ImageIndex
 from vilbert.search.sheet import draw_sheet
 from vilbert.tasks.reading import encode_texts
 
-Row = dict[str, Any]  # `image`, its `path`, `similarity`, and `score` where the teacher was asked, or `reason`
+Row = dict[
+    str, Any
+]  # `image`, its `path` and `store`, `similarity`, and `score` where the teacher was asked, or `reason`
 NUM_BEST = 10
 
 
@@ -59,8 +61,7 @@ class Searcher:
         (found,) = self.index.search(embed_texts(self.encoder, tokens, self.processor), k=max(k, rerank))
         rows = [row_of(one) for one in found]
         if rerank:
-            scored = [row | self._scored(one, text) for row, one in zip(rows[:rerank], found[:rerank], strict=True)]
-            rows[:rerank] = sorted(scored, key=lambda row: row.get("score", -np.inf), reverse=True)
+            rows[:rerank] = self._scored(rows[:rerank], text)
         return rows[:k]
 
     def by_image(self, picture: Path, *, k: int = NUM_BEST) -> list[Row]:
@@ -82,23 +83,29 @@ class Searcher:
             raise FileNotFoundError(f"no model at {path}, which {self.path} has learnt from; name it with --teacher")
         return pipeline(path, detector=self._detector, device=self.device)
 
-    def regions(self, found: Found) -> FoundRegions:
+    def regions(self, row: Row) -> FoundRegions:
         """Of an image that was found, by its store or else by the detector."""
-        if found.store is None:
-            (one,) = self.teacher.find([str(found.path)])
+        store = row["store"]
+        if store is None:
+            (one,) = self.teacher.find([row["path"]])
             return one
-        if found.store not in self._stores:
-            self._stores[found.store] = RegionStore([Path(found.store)])
-            demand_same_regions(self.path, self._stores[found.store])
-        return FoundRegions(found.key, self._stores[found.store][found.key], None)
+        if store not in self._stores:
+            self._stores[store] = RegionStore([Path(store)])
+            demand_same_regions(self.path, self._stores[store])
+        return FoundRegions(row["image"], self._stores[store][row["image"]], None)
 
-    def _scored(self, found: Found, text: str) -> Row:
-        (row,) = self.teacher.score([self.regions(found)], text)
-        return {name: row[name] for name in row if name != "image"}
+    def _scored(self, rows: list[Row], text: str) -> list[Row]:
+        """The rows with the `score` of each, or the reason why there is none, the best first."""
+        scored = self.teacher.score([self.regions(row) for row in rows], text)
+        both = [
+            row | {name: value for name, value in said.items() if name != "image"}
+            for row, said in zip(rows, scored, strict=True)
+        ]
+        return sorted(both, key=lambda row: row.get("score", -math.inf), reverse=True)
 
 
 def row_of(found: Found) -> Row:
-    return {"image": found.key, "path": found.path, "similarity": round(found.score, 4)}
+    return {"image": found.key, "path": found.path, "store": found.store, "similarity": round(found.score, 4)}
 
 
 def main(

@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 
+from vilbert.model.directory import read_processor
 from vilbert.search.evaluate import main as evaluate
 from vilbert.search.evaluate import reranked
 from vilbert.search.every_pair import main as score_every_pair
@@ -72,8 +73,6 @@ def test_every_pair_of_another_search_is_refused(search_world, dual_encoder, tmp
 
 
 def test_a_caption_is_right_of_every_image_that_an_equal_one_is_of(search_world):
-    from vilbert.model.directory import read_processor
-
     tokenizer = read_processor(search_world.teacher).tokenizer
     searched = read_searched(
         search_world.pairs, splits=("train", "val"), settings=search_settings(), tokenizer=tokenizer, max_tokens=29

@@ -34,6 +34,7 @@ def test_k_is_at_most_the_size_of_the_index(tmp_path, k):
 
 def test_another_kind_of_index_is_a_word_of_faiss(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     (found,) = made(tmp_path / "index", kind="IVF4,Flat", vectors=vectors).search(vectors[7:8], k=1)
     assert found[0].key == "image-7"
     with pytest.raises(ValueError, match=r"search\.index is 'Nothing', which faiss refuses for 3 images"):
@@ -41,7 +42,7 @@ def test_another_kind_of_index_is_a_word_of_faiss(tmp_path):
 
 
 def test_what_is_no_index_and_a_damaged_one_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no index: it holds no index.json; `vilbert index MODEL PICTURES"):
+    with pytest.raises(FileNotFoundError, match=r"is no index: it holds no index\.json; `vilbert index MODEL PICTURES"):
         ImageIndex(tmp_path)
     made(tmp_path / "index")
     (tmp_path / "index/images.faiss").write_bytes(b"IxFI")
