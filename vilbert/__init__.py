@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from vilbert.model.processing_vilbert import VilbertProcessor
     from vilbert.pipelines import Pipeline, own_regions, pipeline
     from vilbert.retrieval.scoring import EncodedImage, score_pairs
-    from vilbert.search.query import Searcher
+    from vilbert.search.searcher import Searcher
 
 _NAMES = {  # the imports above, for those who run this
     "extract.regions.store": ("RegionStore", "RegionStoreWriter", "Regions"),
@@ -73,7 +73,7 @@ _NAMES = {  # the imports above, for those who run this
     "vilbert.model.processing_vilbert": ("VilbertProcessor",),
     "vilbert.pipelines": ("Pipeline", "own_regions", "pipeline"),
     "vilbert.retrieval.scoring": ("EncodedImage", "score_pairs"),
-    "vilbert.search.query": ("Searcher",),
+    "vilbert.search.searcher": ("Searcher",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

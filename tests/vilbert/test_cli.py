@@ -35,6 +35,10 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
     'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"': None,
     'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors': None,
     'vilbert predict my_model features.lmdb "a red circle"': '"image": "42"',
+    "vilbert index results/drawn/search/model pictures my_index": None,  # these four: tests/vilbert/search
+    'vilbert search my_index "a red circle" --rerank 16 --output found.png': None,
+    "vilbert search my_index --image a.jpg": None,
+    "vilbert search my_index --serve": None,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from vilbert.search.query import Row, Searcher
+from vilbert.search.searcher import Row, Searcher
 from vilbert.search.sheet import read_picture, told
 
 SIDE = 480  # pixels, of a picture on the page
