@@ -14,15 +14,16 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from transformers import PreTrainedModel, set_seed
+from transformers import set_seed
 
 from extract.command import run
 from extract.regions.store import RegionStore, read_manifest
 from extract.tables import naming
 from vilbert.model.card import model_card
-from vilbert.model.directory import WEIGHTS, read_processor, sha256_beside_weights, sha256_of, write_model
+from vilbert.model.directory import WEIGHTS, sha256_beside_weights, sha256_of, write_model
 from vilbert.model.modeling_dual_encoder import dual_encoder_of
 from vilbert.model.origin import demand_same_regions, origin_of
+from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.pipelines import load
 from vilbert.search.baselines import search_baselines
 from vilbert.search.captions import Captions, read_captions
@@ -116,7 +117,7 @@ def main(
     if is_first_process():
         with naming(model_output.parent):
             measured = last_evaluation(checkpoints / "metrics.jsonl")
-            is_right = right_pairs(held_out.image_of, held_out.texts, num_images=len(held_out.image_keys))
+            is_right = right_pairs(held_out.image_of.tolist(), held_out.texts, num_images=len(held_out.image_keys))
             counted = search_baselines(held_out.texts, held_out.image_keys, is_right, store)
             rows = counted.rows(validation_split, measured)
             told: dict[str, Any] = {"detector": store.manifest.detector, "teacher": os.path.abspath(teacher)}  # noqa: PTH100
@@ -132,18 +133,19 @@ def main(
             folder.end(outputs)
 
 
-def load_teacher(path: Path) -> tuple[PreTrainedModel, Any]:
+def load_teacher(path: Path) -> tuple[Any, VilbertProcessor]:
     """A model that says how well a text and an image fit, on the CPU.
 
     Raises: FileNotFoundError; ValueError for a model that does not, or a new head, which would say it at random.
     """
-    network, _ = load(path)
+    network: Any
+    network, processor = load(path)
     if not (hasattr(network, "alignment_head") or hasattr(network, "score_head")):
         raise ValueError(
             f"{path} holds a {type(network).__name__}, expected a teacher that scores pairs: a pretrained "
             "model, or one fine-tuned on retrieval"
         )
-    return network, read_processor(path)
+    return network, processor
 
 
 def num_processes() -> int:

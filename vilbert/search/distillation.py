@@ -156,7 +156,7 @@ class BetweenEpochs:
     def recalls(self, model: nn.Module) -> dict[str, float]:
         """Share of the held-out captions whose image is among the best 1, 5 and 10 of the held-out images."""
         texts, images = self._embedded(model, self.held_out)
-        is_right = right_pairs(self.held_out.image_of, self.held_out.texts, num_images=len(images))
+        is_right = right_pairs(self.held_out.image_of.tolist(), self.held_out.texts, num_images=len(images))
         return recalls(best_ranks(texts @ images.T, is_right))
 
     def _embedded(self, model: nn.Module, captions: Captions) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,7 @@ def load_encoder(path: Path, *, device: torch.device | None = None) -> tuple[Vil
     if kind != VilbertDualEncoder.__name__:
         raise ValueError(f"{path} holds a {kind}, expected a VilbertDualEncoder, which the rule distil_retriever makes")
     encoder = VilbertDualEncoder.from_pretrained(path).eval()
-    return encoder.to(best_device() if device is None else device), read_processor(path)  # type: ignore[arg-type]
+    return encoder.to(best_device() if device is None else device), read_processor(path)
 
 
 @torch.inference_mode()

@@ -32,8 +32,10 @@ from vilbert.settings import SearchSettings
 
 NUM_TIMED = 50  # captions that re-ranking is timed with
 EVERY_PAIR, FIRST_STAGE, RULE, CHANCE = "every pair scored", "first stage", "a rule that learns nothing", "chance"
-COLUMNS = ("way", "recall_at_1", "recall_at_5", "recall_at_10", "pairs_scored", "cpu_seconds", "queries", "images")
-COLUMNS += ("images_of_training",)
+COLUMNS = (
+    *("way", "recall_at_1", "recall_at_5", "recall_at_10", "pairs_scored", "cpu_seconds"),
+    *("queries", "images", "images_of_training"),
+)
 
 
 def main(
@@ -66,7 +68,7 @@ def main(
     similarities = embed_texts(encoder, searched.tokens, processor) @ images.T
     of_first_stage = time.process_time() - start
     network, _ = load_teacher(teacher)
-    network.to(best_device())  # type: ignore[arg-type]
+    network.to(best_device())
 
     def seconds_of(k: int) -> float:
         """To score the best k of every caption, from some of them."""

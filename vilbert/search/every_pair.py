@@ -46,7 +46,7 @@ def main(
     store = RegionStore(stores)
     demand_same_regions(teacher, store)
     model, processor = load_teacher(teacher)
-    model.to(best_device())  # type: ignore[arg-type]
+    model.to(best_device())
     searched = read_searched(
         pairs,
         splits=(train_split, validation_split),

@@ -82,7 +82,7 @@ def digest_of(folder: Path, names: Sequence[str], model: str) -> str:
     return hashlib.sha256(json.dumps([model, told]).encode()).hexdigest()[:24]
 
 
-def rows_left_out(names: Sequence[str], found: Sequence[FoundRegions]) -> list[dict[str, str | None]]:
+def rows_left_out(names: Sequence[str], found: Sequence[FoundRegions]) -> list[dict[str, str]]:
     return [
         {"image": name} | one.objection._asdict()
         for name, one in zip(names, found, strict=True)

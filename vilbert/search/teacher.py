@@ -55,8 +55,8 @@ class Teacher:
             )
             with self._kept.begin(write=True) as transaction:
                 for place, score in zip(missing, asked, strict=True):
-                    found[place] = struct.pack("<f", score)
-                    transaction.put(names[place], found[place])
+                    value = found[place] = struct.pack("<f", score)
+                    transaction.put(names[place], value)
             self.num_asked += len(missing)
         return np.array([struct.unpack("<f", value)[0] for value in found if value is not None], np.float32)
 
