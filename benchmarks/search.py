@@ -1,5 +1,5 @@
 """A query against an index of random vectors of 256 numbers, read from the disk: every image looked at, one query at a
-time; and how much memory the index takes, on stderr.
+time; and how much memory the index takes, by `pytest -s`.
 """
 
 import sys
