@@ -114,6 +114,7 @@ if SETTINGS.finetuning.tasks:
     include: "workflow/rules/own_tasks.smk"
 
 
+include: "workflow/rules/search.smk"
 include: "workflow/rules/compare.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/clean.smk"

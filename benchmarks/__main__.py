@@ -28,6 +28,7 @@ class Name(StrEnum):
     download = auto()
     retrieval = auto()
     pretraining = auto()
+    search = auto()
     gpu = auto()  # a folder, which has a clock of its own
 
 

@@ -31,6 +31,7 @@ ORDER = {
         "looking",
         "pipelines",
         "page predict",
+        "search",
         "__init__",  # the public face
         "cli",
     ],

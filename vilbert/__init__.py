@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vilbert.conversion.text_init import text_init
     from vilbert.looking import CoAttention
     from vilbert.model.configuration_vilbert import VilbertConfig, VilbertSingleStreamConfig
+    from vilbert.model.modeling_dual_encoder import VilbertDualEncoder, dual_encoder_of
     from vilbert.model.modeling_single_stream import (
         VilbertSingleStreamForClassification,
         VilbertSingleStreamForImageTextRetrieval,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from vilbert.model.processing_vilbert import VilbertProcessor
     from vilbert.pipelines import Pipeline, own_regions, pipeline
     from vilbert.retrieval.scoring import EncodedImage, score_pairs
+    from vilbert.search.searcher import Searcher
 
 _NAMES = {  # the imports above, for those who run this
     "extract.regions.store": ("RegionStore", "RegionStoreWriter", "Regions"),
@@ -44,6 +46,7 @@ _NAMES = {  # the imports above, for those who run this
     "vilbert.conversion.text_init": ("text_init",),
     "vilbert.looking": ("CoAttention",),
     "vilbert.model.configuration_vilbert": ("VilbertConfig", "VilbertSingleStreamConfig"),
+    "vilbert.model.modeling_dual_encoder": ("VilbertDualEncoder", "dual_encoder_of"),
     "vilbert.model.modeling_single_stream": (
         "VilbertSingleStreamForClassification",
         "VilbertSingleStreamForImageTextRetrieval",
@@ -70,6 +73,7 @@ _NAMES = {  # the imports above, for those who run this
     "vilbert.model.processing_vilbert": ("VilbertProcessor",),
     "vilbert.pipelines": ("Pipeline", "own_regions", "pipeline"),
     "vilbert.retrieval.scoring": ("EncodedImage", "score_pairs"),
+    "vilbert.search.searcher": ("Searcher",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -68,6 +68,18 @@ SUBCOMMANDS = {
         "vilbert demo results/drawn/finetune/vqa/model results/drawn/pretrain/model\n"
         "vilbert demo my_model --pictures my_pictures --port 8000",
     ),
+    "index": Subcommand(
+        "vilbert.search.folder",
+        "Make an index of pictures, to be searched.",
+        "vilbert index results/drawn/search/model pictures my_index",
+    ),
+    "search": Subcommand(
+        "vilbert.search.query",
+        "Find pictures in an index by a text or a picture.",
+        'vilbert search my_index "a red circle" --rerank 16 --output found.png\n'
+        "vilbert search my_index --image a.jpg\n"
+        "vilbert search my_index --serve",
+    ),
 }
 
 

@@ -269,11 +269,19 @@ def pipeline(
     place = best_device() if device is None else torch.device(device)
 
     def make_finder() -> RegionFinder:
-        found = detector_of(path, given=None if detector is None else Path(detector), settings=detector_settings)
-        return RegionFinder(found.weights, settings=found.settings, selection=found.selection, device=place)
+        given = None if detector is None else Path(detector)
+        return finder_of(path, detector=given, detector_settings=detector_settings, device=place)
 
     network.to(place)  # type: ignore[arg-type]  # as transformers types it
     return Pipeline(network, processor, make_finder)
+
+
+def finder_of(
+    model: Path, *, detector: Path | None, detector_settings: DetectorSettings | None = None, device: torch.device
+) -> RegionFinder:
+    """What finds the regions that a model has learnt of; the arguments are those of `pipeline`."""
+    found = detector_of(model, given=detector, settings=detector_settings)
+    return RegionFinder(found.weights, settings=found.settings, selection=found.selection, device=device)
 
 
 def load(path: Path) -> tuple[PreTrainedModel, VilbertProcessor]:

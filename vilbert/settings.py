@@ -316,6 +316,48 @@ def finetuning_made_of(task: str, settings: FinetuningSettings, *, has_new_weigh
     }
 
 
+class SearchSettings(Section):
+    """A dual encoder that learns from a model's scores, an index of images, and what is measured of both."""
+
+    seed: Count
+    teacher: Literal["pretrained", "retrieval"] = Field(
+        description="pretrained: the model that fine-tunes start from, by its alignment head; retrieval: that "
+        "fine-tune of this run"
+    )
+    embedding_size: PositiveInt = Field(description="numbers of a text, and of an image")
+    temperature: PositiveFloat = Field(description="of the softmax over images, or texts, at first; it is learnt")
+    num_mined: PositiveInt = Field(
+        description="images nearest to each caption, and captions to each image, that hard ones are drawn from; found "
+        "anew after each epoch"
+    )
+    num_hard: PositiveInt = Field(description="of them, each time, beside the right one")
+    num_distilled: PositiveInt = Field(
+        description="examples of each step whose hard ones the teacher is asked about; all of them take "
+        "batch_size / num_distilled times as long"
+    )
+    contrastive: Weight = Field(description="weight of this loss")
+    distillation: Weight = Field(description="weight of this loss")
+    optimizer: OptimizerSettings
+    index: Annotated[str, Field(pattern=r"^[A-Za-z0-9_,]+$"), MANNER] = Field(
+        description="kind of index by faiss's factory; Flat: every image is looked at"
+    )
+    num_images: Annotated[PositiveInt, MANNER] = Field(
+        description="that are searched when it is measured: those of the validation split, then of the training split; "
+        "fewer if there are no more"
+    )
+    num_queries: Annotated[PositiveInt, MANNER] = Field(
+        description="captions of the validation split that search them, evenly spread"
+    )
+    reranked: Annotated[tuple[PositiveInt, ...], MANNER] = Field(
+        description="numbers of best images that the teacher puts in order anew"
+    )
+
+
+def distillation_made_of(settings: SearchSettings, *, splits: tuple[str, str]) -> dict[str, Any]:
+    """The same of a dual encoder; what it is measured by makes it no other."""
+    return {"version": TRAINING_VERSION, "search": settings.made_of(), "splits": list(splits)}
+
+
 class ComparisonSettings(Section):
     """Comparisons of one training with another."""
 
@@ -365,5 +407,6 @@ class VilbertSettings(Section):
     model: ModelSettings
     pretraining: PretrainingSettings
     finetuning: FinetuningSettings
+    search: SearchSettings
     comparison: ComparisonSettings
     runtime: RuntimeSettings

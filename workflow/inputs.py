@@ -71,6 +71,13 @@ class Inputs:
         return self._named("finetuning.start_from", start)
 
     @property
+    def teacher(self) -> Named:
+        """The model directory that a dual encoder learns from."""
+        if self.settings.search.teacher == "pretrained":
+            return self.start
+        return self._made(f"{self.results}/finetune/retrieval/model")
+
+    @property
     def detected(self) -> Named:
         """The store of the tasks' images. Of a user's the manifest is looked at: it has the sha256 of the records."""
         store = self.settings.finetuning.features

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from extract.section import demand_address, demand_path, demand_pattern
 from extract.settings import ExtractSettings, SplitSettings
-from vilbert.settings import VilbertSettings, finetuning_made_of, pretraining_made_of
+from vilbert.settings import VilbertSettings, distillation_made_of, finetuning_made_of, pretraining_made_of
 
 
 class Settings(ExtractSettings, VilbertSettings):
@@ -104,6 +104,20 @@ class Settings(ExtractSettings, VilbertSettings):
         """The same of a fine-tune."""
         settings = self.finetuning.model_copy(update={} if seed is None else {"seed": seed})
         return json.dumps(finetuning_made_of(task, settings, has_new_weights=has_new_weights))
+
+    def made_of_distillation(self) -> str:
+        """The same of a dual encoder."""
+        splits = self.pretraining.train_split, self.pretraining.validation_split
+        return json.dumps(distillation_made_of(self.search, splits=splits))
+
+    def made_of_searched(self, *more: str) -> str:
+        """What is searched by what when a search is measured.
+
+        Args:
+            more: fields of `search` that the job reads as well.
+        """
+        names = ("num_images", "num_queries", *more)
+        return json.dumps({name: getattr(self.search, name) for name in names})
 
     def made_of_text(self) -> str:
         """The same of the tokens."""

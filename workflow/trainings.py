@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from vilbert.training.folder import adopt, differences, force_aside, has_checkpoints, has_ended, read_note, refusal
 from workflow.allocations import objection_to_gpus
 
-TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant")
+TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant", "distil_retriever")
 
 
 class PlannedTraining(NamedTuple):

@@ -39,6 +39,10 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
     'vilbert predict my_model features.lmdb "a red circle"': '"image": "42"',
     "vilbert demo results/drawn/finetune/vqa/model results/drawn/pretrain/model": None,  # by tests/vilbert/test_page.py
     "vilbert demo my_model --pictures my_pictures --port 8000": None,
+    "vilbert index results/drawn/search/model pictures my_index": None,  # these four: tests/vilbert/search
+    'vilbert search my_index "a red circle" --rerank 16 --output found.png': None,
+    "vilbert search my_index --image a.jpg": None,
+    "vilbert search my_index --serve": None,
 }
 
 

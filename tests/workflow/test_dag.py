@@ -259,7 +259,7 @@ def test_a_typo_fails_before_the_first_job(tmp_path):
 
 def test_every_task_is_fine_tuned_and_measured(finished):
     """The order of the rules and their files; that the commands do their work is tested elsewhere."""
-    snakemake(finished, targets=("finetune", "zero_shot_retrieval", "probe"))
+    snakemake(finished, targets=("finetune", "zero_shot_retrieval", "probe", "search"))
     run = finished / "results/tiny"
     table = (run / "report/finetuning.csv").read_text()
     assert table.startswith("task,split,measure,value,chance,blind,no_text,rule,ceiling,num_examples,num_dropped\n")
@@ -268,6 +268,8 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         assert measure in table
     assert (run / "zero_shot_retrieval/metrics.json").is_file()
     assert "kind,accuracy,chance,blind,rule" in (run / "report/probes.csv").read_text()
+    assert "way,recall_at_1,recall_at_5,recall_at_10,pairs_scored" in (run / "report/search.csv").read_text()
+    assert (run / "search/index/index.json").is_file()
     shutil.copytree(run / "tasks/images/val", finished / "own_images")
     (finished / "own_images/broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     asked = [

@@ -50,6 +50,7 @@ CHECKED = {
     *("run", "source.splits.val.url", "source.splits.val.sha256"),
     *("detector.bottom_up.url", "detector.bottom_up.sha256"),
     *("pretraining.train_split", "pretraining.validation_split", "runtime.scratch"),
+    "search.index",
     "finetuning.tasks.val.kind",
     *(f"finetuning.vqa.{split}.image_key" for split in ("train.0", "validation", "test")),
 }

@@ -37,20 +37,29 @@ FOLLOWS = {
     "cut_rows": {"count_captions", "clean_captions", "download", "judge_pairs"},
     "count_captions": {"clean_captions", "judge_pairs"},
     "clean_captions": {"find_duplicates", "judge_pairs"},
-    "download": {"check_images", "find_duplicates", "extract_regions", "judge_pairs", "show_retrieval"},
+    "download": {"check_images", "find_duplicates", "extract_regions", "judge_pairs", "show_retrieval", "build_index"},
     "check_images": {"find_duplicates", "judge_pairs"},
     "find_duplicates": {"judge_pairs"},
     "train_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
     "fetch_tokenizer": {"tokenize_captions"},
     "fetch_text_init": {"pretrain", "pretrain_variant"},
     "fetch_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
-    "extract_regions": {"judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "describe_features"},
+    "extract_regions": {
+        *("judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "describe_features"),
+        *("distil_retriever", "embed_images", "build_index", "score_every_pair", "measure_search"),
+    },
     "judge_pairs": {"collect_pairs"},
-    "collect_pairs": {"tokenize_captions", "describe_features", "score_cleaning", "probe"},
+    "collect_pairs": {
+        *("tokenize_captions", "describe_features", "score_cleaning", "probe"),
+        *("distil_retriever", "score_every_pair", "measure_search"),
+    },
     "describe_features": {"make_page"},
     "score_cleaning": {"make_page"},
     "tokenize_captions": {"pretrain", "pretrain_variant", "show_retrieval"},
-    "pretrain": {"show_retrieval", "make_page", "finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"},
+    "pretrain": {
+        *("show_retrieval", "make_page", "finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"),
+        *("distil_retriever", "score_every_pair", "measure_search"),
+    },
     "show_retrieval": {"make_page"},
     "make_page": {"all"},
     "pretrain_variant": {"compare_single_stream"},
@@ -63,6 +72,11 @@ FOLLOWS = {
     "finetune_task": {"describe_finetuning"},
     "finetune_variant": {"compare_pretraining"},
     "describe_finetuning": {"finetune"},
+    "distil_retriever": {"embed_images", "build_index", "measure_search"},
+    "embed_images": {"build_index"},
+    "build_index": {"search"},
+    "score_every_pair": {"measure_search"},
+    "measure_search": {"search"},
 }
 FOLLOWS["import_webdataset"] |= FOLLOWS["download"]
 FOLLOWS["import_folder"] |= FOLLOWS["download"]
@@ -72,6 +86,7 @@ IMPORTS = {"fetch_tar", "import_webdataset", "import_folder"}  # a published tar
 EXTRACTS = {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"}
 PRETRAINS = {"pretrain", "pretrain_variant"}
 FINETUNES = {"finetune_task", "finetune_variant"}
+ASKS_TEACHER = {"distil_retriever", "score_every_pair", "measure_search"}
 NOTHING: set[str] = set()
 
 # Key: another value, the first rules that it runs again (of those that a source kind has), and the kinds of source with
@@ -131,10 +146,10 @@ add("model", PRETRAINS, visual_co_layers=[0], fusion="mul", initializer_range=0.
 add("pretraining", {"pretrain", "show_retrieval"}, seed=2)
 add(
     "pretraining",
-    PRETRAINS | {"show_retrieval", "draw_world", "train_detector", "find_duplicates", "probe"},
+    PRETRAINS | {"show_retrieval", "draw_world", "train_detector", "find_duplicates", "probe"} | ASKS_TEACHER,
     train_split="val",
 )
-add("pretraining", PRETRAINS | {"show_retrieval", "train_detector"}, validation_split="train")
+add("pretraining", PRETRAINS | {"show_retrieval", "train_detector"} | ASKS_TEACHER, validation_split="train")
 add("pretraining.objective", PRETRAINS, token_mask_probability=0.7, region_mask_probability=0.7, mask_overlap_iou=0.7)
 add("pretraining.objective", PRETRAINS, mismatch_probability=0.7, contrast_words=[], contrast_mask_probability=0.7)
 add("pretraining.objective", PRETRAINS, masked_losses_on="all")
@@ -143,7 +158,7 @@ add("pretraining.objective.late", PRETRAINS, contrast_words=[], changed_share=0.
 add("pretraining.objective", PRETRAINS, masked_token=7, masked_region=7, alignment=7)
 add("pretraining.evaluation", PRETRAINS, every_steps=7, num_pairs=7, num_retrieval_images=6)
 add("finetuning", {"finetune_task", "zero_shot_retrieval"}, "drawn", seed=2)
-add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe"}, "drawn", start_from="my_model")
+add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe"} | ASKS_TEACHER, "drawn", start_from="my_model")
 READS_ANNOTATIONS = FINETUNES | {"extract_given_boxes", "list_named_pictures", "zero_shot_retrieval", "probe"}
 add("finetuning", READS_ANNOTATIONS, "drawn", annotations="mine")
 add("finetuning", {"pack_task_images", "pack_named_pictures"}, "drawn", images="moved")
@@ -167,6 +182,13 @@ add("finetuning.vcr", FINETUNES | {"extract_given_boxes"}, "drawn", metadata="ot
 add("finetuning.refcoco", FINETUNES, "drawn", refs="other.p", validation_splits=["val"])
 add("finetuning.refcoco", FINETUNES | {"extract_given_boxes"}, "drawn", instances="x.json", detections="x.json")
 add("finetuning.retrieval", FINETUNES | {"zero_shot_retrieval"}, "drawn", captions="x.json", validation_split="test")
+add("search", {"distil_retriever"}, seed=2, embedding_size=7, temperature=0.7, num_mined=7, num_hard=7)
+add("search", {"distil_retriever"}, num_distilled=7, contrastive=7, distillation=7)
+add("search.optimizer", {"distil_retriever"}, **numbers, beta2=0.7, max_gradient_norm=7)
+add("search", ASKS_TEACHER, "drawn", teacher="retrieval")
+add("search", {"build_index"}, index="HNSW8")
+add("search", {"score_every_pair", "measure_search"}, num_images=7, num_queries=7)
+add("search", {"measure_search"}, reranked=[1, 2])
 add("comparison", {"pretrain_variant", "finetune_variant"}, seeds=[1, 3])
 add("runtime", NOTHING, micro_batch_size=7, dtype="float32", num_workers=1, gradient_checkpointing=True, fsdp=True)
 add("runtime", NOTHING, peak_tflops=7, trackers=[], log_every_steps=7, checkpoint_minutes=7, checkpoint_steps=7)
@@ -176,7 +198,7 @@ NOT_WALKED = {"run", "source.kind"}
 
 TARGETS = {  # not by name those that have an output: a target is left out of the comparison
     "drawn": [
-        *("all", "finetune", "compare_single_stream", "compare_pretraining"),
+        *("all", "finetune", "compare_single_stream", "compare_pretraining", "search"),
         *("results/tiny/zero_shot_retrieval/metrics.json", "results/tiny/report/probes.csv"),
     ]
 }

@@ -21,12 +21,7 @@ tags: [vilbert, vision-and-language]
 
 Where `folder` is this one:
 
-```python
-import vilbert
-
-ask = vilbert.pipeline(folder)  # finds the regions by the detector that it has learnt of, by its sha256
-model = vilbert.{architecture}.from_pretrained(folder)  # takes regions
-```
+{usage}
 
 ## Data
 
@@ -57,13 +52,24 @@ measured; num_dropped of them have no features and count as wrong.
 ```yaml
 {settings}```
 """
-SETTINGS = ("model", "pretraining", "finetuning")  # of a provenance
+ASK = """```python
+import vilbert
+
+ask = vilbert.pipeline(folder)  # finds the regions by the detector that it has learnt of, by its sha256
+model = vilbert.{architecture}.from_pretrained(folder)  # takes regions
+```"""
+INDEX = """```sh
+vilbert index folder pictures my_index  # finds the regions by the detector that it has learnt of, by its sha256
+vilbert search my_index "a text"
+```"""
+SETTINGS = ("model", "pretraining", "finetuning", "search")  # of a provenance
 LIMITS = {  # by what the name of the class ends with
     "PreTraining": "It has no head for a task: it scores captions, and fills in what is masked.",
     "QuestionAnswering": "It knows the {num_labels} answers of `config.json` alone, and gives one to every question.",
     "MultipleChoice": "It prefers one of the given texts, whether or not any is true.",
     "RegionGrounding": "It points at one of the found regions, also where what is meant is not in the picture.",
     "ImageTextRetrieval": "Its scores put images in order for a text; they are no probabilities.",
+    "VilbertDualEncoder": "It sees a text and an image apart: who stands where in a picture of many things is lost to it.",
     "Classification": "It knows the {num_labels} labels of `config.json` alone.",
 }
 
@@ -82,9 +88,11 @@ def model_card(
     settings = {name: made_of[name] for name in SETTINGS if name in made_of}
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([cell(row[name]) for name in head] for row in rows)]
+    usage = INDEX if kind == "VilbertDualEncoder" else ASK
     return CARD.format(
         title=title,
         architecture=type(model).__name__,
+        usage=usage.format(architecture=type(model).__name__),
         num_parameters=model.num_parameters(),
         data=data,
         detector=(made_of.get("regions") or {}).get("detector") or "unknown",

@@ -82,6 +82,8 @@ class VilbertConfig(TextAndRegionsConfig):
     visual_co_layers: tuple[int, ...] | list[int] = (0, 1, 2, 3, 4, 5)
     fusion: Literal["mul", "sum"] = "mul"  # of the pooled streams
     num_task_tokens: int = 0  # 12-in-1 puts one of these behind [CLS]
+    embedding_size: int = 256  # of a dual encoder's texts and images
+    temperature: float = 0.07  # that a dual encoder begins to learn with
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

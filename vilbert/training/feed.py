@@ -96,15 +96,21 @@ def steps_of(
         yield step
 
 
-def one_ahead(steps: Iterable[Step]) -> Iterator[Step]:
-    """The same steps, each begun before the one before it is given away."""
-    before: Step | None = None
-    for step in steps:
-        if before is not None:
-            yield before
-        before = step
-    if before is not None:
-        yield before
+def one_ahead(steps: Iterable[Step], *, is_pause: Callable[[Step], bool] = lambda step: False) -> Iterator[Step]:
+    """The same steps, each begun before the one before it is given away, but for those behind a pause.
+
+    Args:
+        is_pause: whether something happens after a step on which the next one's batches may depend.
+    """
+    left = iter(steps)
+    ahead = next(left, None)
+    while ahead is not None:
+        step = ahead
+        is_last = is_pause(step)
+        ahead = None if is_last else next(left, None)
+        yield step
+        if is_last:
+            ahead = next(left, None)
 
 
 def arrived(step: Step) -> Step:

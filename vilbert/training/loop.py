@@ -72,7 +72,8 @@ def train(
         count_items: of a batch, how many items each loss is the mean of, by the same names.
         expected_items: how many an example has on average, over the whole data set, by the same names.
         count_flops: of a batch, the operations that a forward and backward pass needs; None: not logged.
-        evaluator: model -> metrics by name; every process calls it, and may do a share of the work.
+        evaluator: model -> metrics by name; every process calls it, and may do a share of the work. Behind a checkpoint
+            and before the next step's batches are made, so what they are made of may change with it.
         evaluation_steps: from one evaluation to the next; None: at the end alone.
         has_unused_parameters: some weights get no gradient, which DDP has to look for.
     Raises: ValueError for checkpoints of another training, batches that do not divide, FSDP without a GPU, bfloat16 on
@@ -123,7 +124,7 @@ def train(
         if steps_done and is_evaluated(steps_done) and anywhere(accelerator, log.lacks_evaluation_of(steps_done)):
             evaluate_at(steps_done, network)
         network.train()
-        for step in map(arrived, one_ahead(steps)):
+        for step in map(arrived, one_ahead(steps, is_pause=lambda step: is_evaluated(step.number))):
             learning_rate = learning_rate_at(step.number, num_steps, optimizer)
             with enough_memory(what_to_lower(num_at_once)):
                 losses, gradient_norm = take_step(

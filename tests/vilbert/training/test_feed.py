@@ -72,5 +72,17 @@ def test_one_step_is_made_ahead():
     assert seen == [(0, 1), (1, 2), (2, 3), (3, 3)]
 
 
+def test_no_step_is_made_before_a_pause_has_ended():
+    made = []
+
+    def steps():
+        for number in range(5):
+            made.append(number)
+            yield number
+
+    seen = [(step, made[-1]) for step in one_ahead(steps(), is_pause=lambda step: step in (1, 4))]
+    assert seen == [(0, 1), (1, 1), (2, 3), (3, 4), (4, 4)]
+
+
 def test_nothing_is_ahead_of_no_step():
     assert list(one_ahead([])) == []

@@ -1,0 +1,93 @@
+"""A teacher, captions and features in miniature, for the tests of searching."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from pretraining_world import RUNTIME, World, make_world, merged, model_settings
+from transformers import AutoTokenizer
+
+from extract.regions.store import RegionStore
+from vilbert.model.directory import write_model
+from vilbert.model.origin import origin_of
+from vilbert.model.processing_vilbert import VilbertProcessor
+from vilbert.pretraining.building import build_pretraining_model
+from vilbert.search.distil import main as distil
+from vilbert.settings import RuntimeSettings, SearchSettings
+
+SEARCH = {
+    "seed": 3,
+    "teacher": "pretrained",
+    "embedding_size": 13,
+    "temperature": 0.07,
+    "num_mined": 7,
+    "num_hard": 5,
+    "num_distilled": 3,
+    "contrastive": 1,
+    "distillation": 1,
+    "optimizer": {
+        "batch_size": 31,
+        "num_epochs": 2,
+        "learning_rate": 0.003,
+        "warmup_share": 0.1,
+        "weight_decay": 0.01,
+        "beta2": 0.98,
+        "max_gradient_norm": 1,
+    },
+    "index": "Flat",
+    "num_images": 17,
+    "num_queries": 19,
+    "reranked": [1, 3],
+}
+
+
+class SearchWorld(NamedTuple):
+    """What a dual encoder learns from."""
+
+    world: World
+    pairs: Path
+    teacher: Path
+    store: RegionStore
+
+    def distil(self, out: Path, **changed) -> Path:
+        """Train; gives the model."""
+        settings = {name: value for name, value in changed.items() if name != "runtime"}
+        distil(
+            self.pairs,
+            self.teacher,
+            self.world.stores,
+            out / "model",
+            out / "metrics.jsonl",
+            checkpoints=out / "checkpoints",
+            earlier=out / "earlier",
+            scores=out / "scores",
+            train_split="train",
+            validation_split="val",
+            settings=search_settings(**settings),
+            runtime=RuntimeSettings.model_validate(
+                RUNTIME | {"micro_batch_size": 31, "num_checkpoints_kept": 9} | changed.get("runtime", {})
+            ),
+        )
+        return out / "model"
+
+
+def search_settings(**changed) -> SearchSettings:
+    return SearchSettings.model_validate(merged(SEARCH, changed))
+
+
+def make_search_world(folder: Path) -> SearchWorld:
+    """An untrained teacher of the world of pretraining."""
+    world = make_world(folder)
+    store = RegionStore(world.stores)
+    torch.manual_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(world.tokenizer)
+    teacher = build_pretraining_model(model_settings(), tokenizer, num_classes=len(store.classes))
+    write_model(
+        teacher,
+        VilbertProcessor(tokenizer),
+        folder / "teacher",
+        classes=store.classes,
+        provenance={"regions": origin_of(store)},
+        card="",
+    )
+    return SearchWorld(world, folder / "pairs.parquet", folder / "teacher", store)

@@ -1,0 +1,34 @@
+from vilbert.search.folder import digest_of
+from vilbert.search.folder import main as index_folder
+from vilbert.search.index import ImageIndex
+from vilbert.search.page import answer
+from vilbert.search.searcher import Searcher
+
+
+def test_a_store_is_indexed_and_searched(search_world, dual_encoder, tmp_path):
+    index_folder(dual_encoder, search_world.world.stores[1], tmp_path / "index")
+    assert len(ImageIndex(tmp_path / "index")) == 11
+    rows = Searcher(tmp_path / "index").by_text("a red circle", k=3, rerank=2)
+    assert len(rows) == 3
+    assert rows[0]["score"] >= rows[1]["score"]
+
+
+def test_a_part_of_a_folder_is_known_by_its_files_and_the_model(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    first = digest_of(tmp_path, ["a.jpg"], "model")
+    assert digest_of(tmp_path, ["a.jpg"], "model") == first
+    assert digest_of(tmp_path, ["a.jpg"], "other") != first
+    (tmp_path / "a.jpg").write_bytes(b"12")
+    assert digest_of(tmp_path, ["a.jpg"], "model") != first
+
+
+def test_the_page_says_what_is_wrong_and_why_a_picture_is_not_shown(search_world, dual_encoder, tmp_path):
+    index_folder(dual_encoder, search_world.world.stores[1], tmp_path / "index")
+    searcher = Searcher(tmp_path / "index")
+    assert answer(searcher, "  ", 3, 0, False) == (
+        [],
+        "the text is empty, expected a question, a caption or an expression",
+    )
+    shown, told = answer(searcher, "a red circle", 2, 0, False)
+    assert not shown
+    assert told.count("the index does not know where the picture lies") == 2
