@@ -69,7 +69,7 @@ LIMITS = {  # by what the name of the class ends with
     "MultipleChoice": "It prefers one of the given texts, whether or not any is true.",
     "RegionGrounding": "It points at one of the found regions, also where what is meant is not in the picture.",
     "ImageTextRetrieval": "Its scores put images in order for a text; they are no probabilities.",
-    "VilbertDualEncoder": "It sees a text and an image apart: who stands where in a picture of many things is lost to it.",
+    "VilbertDualEncoder": "It sees a text and an image apart: who stands where among many things is lost to it.",
     "Classification": "It knows the {num_labels} labels of `config.json` alone.",
 }
 
