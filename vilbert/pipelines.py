@@ -161,8 +161,9 @@ class Pipeline:
         def fill_in(regions: Regions) -> Row:
             inputs = self.processor([text], [regions]).to(self.model.device)
             places = (inputs["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
-            probabilities = self.model(**inputs).token_logits[0, places].float().softmax(-1).cpu()
-            best = probabilities.topk(num_words)
+            logits = self.model(**inputs).token_logits[0, places, : len(tokenizer)]  # a model may have room for more
+            probabilities = logits.float().softmax(-1).cpu()
+            best = probabilities.topk(min(num_words, probabilities.shape[1]))
             return {
                 "masks": [
                     [

@@ -30,7 +30,8 @@ def make_model(run: Path, kind, *, name: str, make_config=make_two_stream, **cha
     tokenizer = train_tokenizer(["a red circle above the blue square , how many ?"], vocab_size=97)
     torch.manual_seed(1)
     path = run / name / "model"
-    kind(make_config(vocab_size=len(tokenizer), max_position_embeddings=23, **changed)).save_pretrained(path)
+    sizes = {"vocab_size": len(tokenizer), "max_position_embeddings": 23} | changed
+    kind(make_config(**sizes)).save_pretrained(path)
     VilbertProcessor(tokenizer).save_pretrained(path)
     sha256 = sha256_of(run / "detector/model.safetensors")
     identity = {"backend": "torchvision", "sha256": sha256, "dtype": "float32"}

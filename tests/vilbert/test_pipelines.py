@@ -103,6 +103,16 @@ def test_labels_are_given_by_the_kind_of_problem(make, picture):
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=2e-4)
 
 
+def test_what_is_filled_in_is_a_word_of_the_tokenizer_s(make, picture):
+    """Published models have room for more than their vocabulary."""
+    ask = vilbert.pipeline(make(VilbertForPreTraining, name="roomy", vocab_size=97 + 13))
+    num_known = len(ask.processor.tokenizer)
+    (row,) = ask.fill(picture, "a [MASK] circle", num_words=num_known)
+    words = [one["word"] for one in row["masks"][0]]
+    assert len(set(words)) == num_known
+    assert None not in words
+
+
 @pytest.mark.parametrize(
     ("kind", "make_config"),
     [(VilbertForPreTraining, make_two_stream), (VilbertSingleStreamForPreTraining, make_single_stream)],
