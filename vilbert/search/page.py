@@ -11,6 +11,10 @@ from vilbert.search.sheet import read_picture, told
 SIDE = 480  # pixels, of a picture on the page
 MARK = "#e6194b"
 MOST = 64  # that are shown, or re-ranked
+STYLE = """
+.found .grid-container {grid-template-columns: repeat(auto-fill, minmax(9em, 1fr)) !important}
+.found .caption-label {white-space: normal; left: var(--block-label-margin); max-width: none}
+"""
 
 
 def make_page(searcher: Searcher) -> Any:
@@ -27,7 +31,9 @@ def make_page(searcher: Searcher) -> Any:
             has_boxes = gradio.Checkbox(label="Regions")
         button = gradio.Button("Search", variant="primary")
         said = gradio.Markdown()
-        pictures = gradio.Gallery(label="Found, the best first", columns=5, object_fit="contain")
+        pictures = gradio.Gallery(
+            label="Found, the best first", show_label=False, object_fit="contain", height="auto", elem_classes="found"
+        )
         asked = [text, count, rerank, has_boxes]
         for event in (button.click, text.submit):
             event(partial(answer, searcher), inputs=asked, outputs=[pictures, said], api_visibility="private")

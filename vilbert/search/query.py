@@ -11,7 +11,7 @@ from extract.command import run
 from extract.devices import DeviceChoice
 from vilbert.page import serve, stay_offline
 from vilbert.pipelines import demand_text
-from vilbert.search.page import make_page
+from vilbert.search.page import STYLE, make_page
 from vilbert.search.searcher import NUM_BEST, Searcher
 from vilbert.search.sheet import draw_sheet
 
@@ -38,7 +38,7 @@ def main(
     if serves:
         with TemporaryDirectory() as folder:
             stay_offline(keep_in=Path(folder))
-            serve(make_page(searcher), port=port, style="")
+            serve(make_page(searcher), port=port, style=STYLE)
         return
     if image is None:
         rows, title = searcher.by_text(str(text), k=k, rerank=rerank), str(text)
