@@ -17,7 +17,7 @@ from extract.command import run
 # Folders of a run that have a folder a split, with a file or folder a shard.
 BY_SHARD = (
     *("rows", "captions", "images", "checks", "features", "pairs", "published", "journals"),
-    *("contents/source", "times/*"),
+    *("search/embeddings", "contents/source", "times/*"),
 )
 SHARD = re.compile(r"\d{5}(?!\d)")  # at the beginning of a name
 PARTIAL = re.compile(r"\.(.+)\.\d+\.partial")  # what `whole_file` calls a file until that is whole

@@ -88,7 +88,7 @@ rule build_index:
         "../../envs/vilbert.yaml"
     resources:
         mem_mb=scaled(4000),
-        runtime=scaled(60),
+        runtime=ALLOCATIONS.minutes(60),
     params:
         kind=SETTINGS.search.index,
         stores=lambda wildcards, input: [f"--store {store}" for store in input.stores],
