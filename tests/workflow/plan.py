@@ -32,7 +32,7 @@ def snakemake(folder: str, *arguments: str) -> str:
 def pretend(folder: str, configfile: str, targets: list[str]) -> None:
     """Let every output of the targets be there, and up to date."""
     arguments = ["--configfile", configfile, "--", *targets]
-    folders = {"site", "model", "tokenizer", "text_init", "tasks", "predictions"}
+    folders = {"site", "model", "tokenizer", "text_init", "tasks", "predictions", "index"}
     for line in snakemake(folder, "--summary", *arguments).splitlines():
         path, *fields = line.split("\t")
         if len(fields) != 5 or path == "output_file":
