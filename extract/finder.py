@@ -120,12 +120,22 @@ def bytes_of(picture: Picture) -> bytes:
         return picture
     if isinstance(picture, np.ndarray) and picture.dtype != np.uint8:
         raise TypeError(f"got an array of {picture.dtype}, expected uint8, 0 to 255")
-    image: Any = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
+    image: Any = drawn_by(picture) if isinstance(picture, np.ndarray) else picture
     if not isinstance(image, Image.Image):
         raise TypeError(f"got a {type(picture).__name__}, expected a path, bytes, a PIL image or an array")
     file = io.BytesIO()
     as_seen(image).convert("RGB").save(file, "PNG")
     return file.getvalue()
+
+
+def drawn_by(array: np.ndarray) -> Image.Image:
+    """Raises: TypeError for a batch of pictures, or one with the channels in front."""
+    try:
+        return Image.fromarray(array)
+    except TypeError as error:
+        raise TypeError(
+            f"got an array of the shape {array.shape}, expected [H, W, 3] or [H, W]; several pictures are a list"
+        ) from error
 
 
 def upright(data: bytes) -> Image.Image:

@@ -194,10 +194,12 @@ class Pipeline:
     def attention(self, picture: Asked, text: str) -> CoAttention:
         """Which regions of one picture each token of a text looks at.
 
-        Raises: ValueError for a picture that cannot be read, with the reason.
+        Raises: ValueError for a picture that cannot be read, with the reason, or for several.
         """
-        (found,) = self.find(picture)
-        regions = regions_of(found)
+        found = self.find(picture)
+        if len(found) != 1:
+            raise ValueError(f"got {len(found)} pictures, expected one")
+        regions = regions_of(found[0])
         inputs = self.processor([demand_text(text)], [regions]).to(self.model.device)
         maps = self.model.base_model(**inputs, output_attentions=True).attentions.text_to_visual
         if not maps:
@@ -206,7 +208,7 @@ class Pipeline:
             tokens=self.processor.tokenizer.convert_ids_to_tokens(inputs["input_ids"][0].tolist()),
             weights=torch.stack([one[0] for one in maps]).float().cpu().numpy(),
             regions=regions,
-            image=found.image,
+            image=found[0].image,
             has_whole_image=self.processor.has_whole_image,
         )
 
@@ -313,8 +315,8 @@ def own_regions(features: np.ndarray, boxes: np.ndarray, image_size: tuple[int, 
     if np.shape(image_size) != (2,):
         raise ValueError(f"image_size is {image_size!r}, expected width and height in pixels")
     try:
-        features, boxes = np.asarray(features), np.asarray(boxes, np.float32)
-    except (TypeError, ValueError) as error:
+        features, boxes = np.asarray(features, np.float64), np.asarray(boxes, np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # a tensor that learns is the last
         raise ValueError(f"features or boxes are no arrays, expected [N, D] and [N, 4]: {error}") from error
     if features.ndim != 2 or boxes.shape != (len(features), 4) or not len(features):
         raise ValueError(

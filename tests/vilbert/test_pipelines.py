@@ -196,6 +196,8 @@ def test_features_of_one_s_own_are_asked_about_like_pictures(make):
         (np.ones((0, 17)), np.ones((0, 4)), "at least one"),
         (np.ones((2, 17)), np.array([[0, 0, 0.5, 0.5], [0, 0.2, 1, 1]]), "boxes go to 1 in an image of 30 x 40"),
         (np.ones((2, 17)), [[0, 0, 1], [0]], "features or boxes are no arrays"),
+        (np.full((1, 17), "x"), np.ones((1, 4)), "features or boxes are no arrays"),
+        (torch.ones(1, 17, requires_grad=True), np.ones((1, 4)), "features or boxes are no arrays"),
     ],
 )
 def test_features_that_do_not_fit_are_refused_in_a_sentence(features, boxes, message):
@@ -218,6 +220,7 @@ def test_features_that_do_not_fit_are_refused_in_a_sentence(features, boxes, mes
             "the features of image 0 are 19 wide, expected 17, as the model's are",
         ),
         (lambda ask, one: ask.fill(one, "a circle"), r"'a circle' has no \[MASK\]"),
+        (lambda ask, one: ask.attention([one, one], "a circle"), "2 pictures, expected one"),
         (lambda ask, one: ask.attention(b"x", "a circle"), "image 0 cannot be looked at: not_an_image"),
     ],
 )
@@ -247,6 +250,8 @@ def test_a_model_says_what_it_can_be_asked_for(make, kind, changed, abilities):
     [
         (np.ones((7, 5, 3)), "got an array of float64, expected uint8, 0 to 255"),
         (torch.ones(3, 7, 5), "got a Tensor, expected a path, bytes, a PIL image or an array"),
+        (np.ones((2, 7, 5, 3), np.uint8), r"an array of the shape \(2, 7, 5, 3\), expected \[H, W, 3\] or \[H, W\]"),
+        (np.ones((3, 7, 5), np.uint8), r"an array of the shape \(3, 7, 5\), expected \[H, W, 3\] or \[H, W\]"),
     ],
 )
 def test_what_is_no_picture_is_said_in_a_sentence(make, given, message):

@@ -62,6 +62,13 @@ INDEX = """```sh
 vilbert index folder pictures my_index  # finds the regions by the detector that it has learnt of, by its sha256
 vilbert search my_index "a text"
 ```"""
+CHOOSE = """```python
+import vilbert
+
+processor = vilbert.VilbertProcessor.from_pretrained(folder)
+model = vilbert.{architecture}.from_pretrained(folder)  # takes regions, and the texts to choose from
+```"""
+USAGES = {"VilbertDualEncoder": INDEX, "MultipleChoice": CHOOSE}  # by what the name of the class ends with
 SETTINGS = ("model", "pretraining", "finetuning", "search")  # of a provenance
 LIMITS = {  # by what the name of the class ends with
     "PreTraining": "It has no head for a task: it scores captions, and fills in what is masked.",
@@ -88,11 +95,10 @@ def model_card(
     settings = {name: made_of[name] for name in SETTINGS if name in made_of}
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([cell(row[name]) for name in head] for row in rows)]
-    usage = INDEX if kind == "VilbertDualEncoder" else ASK
     return CARD.format(
         title=title,
         architecture=type(model).__name__,
-        usage=usage.format(architecture=type(model).__name__),
+        usage=USAGES.get(kind, ASK).format(architecture=type(model).__name__),
         num_parameters=model.num_parameters(),
         data=data,
         detector=(made_of.get("regions") or {}).get("detector") or "unknown",

@@ -68,7 +68,7 @@ def read_labelled(source: TaskSource, settings: OwnTaskSettings) -> Reading[Labe
     A row without a label is dropped, but in a test set of which no row has any; with a `separator` it is one of which
     no label is right.
     """
-    reading = read_own_table(source, settings, ["label"])
+    reading = read_own_table(source, settings, ["label"], optional=["text"])
     labelled, kept, dropped = has_to_say(reading.examples, "label"), [], list(reading.dropped)
     for row in reading.examples:
         labels = tuple(dict.fromkeys(parts_of(row.values["label"], settings.separator)))
@@ -210,8 +210,9 @@ class ClassificationDataset(Dataset):
         """Means of what is right; over labels, each counts as much as any other.
 
         `accuracy`: share of the examples all of whose labels are given, and no other. `macro_f1`: over the labels that
-        are right or given anywhere. `auroc` and `average_precision`: over those that are right of some examples and
-        wrong of others, and not there if none is.
+        are right or given anywhere; 0 for one that no training row has. `auroc` and `average_precision`: over those
+        that are right of some examples and wrong of others, and not there if none is; an example without features
+        stands behind all others for what is right of it, and before them for the rest.
         """
         from sklearn.metrics import average_precision_score, f1_score, roc_auc_score  # takes a second
 
@@ -219,13 +220,16 @@ class ClassificationDataset(Dataset):
         given = self.labels.given(scores) & self.is_seen[:, None]
         is_right = (given == self.truth).all(axis=1) & self.can_be_right
         named = np.flatnonzero((self.truth | given).any(axis=0))
+        unknown = {label for example in self.examples for label in example.labels}.difference(self.labels.names)
+        ranked = np.where(self.is_seen[:, None], scores, np.where(self.truth, -1.0, 2.0))
         told = np.flatnonzero(self.truth.any(axis=0) & ~self.truth.all(axis=0))
         measures = {"accuracy": float(is_right.mean())}
         if len(named):
-            measures["macro_f1"] = float(f1_score(self.truth[:, named], given[:, named], average="macro"))
+            of_named = f1_score(self.truth[:, named], given[:, named], average=None)
+            measures["macro_f1"] = float(of_named.sum() / (len(named) + len(unknown)))
         if len(told):
             for name, score in (("auroc", roc_auc_score), ("average_precision", average_precision_score)):
-                measures[name] = float(np.mean([score(self.truth[:, label], scores[:, label]) for label in told]))
+                measures[name] = float(np.mean([score(self.truth[:, label], ranked[:, label]) for label in told]))
         return measures
 
 
@@ -243,18 +247,17 @@ class ClassificationBaselines:
 
     def of(self, held_out: ClassificationDataset) -> Baselines:
         """Of a split whose labels are known."""
-        num_labels, truth = len(self.labels.names), held_out.truth
+        num_labels = len(self.labels.names)
         even = {"accuracy": 2.0**-num_labels if self.labels.may_be_several else 1 / num_labels}
-        ceiling = held_out.measure(np.where(held_out.is_seen[:, None], truth, 0.0).tolist())
-        if "auroc" in ceiling:
-            told = truth.any(axis=0) & ~truth.all(axis=0)
-            even |= {"auroc": 0.5, "average_precision": float(truth.mean(axis=0)[told].mean())}
+        even["accuracy"] *= float(held_out.can_be_right.mean())
+        no_text = held_out.measure(np.tile(self.shares, (len(held_out), 1)).tolist())
+        in_no_order = {name: no_text[name] for name in ("auroc", "average_precision") if name in no_text}
         return Baselines(
-            chance=even | {"accuracy": even["accuracy"] * float(held_out.can_be_right.mean())},
+            chance=even | in_no_order,
             blind=held_out.measure(self.blind(held_out).tolist()) if self.have_texts else {},
-            no_text=held_out.measure(np.tile(self.shares, (len(held_out), 1)).tolist()),
+            no_text=no_text,
             rule={} if (seen := seen_labels(held_out)) is None else held_out.measure(seen.tolist()),
-            ceiling=ceiling,
+            ceiling=held_out.measure(held_out.truth.astype(float).tolist()),
             num_examples=len(held_out),
             num_dropped=int((~held_out.is_seen).sum()),
         )

@@ -102,6 +102,7 @@ def main(
         answers=data.answers,
         told=data.config,
         are_answers_given=getattr(of_task, "answers", None) is not None,
+        is_own=task in settings.tasks,
         has_new_weights=has_new_weights,
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
@@ -227,6 +228,7 @@ def build_task_model(
     answers: list[str] | None,
     are_answers_given: bool,
     has_new_weights: bool,
+    is_own: bool = False,
     told: Mapping[str, Any] = MappingProxyType({}),
 ) -> PreTrainedModel:
     """The task's model on the trunk of a model directory, with a new head unless the directory has this very one.
@@ -234,6 +236,7 @@ def build_task_model(
     Args:
         kinds: the model of two streams, and of a single one.
         are_answers_given: by a file, not found in the annotations.
+        is_own: a task of one's own, whose answers are those of its table.
         told: beside the answers, of the configuration.
     Raises: ValueError if the directory's head was, or may have been, trained on other answers.
     """
@@ -242,7 +245,9 @@ def build_task_model(
     kind = kinds[0 if isinstance(config, VilbertConfig) else 1]
     if answers is not None:
         has_head = kind.__name__ in (config.architectures or []) and not has_new_weights
-        if has_head and str(config.id2label[0]).startswith(UNNAMED):
+        if has_head and is_own:
+            demand_this_head(path, config.id2label, answers)
+        elif has_head and str(config.id2label[0]).startswith(UNNAMED):
             demand_own_list(config.num_labels, answers, is_given=are_answers_given)
         elif has_head:
             demand_answers(config.id2label, answers)
@@ -253,6 +258,15 @@ def build_task_model(
     if has_new_weights:
         return kind(config)
     return kind.from_pretrained(path, config=config)
+
+
+def demand_this_head(path: Path, id2label: Mapping[int, str], answers: Sequence[str]) -> None:
+    """Raises: ValueError if a model's head is of other answers or labels than those of a table, or of another order."""
+    if [id2label[index] for index in sorted(id2label)] != list(answers):
+        raise ValueError(
+            f"{path} has a head of {len(id2label)} answers or labels that are not the {len(answers)} of the table; "
+            "start from the model that it was made of, or from another without this head"
+        )
 
 
 def demand_room(max_tokens: int, *, num_positions: int) -> None:

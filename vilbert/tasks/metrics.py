@@ -35,12 +35,12 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """Percent of the ten people who are right to agree with: the mean, over leaving each out, of min(1, agreeing / 3).
 
     As in the official evaluator, words are normalised only if the people do not all agree. Where they are not ten, it
-    is min(1, the share that agrees / 0.3), of normalised words: of one answer, whether it is this one.
+    is min(1, the share that agrees / 0.3), of `named_answer`s: of one answer, whether it is this one.
     Source: Antol et al. 2015, section 5; GT-Vision-Lab/VQA, vqaEval.py.
     """
     prediction, people = one_line(prediction), [one_line(answer) for answer in answers]
     if len(people) != NUM_PEOPLE:
-        agreeing = [normalised_answer(answer) for answer in people].count(normalised_answer(prediction))
+        agreeing = [named_answer(answer) for answer in people].count(named_answer(prediction))
         return round(100 * min(1.0, agreeing / (ENOUGH * len(people))), 2)
     if len(set(people)) > 1:
         prediction, people = normalised_answer(prediction), [normalised_answer(answer) for answer in people]
@@ -53,6 +53,11 @@ def normalised_answer(answer: str) -> str:
     text = one_line(answer)
     words = (NUMBERS.get(word, word) for word in without_punctuation(text).lower().split())
     return " ".join(MENDED.get(word, word) for word in words if word not in ARTICLES)
+
+
+def named_answer(answer: str) -> str:
+    """As `normalised_answer`; what nothing would be left of, such as the A of four choices, stays in lower case."""
+    return normalised_answer(answer) or one_line(answer).lower()
 
 
 def one_line(answer: str) -> str:

@@ -40,12 +40,12 @@ def read_own_expressions(source: TaskSource, settings: OwnTaskSettings) -> Readi
 
 
 def to_box(cells: Sequence[str]) -> tuple[float, float, float, float] | None:
-    """x1 y1 x2 y2 of at least a pixel each way; None for anything else, such as fractions of the picture."""
+    """x1 y1 x2 y2 of at least a pixel each way; None for anything else, such as fractions, of all of it too."""
     try:
         x1, y1, x2, y2 = map(float, cells)
     except ValueError:
         return None
-    is_box = all(map(math.isfinite, (x1, y1, x2, y2))) and x2 - x1 >= 1 and y2 - y1 >= 1
+    is_box = all(map(math.isfinite, (x1, y1, x2, y2))) and x2 - x1 >= 1 and y2 - y1 >= 1 and max(x2, y2) > 1
     return (x1, y1, x2, y2) if is_box else None
 
 

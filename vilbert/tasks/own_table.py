@@ -35,12 +35,15 @@ def named_pictures(table: Path) -> list[str]:
     return list(dict.fromkeys(row.values["file"] for row in rows if row.values is not None and row.values["file"]))
 
 
-def read_own_table(source: TaskSource, settings: OwnTaskSettings, columns: Sequence[str]) -> Reading[OwnRow]:
+def read_own_table(
+    source: TaskSource, settings: OwnTaskSettings, columns: Sequence[str], *, optional: Sequence[str] = ()
+) -> Reading[OwnRow]:
     """The rows of the task's csv; a picture that is held out, under whatever name, is not trained on.
 
     Args:
         columns: of the task, that the csv has to have.
-    Raises: FileNotFoundError; ValueError if a column is missing, or a split would be empty.
+        optional: those that are read where they are there.
+    Raises: FileNotFoundError; ValueError if a column is missing, no row can be used, or a split would be empty.
     """
     path = source.annotations / settings.table
     kept: list[OwnRow] = []
@@ -52,7 +55,7 @@ def read_own_table(source: TaskSource, settings: OwnTaskSettings, columns: Seque
             dropped.append(Dropped(name, "malformed_row", shown(text)))
             continue
         name = values.get("id") or name
-        if unreadable := [column for column in ("file", *columns) if UNDECODABLE in values[column]]:
+        if unreadable := [one for one in ("file", *columns, *optional) if UNDECODABLE in values.get(one, "")]:
             dropped.append(Dropped(name, "undecodable_bytes", f"{unreadable[0]}; save the csv as UTF-8"))
         elif not values["file"]:
             dropped.append(Dropped(name, "no_file", shown(text)))
@@ -64,6 +67,9 @@ def read_own_table(source: TaskSource, settings: OwnTaskSettings, columns: Seque
             picture = source.picture(values["file"])
             identity_of[name] = picture.identity
             kept.append(OwnRow(name, picture.key, values.get("split", ""), values))
+    if not kept:
+        first = f"; the first: {', '.join(dropped[0])}" if dropped else ""
+        raise ValueError(f"{path} has no row that can be used{first}")
     if not any(row.split for row in kept):
         held_out = hold_out({identity_of[row.annotation] for row in kept}, settings.held_out, path=path)
         kept = [row._replace(split="val" if identity_of[row.annotation] in held_out else "train") for row in kept]

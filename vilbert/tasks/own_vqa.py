@@ -7,7 +7,7 @@ from vilbert.batches.padding import ANY_WIDTH, Widths
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForQuestionAnswering
 from vilbert.model.modeling_tasks import VilbertForQuestionAnswering
 from vilbert.settings import OwnTaskSettings
-from vilbert.tasks.metrics import normalised_answer
+from vilbert.tasks.metrics import named_answer
 from vilbert.tasks.own_table import has_to_say, named_pictures, parts_of, read_own_table, splits_of
 from vilbert.tasks.reading import Dropped, Reading
 from vilbert.tasks.task import TaskData, TaskKind, TaskSource, by_split, hold_out
@@ -39,12 +39,12 @@ def own_vqa_data(source: TaskSource, settings: OwnTaskSettings) -> TaskData:
     reading = read_own_questions(source, settings)
     splits = splits_of(reading.examples)
     examples, dropped = by_split(reading, splits, source.store, path=path)
-    answers = sorted({normalised_answer(answer) for question in examples["train"] for answer in question.answers})
+    answers = sorted({named_answer(answer) for question in examples["train"] for answer in question.answers})
     dropped += [
         Dropped(question.annotation, "unknown_answer", f"{question.answers[0]}, of no training row: counts as wrong")
         for split in splits[1:]
         for question in examples[split]
-        if question.answers and not {normalised_answer(answer) for answer in question.answers} & {*answers}
+        if question.answers and not {named_answer(answer) for answer in question.answers} & {*answers}
     ]
 
     def make(questions: Sequence[Question], widths: Widths = ANY_WIDTH) -> VqaDataset:

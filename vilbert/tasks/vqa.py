@@ -23,7 +23,7 @@ from vilbert.batches.padding import ANY_WIDTH, Widths, pad_images, pad_texts
 from vilbert.batches.sampling import Draw
 from vilbert.model.inputs import Batch
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.tasks.metrics import NUM_PEOPLE, normalised_answer, vqa_accuracy
+from vilbert.tasks.metrics import NUM_PEOPLE, named_answer, normalised_answer, vqa_accuracy
 from vilbert.tasks.reading import Dropped, Reading, demand_fields, encode_texts, read_json, text_in, text_of
 from vilbert.training.shares import ask_in_shares
 
@@ -214,7 +214,8 @@ def soft_scores(answers: Sequence[str], index: dict[str, int]) -> dict[int, floa
 
     Source: Anderson et al. 2018; Lu et al. 2019, section 3.3, for ten.
     """
-    counts = Counter(normalised_answer(answer) for answer in answers)
+    name = normalised_answer if "" in index else named_answer  # as a published list has '' for all articles
+    counts = Counter(name(answer) for answer in answers)
     of_one = SCORE_A_PERSON if len(answers) == NUM_PEOPLE else SCORE_A_PERSON * NUM_PEOPLE / max(1, len(answers))
     return {index[answer]: min(1.0, of_one * count) for answer, count in counts.items() if answer in index}
 

@@ -9,7 +9,7 @@ from vilbert.baselines.class_words import class_names
 from vilbert.baselines.naive_bayes import NaiveBayes
 from vilbert.baselines.rows import Baselines
 from vilbert.tasks.held_out import HeldOut
-from vilbert.tasks.metrics import normalised_answer, vqa_accuracy
+from vilbert.tasks.metrics import named_answer, normalised_answer, vqa_accuracy
 from vilbert.tasks.vqa import VqaDataset
 
 SEEN = 0.5  # probability from which a class is there
@@ -56,7 +56,7 @@ def commonest_answer(training: VqaDataset) -> str:
 
 def worth_of_answers(people: Sequence[str], listed: set[str]) -> dict[str, float]:
     """The accuracy of each listed answer that has any."""
-    given = {*people, *map(normalised_answer, people)} & listed
+    given = {*people, *map(normalised_answer, people), *map(named_answer, people)} & listed
     return {answer: vqa_accuracy(answer, people) for answer in given}
 
 

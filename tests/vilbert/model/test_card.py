@@ -35,4 +35,6 @@ def test_a_card_tells_the_limits_of_the_task(kind):
     limits = model_card("ViLBERT", model, rows, data="5 rows", made_of={}).partition("## Limits")[2]
     has_answers = kind.__name__.endswith(("QuestionAnswering", "Classification"))
     assert ("It knows the 31 " in limits) == has_answers
+    can_be_asked = not kind.__name__.endswith("MultipleChoice")  # vilbert.pipeline refuses that one
+    assert ("vilbert.pipeline(folder)" in model_card("ViLBERT", model, rows, data="5 rows", made_of={})) == can_be_asked
     assert "`unknown`" in model_card("ViLBERT", model, rows, data="5 rows", made_of={})

@@ -55,17 +55,37 @@ def test_rows_without_features_and_with_unknown_labels_count_as_wrong(three_labe
     right = [[0, 0, 1.0], [0, 0, 1.0], [1.0, 0, 0], [0, 1.0, 0]]
     measures = held_out.measure(right)
     assert measures["accuracy"] == 0.5  # red and green; yellow is of no training row, gone.jpg has no features
-    # F1: blue 0 (missed), green 1, red 2/3 (the yellow one was taken for red)
-    assert measures["macro_f1"] == pytest.approx((0 + 1 + 2 / 3) / 3)
+    # F1: blue 0 (missed), green 1, red 2/3 (the yellow one was taken for red), yellow 0 (cannot be given)
+    assert measures["macro_f1"] == pytest.approx((0 + 1 + 2 / 3 + 0) / 4)
 
 
 def test_areas_are_means_over_the_labels_that_can_be_told(three_labels):
     held_out = three_labels.evaluation["val"]  # red, yellow, blue, green
     scores = [[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.0, 0.0, 0.0], [0.2, 0.5, 0.3]]
-    # blue: the right one is last of four, AUROC 0, AP 1/4; green and red: first, 1 and 1
+    # blue: the right one has no features and is last of four, AUROC 0, AP 1/4; green and red: the right one is first of
+    # those with features, and the one without stands before it, AUROC 2/3, AP 1/2
     measures = held_out.measure(scores)
-    assert measures["auroc"] == pytest.approx(2 / 3)
-    assert measures["average_precision"] == pytest.approx((0.25 + 1 + 1) / 3)
+    assert measures["auroc"] == pytest.approx((0 + 2 / 3 + 2 / 3) / 3)
+    assert measures["average_precision"] == pytest.approx((0.25 + 0.5 + 0.5) / 3)
+
+
+def test_rows_without_features_raise_no_measure(own_source):
+    """A model that says the same of every picture gains nothing by those that are not there."""
+    labels = ["a", "b", "c"]
+    rows = [
+        (f"{KEYS[i]}.jpg", label, split)
+        for split, first in (("train", 0), ("val", 3))
+        for i, label in enumerate(labels, first)
+    ]
+    rows += [(f"gone{i}.jpg", "a", "val") for i in range(7)]
+    data = KIND.data(*own_source(table(rows, "file,label,split")))
+    held_out = data.evaluation["val"]
+    same = held_out.measure([[0.2, 0.3, 0.5]] * 3 + [[0.0, 0.0, 0.0]] * 7)
+    # b and c: a half of the 2 negatives of 9 is before, the other 7 are; a: a half of the 2 seen, for 1 positive of 8
+    assert same["auroc"] == pytest.approx((1 / 16 + 1 / 9 + 1 / 9) / 3)
+    found = data.count_baselines().of(held_out)
+    for name in ("auroc", "average_precision"):
+        assert found.chance[name] == pytest.approx(found.no_text[name]) == pytest.approx(same[name])
 
 
 def test_what_the_measures_are_read_against(three_labels):
@@ -75,6 +95,17 @@ def test_what_the_measures_are_read_against(three_labels):
     assert found.blind["accuracy"] == 0.5  # 'left' was red, 'above' green; 'right' has no features or no label
     assert found.ceiling["accuracy"] == 0.5
     assert (found.num_examples, found.num_dropped) == (4, 1)
+
+
+def test_a_text_that_is_not_utf_8_is_a_row_with_its_reason(own_source):
+    rows = [
+        (f"{KEYS[i]}.jpg", text, label, split)
+        for i, (text, label, split) in enumerate(
+            [("left", "a", "train"), ("caf\ufffd", "b", "train"), ("right", "b", "train"), ("left", "a", "val")]
+        )
+    ]
+    data = KIND.data(*own_source(table(rows)))
+    assert [tuple(row) for row in data.dropped] == [("line 3", "undecodable_bytes", "text; save the csv as UTF-8")]
 
 
 @pytest.mark.parametrize("label", ["red", "yellow"])

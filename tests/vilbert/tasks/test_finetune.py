@@ -359,6 +359,21 @@ def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):
     assert new.config.num_labels == 1
 
 
+def test_a_task_of_one_s_own_says_what_to_start_from_in_place_of_another_head(tmp_path):
+    """It has no list of answers that could be given."""
+    saved = VilbertForQuestionAnswering(make_two_stream(**SIZES, id2label={0: "yes", 1: "no"}))
+    saved.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="start from the model that it was made of, or from another without this head"):
+        build_task_model(
+            MODELS["vqa"],
+            tmp_path,
+            answers=["red", "yes"],
+            are_answers_given=False,
+            has_new_weights=False,
+            is_own=True,
+        )
+
+
 def test_the_answers_travel_with_the_model(pretrained):
     model = build_task_model(
         MODELS["vqa"], pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False

@@ -40,6 +40,22 @@ def test_one_answer_a_question_is_right_or_wrong(own_source):
     assert list(data.unlabelled) == ["test"]
 
 
+def test_an_answer_of_which_nothing_would_be_left_is_kept_as_it_is(own_source):
+    """A is an article to the official evaluator, and one of four choices to others."""
+    lines = [
+        f"{KEYS[i]}.jpg,which ?,{answer},{split}"
+        for i, (answer, split) in enumerate(
+            [("A", "train"), ("B", "train"), ("?", "train"), ("the", "train"), ("a", "val"), ("B", "val")]
+        )
+    ]
+    data = own_vqa.KIND.data(*own_source("\n".join(["file,question,answer,split", *lines]), kind="vqa"))
+    assert data.answers == ["?", "a", "b", "the"]
+    assert [list(scores) for scores in data.training.scores] == [[1], [2], [0], [3]]
+    held_out = data.evaluation["val"]
+    assert held_out.measure([{"answer": "a"}, {"answer": "the"}])["accuracy"] == 50
+    assert data.count_baselines().of(held_out).ceiling["accuracy"] == 100
+
+
 def test_ten_answers_have_the_official_score_and_a_test_set_is_answered_whole_or_not_at_all(own_source):
     ten = "/".join(["red"] * 2 + ["blue"] * 8)
     lines = [
@@ -75,9 +91,10 @@ def test_a_box_that_is_not_in_the_picture_in_pixels_is_a_row_with_its_reason(own
         f"{KEYS[0]}.jpg,the one,20,20,10,10,train",
         f"{KEYS[0]}.jpg,,{box},train",
         f"{KEYS[1]}.jpg,the one,0,0,64,64,val",
+        f"{KEYS[0]}.jpg,the one,0,0,1,1,train",  # fractions of all of it
     ]
     data = own_grounding.KIND.data(*own_source("\n".join(lines), kind="grounding"))
-    assert reasons(data) == {f"line {line}": "bad_box" for line in (3, 4, 5, 6)} | {"line 7": "empty_expression"}
+    assert reasons(data) == {f"line {line}": "bad_box" for line in (3, 4, 5, 6, 9)} | {"line 7": "empty_expression"}
     labels = data.training.__getitems__([Draw(0, 0)])["labels"][0]
     assert labels.argmax() == 3  # the whole image is region 0
     assert labels.max() == pytest.approx(1)

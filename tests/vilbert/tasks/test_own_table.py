@@ -68,6 +68,13 @@ def test_what_is_held_out_stays_so_when_pictures_come(tmp_path):
     assert len(before & after) >= 17
 
 
+def test_a_table_of_which_no_row_can_be_used_says_why(own_source):
+    with pytest.raises(ValueError, match="has no row that can be used; the first: line 2, unknown_split, '', expected"):
+        read_own_table(*own_source(f"file,label,split\n{KEYS[0]}.jpg,red,\n"), ["label"])
+    with pytest.raises(ValueError, match=r"table.csv has no row that can be used$"):
+        read_own_table(*own_source("file,label\n"), ["label"])
+
+
 @pytest.mark.parametrize("share", [0, 1])
 def test_a_split_without_any_picture_is_refused(share, tmp_path):
     with pytest.raises(ValueError, match=f"names 2 pictures, of which {share} is to be held out"):
