@@ -60,6 +60,7 @@ SUBCOMMANDS = {
         "Ask a trained model about images.",
         'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"\n'
         'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors\n'
+        'vilbert predict my_model pictures "a [MASK] circle" --what fill\n'
         'vilbert predict my_model features.lmdb "a red circle"',
     ),
     "demo": Subcommand(

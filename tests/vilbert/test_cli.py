@@ -36,6 +36,7 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
     "vilbert learning-curves results/drawn/pretrain/metrics.jsonl curves.svg": "curves.svg",
     'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"': None,
     'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors': None,
+    'vilbert predict my_model pictures "a [MASK] circle" --what fill': None,  # by tests/vilbert/test_predict.py
     'vilbert predict my_model features.lmdb "a red circle"': '"image": "42"',
     "vilbert demo results/drawn/finetune/vqa/model results/drawn/pretrain/model": None,  # by tests/vilbert/test_page.py
     "vilbert demo my_model --pictures my_pictures --port 8000": None,

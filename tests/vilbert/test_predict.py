@@ -1,12 +1,18 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_run import make_model, make_picture, make_run
 
+import vilbert
 from extract.finder import FoundRegions, files_to_look_at
 from extract.images.decoding import SUFFIXES
+from vilbert.looking import MARK
+from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.pipelines import own_regions
-from vilbert.predict import MARK, best_of, draw_boxes, falling, in_folder, main
+from vilbert.predict import What, best_of, draw_boxes, falling, in_folder, main
 
 EXPECTED = f"expected one of {', '.join(sorted(SUFFIXES))}"
 
@@ -30,7 +36,7 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 
 def found(name: str, *, size=(41, 73)) -> FoundRegions:
-    regions = own_regions(np.ones((1, 3)), np.array([[0, 0, 1, 1]]), size)
+    regions = own_regions(np.ones((1, 3)), np.array([[0, 0, 9, 9]]), size)
     return FoundRegions(name, regions, Image.new("RGB", size))
 
 
@@ -95,3 +101,39 @@ def test_what_makes_no_sense_ends_before_anything_is_loaded(tmp_path, images, te
 def test_a_gpu_that_is_not_there_ends_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match=r"^asked for cuda, and PyTorch finds no GPU; without --device it takes the"):
         main(tmp_path, tmp_path, "a dog", device="cuda")
+
+
+def test_a_pretrained_model_is_asked_for_all_that_it_can(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    model = make_model(make_run(tmp_path / "run"), VilbertForPreTraining, name="pretrain")
+    (tmp_path / "pictures").mkdir()
+    make_picture().save(tmp_path / "pictures/a.png")
+    (tmp_path / "pictures/b.png").write_bytes(b"none")
+    ask = vilbert.pipeline(model)
+    expected = {
+        "score": ask.score,
+        "fill": ask.fill,
+        "embed": ask.embed,
+    }
+    for what, of_pipeline in expected.items():
+        main(model, tmp_path / "pictures", "a [MASK] circle", what=What(what))
+        row, left_out = json.loads(capsys.readouterr().out)
+        (known,) = of_pipeline([tmp_path / "pictures/a.png"], "a [MASK] circle")
+        assert row.keys() == known.keys()
+        assert left_out["image"] == "b.png"
+        for name in row.keys() - {"image"}:
+            assert row[name] == (known[name].tolist() if what == "embed" else known[name])
+
+
+def test_what_each_word_looks_at_is_told_and_drawn(tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    model = make_model(make_run(tmp_path / "run"), VilbertForPreTraining, name="pretrain")
+    make_picture().save(tmp_path / "a.png")
+    main(model, tmp_path / "a.png", "a red circle", what=What.ATTENTION, pictures=tmp_path / "drawn")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert [one["word"] for one in row["words"]] == ["a", "red", "circle"]
+    assert all(0 < one["share"] < 1 for one in row["words"])
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == [f"a.png.{n}.png" for n in (1, 2, 3)]
+    seen = vilbert.pipeline(model).attention(tmp_path / "a.png", "a red circle")
+    with Image.open(tmp_path / "drawn/a.png.2.png") as drawn:
+        assert (np.asarray(drawn) == np.asarray(seen.draw("red"))).all()
