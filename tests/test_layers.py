@@ -25,7 +25,8 @@ ORDER = {
     ],
     "vilbert": [
         "settings model",
-        "baselines batches conversion retrieval",
+        "baselines batches conversion",
+        "retrieval",
         "training",
         "pretraining tasks",
         "looking",

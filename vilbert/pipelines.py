@@ -18,7 +18,6 @@ from extract.devices import best_device
 from extract.finder import FoundRegions, Picture, RegionFinder, name_of
 from extract.regions.store import Regions
 from extract.settings import DetectorSettings
-from vilbert.batches.padding import pad_images
 from vilbert.looking import CoAttention
 from vilbert.model import modeling_single_stream, modeling_tasks, modeling_vilbert
 from vilbert.model.detector import detector_of
@@ -144,7 +143,7 @@ class Pipeline:
         self._demand("score", "scores no captions")
         found = self.find(pictures)
         images = [one.regions for one in found if one.regions is not None]
-        encoded = [self._encoded(regions) for regions in images]
+        encoded = [EncodedImage.of(regions, has_whole_image=self.processor.has_whole_image) for regions in images]
         ids = self.processor.encode_text([demand_text(caption)])["input_ids"][0]
         with enough_memory(REMEDY):
             scores = iter(score_pairs(self.model, [ids], encoded)[0].tolist() if encoded else [])
@@ -236,10 +235,6 @@ class Pipeline:
             {name: names[int(index)], "probability": round(float(value), 4)}
             for value, index in zip(best.values, best.indices, strict=True)
         ]
-
-    def _encoded(self, regions: Regions) -> EncodedImage:
-        batch = pad_images([regions], has_whole_image=self.processor.has_whole_image)
-        return EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0])
 
     def _demand_width(self, regions: Regions, place: int) -> None:
         expected, width = self.model.config.visual_feature_size, regions.features.shape[1]

@@ -11,13 +11,15 @@ Dimension key:
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from extract.regions.store import Regions
 from extract.terminal import bar
+from vilbert.batches.padding import pad_images
 from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.layers import Projections, run_layers
@@ -32,6 +34,12 @@ class EncodedImage:
 
     features: Tensor  # [R, feature size], region 0 is the whole image
     boxes: Tensor  # [R, 5]
+
+    @classmethod
+    def of(cls, regions: Regions, *, has_whole_image: bool) -> Self:
+        """The regions of a store, or of a detector."""
+        batch = pad_images([regions], has_whole_image=has_whole_image)
+        return cls(batch["visual_features"][0], batch["visual_boxes"][0])
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from extract.regions.store import RegionStore
 from extract.tables import whole_file
 from vilbert.model.origin import demand_same_regions
 from vilbert.retrieval.ranks import LIMITS, best_ranks, recalls
-from vilbert.retrieval.scoring import score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.search.baselines import search_baselines
 from vilbert.search.distil import load_teacher
 from vilbert.search.embed import embed_images, embed_texts, load_encoder
-from vilbert.search.every_pair import EveryPair, encoded, read_every_pair
+from vilbert.search.every_pair import EveryPair, read_every_pair
 from vilbert.search.searched import Searched, read_searched
 from vilbert.settings import SearchSettings
 
@@ -77,7 +77,9 @@ def main(
         start = time.process_time()
         for query, columns in zip(some.tolist(), best.tolist(), strict=True):
             ids = torch.from_numpy(searched.tokens[query].ids)
-            score_pairs(network, [ids], [encoded(store, searched.image_keys[one], processor) for one in columns])
+            best_images = (store[searched.image_keys[column]] for column in columns)
+            has_whole_image = processor.has_whole_image
+            score_pairs(network, [ids], [EncodedImage.of(one, has_whole_image=has_whole_image) for one in best_images])
         return (time.process_time() - start) / len(some) * len(searched.tokens)
 
     rows = [row_of(FIRST_STAGE, similarities, searched, num_scored=0, cpu_seconds=of_first_stage)]

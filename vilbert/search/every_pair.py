@@ -14,9 +14,7 @@ import typer
 from extract.command import run
 from extract.devices import best_device
 from extract.regions.store import RegionStore
-from vilbert.batches.padding import pad_images
 from vilbert.model.origin import demand_same_regions
-from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.search.arrays import read_arrays, write_arrays
 from vilbert.search.distil import load_teacher
@@ -55,17 +53,11 @@ def main(
         max_tokens=model.config.max_position_embeddings,
     )
     start = time.process_time()
-    images = [encoded(store, key, processor) for key in searched.image_keys]
+    images = [EncodedImage.of(store[key], has_whole_image=processor.has_whole_image) for key in searched.image_keys]
     scores = score_pairs(model, [torch.from_numpy(text.ids) for text in searched.tokens], images).numpy()
     seconds = time.process_time() - start
     whole = EveryPair(scores, np.array(searched.image_keys), np.array(searched.texts), np.array(seconds))
     write_arrays(output, whole._asdict())
-
-
-def encoded(store: RegionStore, key: str, processor: VilbertProcessor) -> EncodedImage:
-    """An image as `score_pairs` takes it."""
-    batch = pad_images([store[key]], has_whole_image=processor.has_whole_image)
-    return EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0])
 
 
 def read_every_pair(path: Path) -> EveryPair:

@@ -26,7 +26,6 @@ from extract.command import run
 from extract.regions.store import RegionStore
 from extract.tables import read_table
 from extract.terminal import bar, plain_table
-from vilbert.batches.padding import pad_images
 from vilbert.model.directory import read_processor
 from vilbert.model.origin import demand_same_regions
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -111,8 +110,7 @@ def head_margins(
     margins = np.full(len(probes), np.nan)
     for key, numbers in bar(of_images.items(), desc="images", unit="image", is_passing=True):
         if key in store:
-            batch = pad_images([store[key]], has_whole_image=processor.has_whole_image)
-            image = EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0])
+            image = EncodedImage.of(store[key], has_whole_image=processor.has_whole_image)
             scores = score_pairs(model, [ids[2 * number + foil] for number in numbers for foil in (0, 1)], [image])
             margins[numbers] = -scores.view(len(numbers), 2).diff(dim=1).squeeze(1).numpy()
     return margins

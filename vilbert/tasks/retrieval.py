@@ -213,10 +213,8 @@ class RetrievalDataset(Dataset):
 
     def predict(self, model: nn.Module) -> Tensor:
         """How well each caption fits each image, [captions, images]; of a pretraining model by its alignment head."""
-        images = []
-        for column in self.columns_seen:
-            batch = pad_images([self.store[self.keys[column]]], has_whole_image=self.processor.has_whole_image)
-            images.append(EncodedImage(batch["visual_features"][0], batch["visual_boxes"][0]))
+        seen = (self.store[self.keys[column]] for column in self.columns_seen)
+        images = [EncodedImage.of(regions, has_whole_image=self.processor.has_whole_image) for regions in seen]
         return self.of_all_images(score_in_shares(model, [torch.from_numpy(text.ids) for text in self.texts], images))
 
     def of_all_images(self, scores: Tensor) -> Tensor:

@@ -4,9 +4,8 @@ import torch
 from transformers import AutoModelForPreTraining
 
 from vilbert.model.directory import read_processor
-from vilbert.retrieval.scoring import score_pairs
+from vilbert.retrieval.scoring import EncodedImage, score_pairs
 from vilbert.search.captions import read_captions
-from vilbert.search.every_pair import encoded
 from vilbert.search.teacher import Teacher
 
 
@@ -23,7 +22,10 @@ def asked(search_world):
 def test_its_scores_are_those_of_every_pair(search_world, asked, tmp_path):
     model, processor, captions = asked
     teacher = Teacher(model, processor, search_world.store, kept_in=tmp_path / "scores.lmdb")
-    images = [encoded(search_world.store, key, processor) for key in captions.image_keys[:5]]
+    images = [
+        EncodedImage.of(search_world.store[key], has_whole_image=processor.has_whole_image)
+        for key in captions.image_keys[:5]
+    ]
     expected = score_pairs(model, [torch.from_numpy(one.ids) for one in captions.tokens[:3]], images).numpy()
     of_images = teacher.scores([captions.tokens[1]], captions.image_keys[:5])
     of_texts = teacher.scores(captions.tokens[:3], [captions.image_keys[4]])
