@@ -215,7 +215,9 @@ def test_the_detectors_weights_are_fetched_and_their_digest_is_checked(tmp_path,
 
 
 def test_the_conda_environment_is_the_projects_dependencies_at_their_pins():
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    """And what the rules of the search import besides."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = sorted(project["dependencies"] + project["optional-dependencies"]["search"])
     pins = dict(
         line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
     )
