@@ -17,15 +17,18 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from extract.terminal import plain_table
 from workflow.trainings import TRAINING_RULES
 
-MEASURING_RULES = (*TRAINING_RULES, "zero_shot_retrieval", "probe")
+EVALUATING_RULES = ("zero_shot_retrieval", "probe", "measure_search")
 
 
 def tell_results(dag: Any) -> None:
     """Print a table on stdout whenever one of the jobs of a DAG of Snakemake's ends that train or evaluate."""
     outputs = {}
     for job in dag.needrun_jobs():
-        if job.rule.name in MEASURING_RULES:
-            outputs[job.jobid] = Path(job.output.get("baselines") or job.output[0])
+        path = job.output.get("baselines")
+        if job.rule.name in EVALUATING_RULES:
+            outputs[job.jobid] = Path(path or job.output[0])
+        elif job.rule.name in TRAINING_RULES and path:  # without one, it is measured by a rule of its own
+            outputs[job.jobid] = Path(path)
     logger.addHandler(Teller(outputs))
 
 

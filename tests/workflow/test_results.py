@@ -15,7 +15,7 @@ onstart:
     tell_results(workflow.dag)
 
 rule all:
-    input: expand("{task}/baselines.json", task=TASKS), "zero.json", "probes.csv"
+    input: expand("{task}/baselines.json", task=TASKS), "zero.json", "probes.csv", "search.csv"
 
 rule finetune_task:
     output: model="{task}/model", baselines="{task}/baselines.json"
@@ -28,6 +28,15 @@ rule zero_shot_retrieval:
 rule probe:
     output: "probes.csv"
     shell: "printf 'kind,accuracy,rule\\ncolour,0.75,\\n' > {output}"
+
+rule distil_retriever:
+    output: model=directory("search")
+    shell: "mkdir {output}"
+
+rule measure_search:
+    input: "search"
+    output: "search.csv"
+    shell: "printf 'way,recall_at_1\\nfirst stage,0.25\\n' > {output}"
 
 rule extract_regions:
     output: baselines="other.json"
@@ -57,6 +66,8 @@ def test_each_training_and_evaluation_tells_its_measures_when_it_ends_and_nothin
     for task in ("mine", "yours"):
         assert f"\n{task}/baselines.json:\n{table}" in done.stdout
     assert "\nprobes.csv:\nkind    accuracy\ncolour  0.75\n" in done.stdout
+    assert "\nsearch.csv:\nway          recall_at_1\nfirst stage  0.25\n" in done.stdout
     assert "other.json" not in done.stdout
     assert "zero.json cannot be told: Expecting value" in done.stderr
+    assert done.stderr.count("cannot be told") == 1
     assert snakemake(folder, "--quiet", "all").stdout == ""  # nothing ran, nothing is told
