@@ -17,10 +17,10 @@ from extract.detection.loading import load_detector
 from extract.download.folder import MAX_PIXELS
 from extract.download.shard_files import new_shard, read_picture
 from extract.images.checks import tar_images
-from extract.images.decoding import SUFFIXES, as_seen
+from extract.images.decoding import SUFFIXES, as_seen, prepare_image
 from extract.objection import Objection
 from extract.plain_files import files_below, in_text
-from extract.reasons import DownloadReason
+from extract.reasons import DownloadFailure, DownloadReason
 from extract.regions.extract import extract_regions
 from extract.regions.store import Regions, RegionStore
 from extract.settings import DetectorSettings, SelectionSettings
@@ -136,6 +136,18 @@ def drawn_by(array: np.ndarray) -> Image.Image:
         raise TypeError(
             f"got an array of the shape {array.shape}, expected [H, W, 3] or [H, W]; several pictures are a list"
         ) from error
+
+
+def read_upright(path: Path) -> Image.Image:
+    """A picture as `find` looks at it, without its regions: RGB, as one sees it.
+
+    Raises: ValueError for one that cannot be read, with the reason.
+    """
+    try:
+        data = prepare_image(read_picture(path), max_pixels=MAX_PIXELS, max_side=None).data
+    except DownloadFailure as failure:
+        raise ValueError(f"{failure.reason}: {failure.detail}") from failure
+    return upright(data)
 
 
 def upright(data: bytes) -> Image.Image:

@@ -20,7 +20,7 @@ from vilbert.model.directory import WEIGHTS, sha256_of
 from vilbert.model.origin import demand_same_regions
 from vilbert.pipelines import finder_of
 from vilbert.search.embed import embed_images, load_encoder, read_embeddings, write_embeddings
-from vilbert.search.index import FLAT, Source, write_index
+from vilbert.search.index import FLAT, Source, demand_replaceable, write_index
 
 AT_ONCE = 256  # pictures of a part, after each of which a killed build goes on
 
@@ -39,6 +39,7 @@ def main(
 
     Prints a row with the reason for each file that is no picture, or cannot be read.
     """
+    demand_replaceable(output)
     encoder, processor = load_encoder(model, device=best_device(device))
     digest = sha256_of(model / WEIGHTS)
     if pictures.suffix == ".lmdb":

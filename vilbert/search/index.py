@@ -27,6 +27,7 @@ from vilbert.model.directory import WEIGHTS, demand_model, sha256_of
 from vilbert.search.embed import read_embeddings
 
 VECTORS, IMAGES, NOTE = "images.faiss", "images.parquet", "index.json"
+OF_INDEX = {VECTORS, IMAGES, NOTE, ".held", ".snakemake_timestamp"}  # all that may stand in its folder
 FLAT = "Flat"
 IMAGE_SCHEMA = pa.schema(
     [
@@ -135,8 +136,9 @@ def write_index(
     """Args:
         parts: keys and vectors.
         sources: of each part.
-    Raises: ValueError if there is no image, if the kind is none, or if another process is at it.
+    Raises: FileExistsError; ValueError if there is no image, if the kind is none, or if another process is at it.
     """
+    demand_replaceable(output)
     vectors = np.concatenate([vectors for _, vectors in parts]) if parts else np.empty((0, 1), np.float32)
     if not len(vectors):
         raise ValueError(f"there is no image to put into {output}")
@@ -150,12 +152,19 @@ def write_index(
             note = {"model": os.path.abspath(model), "sha256": sha256, "kind": kind, "num_images": len(rows)}  # noqa: PTH100
             (partial / NOTE).write_text(json.dumps(note, indent=1))
         held.demand()
-        shutil.rmtree(output, ignore_errors=True)
+        if output.exists():
+            shutil.rmtree(output)
         partial.rename(output)
         (output / ".held").unlink()
     finally:
         held.let_go()
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def demand_replaceable(output: Path) -> None:
+    """Raises: FileExistsError for what is there and is no index: whatever an index takes the place of is removed."""
+    if output.exists() and not (output.is_dir() and {path.name for path in output.iterdir()} <= OF_INDEX):
+        raise FileExistsError(f"{output} is there and is no index; name a folder that is not there yet")
 
 
 def row_of(key: str, source: Source) -> dict[str, str | None]:

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from extract.finder import read_upright
 from extract.tables import reading, whole_file
 
 COLUMNS = 5
@@ -45,7 +46,7 @@ def told(row: dict[str, Any]) -> str:
 
 
 def read_picture(row: dict[str, Any]) -> Image.Image:
-    """The picture of a row of a search.
+    """The picture of a row of a search, RGB, as one sees it, in whose pixels the boxes of its regions are.
 
     Raises: ValueError, with the reason, for one that cannot be read; OSError.
     """
@@ -54,10 +55,9 @@ def read_picture(row: dict[str, Any]) -> Image.Image:
     if row["path"] is None:
         raise ValueError("the index does not know where the picture lies")
     path = Path(row["path"])
-    with reading(path):
-        if path.suffix != ".tar":
-            return Image.open(path).convert("RGB")
-        with tarfile.open(path) as tar:
-            file = tar.extractfile(row["image"] + SUFFIX)
-            assert file is not None
-            return Image.open(io.BytesIO(file.read())).convert("RGB")
+    if path.suffix != ".tar":
+        return read_upright(path)
+    with reading(path), tarfile.open(path) as tar:
+        file = tar.extractfile(row["image"] + SUFFIX)
+        assert file is not None
+        return Image.open(io.BytesIO(file.read())).convert("RGB")

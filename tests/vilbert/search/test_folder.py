@@ -1,8 +1,12 @@
+import pytest
+from PIL import ExifTags, Image
+
 from vilbert.search.folder import digest_of
 from vilbert.search.folder import main as index_folder
 from vilbert.search.index import ImageIndex
 from vilbert.search.page import answer
 from vilbert.search.searcher import Searcher
+from vilbert.search.sheet import read_picture
 
 
 def test_a_store_is_indexed_and_searched(search_world, dual_encoder, tmp_path):
@@ -20,6 +24,29 @@ def test_a_part_of_a_folder_is_known_by_its_files_and_the_model(tmp_path):
     assert digest_of(tmp_path, ["a.jpg"], "other") != first
     (tmp_path / "a.jpg").write_bytes(b"12")
     assert digest_of(tmp_path, ["a.jpg"], "model") != first
+
+
+def test_a_folder_of_pictures_is_no_place_for_their_index(dual_encoder, tmp_path):
+    Image.new("RGB", (31, 17)).save(tmp_path / "a.png")
+    with pytest.raises(FileExistsError, match="is there and is no index"):
+        index_folder(dual_encoder, tmp_path, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])
+def test_a_picture_is_shown_as_its_boxes_were_found_which_is_as_one_sees_it(tmp_path, suffix):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (31, 17)).save(tmp_path / f"a.{suffix}", exif=exif)
+    assert read_picture({"image": "a", "path": str(tmp_path / f"a.{suffix}")}).size == (17, 31)
+
+
+def test_a_picture_that_is_none_by_now_has_its_reason_and_is_not_to_be_removed(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"<html>")
+    for path, reason in ((tmp_path / "a.jpg", "not_an_image"), (tmp_path / "b.jpg", "no_file")):
+        with pytest.raises(ValueError, match=reason) as raised:
+            read_picture({"image": path.name, "path": str(path)})
+        assert "remove" not in str(raised.value)
 
 
 def test_the_page_says_what_is_wrong_and_why_a_picture_is_not_shown(search_world, dual_encoder, tmp_path):

@@ -50,6 +50,18 @@ def test_what_is_no_index_and_a_damaged_one_are_named(tmp_path):
         ImageIndex(tmp_path / "index")
 
 
+@pytest.mark.parametrize("name", ["holiday.jpg", "index.json", "images.faiss"])
+def test_what_is_there_and_is_no_index_is_never_removed(tmp_path, name):
+    mine = tmp_path / "pictures"
+    mine.mkdir()
+    (mine / name).write_bytes(b"mine")
+    (mine / "b.jpg").write_bytes(b"mine")
+    for output in (mine, mine / "b.jpg"):
+        with pytest.raises(FileExistsError, match="is there and is no index; name a folder that is not there"):
+            made(output)
+    assert sorted(path.name for path in mine.iterdir()) == sorted(["b.jpg", name])
+
+
 def test_an_index_replaces_another_whole_and_two_builds_at_once_are_refused(tmp_path):
     made(tmp_path / "index")
     assert len(made(tmp_path / "index", vectors=VECTORS[:2])) == 2
