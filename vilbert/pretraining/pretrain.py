@@ -33,6 +33,7 @@ from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
+from vilbert.training.machine import machine
 from vilbert.training.scratch import on_scratch
 
 
@@ -122,7 +123,7 @@ def main(
                 VilbertProcessor(words),
                 model_output,
                 classes=store.classes,
-                provenance=folder.provenance | {"detector": store.manifest.detector},
+                provenance=folder.provenance | {"detector": store.manifest.detector, "machine": machine()},
                 card=card,
             )
             write_rows(baselines_output, rows)

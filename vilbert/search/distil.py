@@ -35,6 +35,7 @@ from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
+from vilbert.training.machine import machine
 from vilbert.training.scratch import on_scratch
 
 
@@ -126,7 +127,7 @@ def main(
                 processor,
                 model_output,
                 classes=store.classes,
-                provenance=folder.provenance | told,
+                provenance=folder.provenance | told | {"machine": machine()},
                 card=model_card(
                     "ViLBERT as a dual encoder",
                     trained,

@@ -42,6 +42,7 @@ from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
+from vilbert.training.machine import machine
 from vilbert.training.precision import multiplied_in
 from vilbert.training.scratch import on_scratch
 
@@ -153,7 +154,7 @@ def main(
                 processor,
                 model_output,
                 classes=detected.classes,
-                provenance=folder.provenance | {"detector": detected.manifest.detector},
+                provenance=folder.provenance | {"detector": detected.manifest.detector, "machine": machine()},
                 card=card,
             )
             write_rows(baselines_output, rows)
