@@ -31,7 +31,7 @@ ORDER = {
         "pretraining tasks",
         "looking",
         "pipelines",
-        "page predict",
+        "page predict report",
         "search",
         "__init__",  # the public face
         "cli",

@@ -30,13 +30,19 @@ class CoAttention:
     @property
     def words(self) -> list[str]:
         """Those of the text as the tokenizer reads it, each once, without what begins and ends it."""
-        words: list[str] = []
-        for token in self.tokens[1:-1]:
+        return list(dict.fromkeys(word for word, _ in self.places))
+
+    @property
+    def places(self) -> list[tuple[str, list[int]]]:
+        """The words in their order, each with the places of its pieces among the tokens."""
+        words: list[tuple[str, list[int]]] = []
+        for place, token in enumerate(self.tokens[1:-1], start=1):
             if token.startswith("##") and words:
-                words[-1] += token.removeprefix("##")
+                word, pieces = words[-1]
+                words[-1] = word + token.removeprefix("##"), [*pieces, place]
             else:
-                words.append(token)
-        return list(dict.fromkeys(words))
+                words.append((token, [place]))
+        return words
 
     def of(self, word: str) -> np.ndarray:
         """How much of a word's attention each detected region has: [N], the mean over layers, heads and its pieces.
@@ -44,7 +50,10 @@ class CoAttention:
         What goes to the whole image is left out, so that they sum to less than 1.
         Raises: ValueError for a word that is not in the text.
         """
-        places = self.places_of(word)
+        return self.at(self.places_of(word))
+
+    def at(self, places: Sequence[int]) -> np.ndarray:
+        """The same of some of the tokens: [N]."""
         return self.weights[:, :, places, int(self.has_whole_image) :].mean(axis=(0, 1, 2))
 
     def places_of(self, word: str) -> list[int]:
