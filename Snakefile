@@ -85,8 +85,7 @@ rule features:
         pairs="<results>/pairs.parquet",
         dropped="<results>/dropped.parquet",
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
-        report="<results>/report/stages.csv",
-        score="<results>/report/cleaning_score.csv" if SETTINGS.source.kind == "drawn" else [],
+        page="<results>/report/index.html",
 
 
 rule all:
@@ -95,7 +94,6 @@ rule all:
     input:
         rules.features.input,
         "<results>/pretrain/model",
-        "<results>/report/index.html",
 
 
 include: f"workflow/rules/source_{SETTINGS.source.kind}.smk"
@@ -104,7 +102,6 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/detector.smk"
 include: "workflow/rules/regions.smk"
 include: "workflow/rules/pairs.smk"
-include: "workflow/rules/report.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
 
@@ -116,5 +113,7 @@ if SETTINGS.finetuning.tasks:
 
 include: "workflow/rules/search.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/examples.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/clean.smk"

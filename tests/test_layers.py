@@ -52,6 +52,7 @@ SEAMS = {
     "extract.captions.text",
     "extract.cleaning.relatedness",
     "extract.regions.store",
+    "extract.report.stages",
     "extract.section",
     "extract.command",
     "extract.csv_rows",

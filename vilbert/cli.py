@@ -55,6 +55,11 @@ SUBCOMMANDS = {
         "Draw the learning curves of a training, also while it runs.",
         "vilbert learning-curves results/drawn/pretrain/metrics.jsonl curves.svg",
     ),
+    "report": Subcommand(
+        "vilbert.report.page",
+        "Make the page of a run, or put the numbers of two side by side.",
+        "vilbert report results/drawn\nvilbert report results/drawn results/other",
+    ),
     "predict": Subcommand(
         "vilbert.predict",
         "Ask a trained model about images.",

@@ -11,7 +11,6 @@ import typer
 from extract.command import run
 from extract.regions.store import RegionStore
 from extract.report import figures
-from extract.report.stages import stage_rows
 from extract.tables import read_json, read_table, whole_file
 
 NUM_SAMPLE_ROWS = 8  # of each reason
@@ -42,7 +41,6 @@ def main(
         dropped=[row["relatedness"] for row in dropped if row["stage"] == "relatedness"],
     )
     figures.sample_regions(output / "regions.png", store, pairs, sorted(tars))
-    write_csv(output / "stages.csv", stage_rows(run, shards={f"{path.parent.name}/{path.stem}" for path in stores}))
 
 
 def dropped_rows(summary: dict) -> list[dict]:

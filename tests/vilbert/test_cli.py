@@ -34,6 +34,8 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
     "vilbert export my_model my_model.onnx": "my_model.onnx",
     "vilbert export my_model my_model.pt2": "my_model.pt2",
     "vilbert learning-curves results/drawn/pretrain/metrics.jsonl curves.svg": "curves.svg",
+    "vilbert report results/drawn": "results/drawn/report/index.html",
+    "vilbert report results/drawn results/other": "cost",
     'vilbert predict results/drawn/finetune/vqa/model pictures "how many ?"': None,
     'vilbert predict my_model a.jpg "a red circle" --detector weights.safetensors': None,
     'vilbert predict my_model pictures "a [MASK] circle" --what fill': None,  # by tests/vilbert/test_predict.py
@@ -51,7 +53,7 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
 def folder(tmp_path, monkeypatch):
     """Where the files lie that the examples name."""
     monkeypatch.chdir(tmp_path)
-    for name in ("pictures", "bert-base-uncased", "results/drawn/features/val", "results/drawn/pretrain"):
+    for name in ("pictures", "bert-base-uncased", "results/drawn/features/val", "results/drawn/pretrain", "results/other"):
         (tmp_path / name).mkdir(parents=True)
     for number in range(7):
         Image.new("RGB", (53, 59), (20 * number, 7, 7)).save(tmp_path / f"pictures/{number}.jpg")

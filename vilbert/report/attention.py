@@ -24,8 +24,7 @@ from vilbert.baselines.class_words import class_names
 from vilbert.looking import CoAttention
 from vilbert.model.origin import demand_same_regions
 from vilbert.pipelines import Pipeline, finder_of, load
-from vilbert.pretraining.retrieval_pictures import read_images
-from vilbert.report.pictures import save, small
+from vilbert.report.pictures import read_images, save, small
 from vilbert.settings import PretrainingSettings
 
 NUM_SHOWN = 4  # pairs

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+COLUMNS = ("what", "split", "measure", "chance", "rule", "ceiling", "apart")  # besides those of the two runs
+
 Key = tuple[str, str | None, str]
 
 
@@ -22,7 +24,7 @@ def beside(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]
         row |= {name: rounded(either[name]) for name in ("chance", "rule", "ceiling")}
         rows.append(row | {"apart": "yes" if ours and theirs and are_apart(ours, theirs) else ""})
     costs = [f"{sum(stage['seconds'] for stage in one['stages']):,.0f} s" for one in (first, second)]
-    cost = {"what": "cost", "measure": "all stages, one after the other"}
+    cost = dict.fromkeys(COLUMNS, "") | {"what": "cost", "measure": "all stages, one after the other"}
     return [*rows, cost | dict(zip((first["run"], other_name(first, second)), costs, strict=True))]
 
 

@@ -128,8 +128,9 @@ def by_cell(cells: Sequence[dict[str, Any]], *, title: str) -> str:
         cells: of one table and measure of the comparisons.
     """
     names = [cell["cell"] for cell in cells]
-    means = pd.DataFrame([{"cell": cell["cell"], "mean": cell["mean"], "chance": cell["chance"]} for cell in cells])
-    seeds = pd.DataFrame([{"cell": cell["cell"], "value": value} for cell in cells for value in cell["values"].values()])
+    means = pd.DataFrame([{name: cell[name] for name in ("cell", "mean", "chance")} for cell in cells])
+    by_seed = [(cell["cell"], value) for cell in cells for value in cell["values"].values()]
+    seeds = pd.DataFrame(by_seed, columns=["cell", "value"])
     where = alt.Y("cell:N", sort=names, title=None, axis=alt.Axis(labelLimit=170))
     drawing: Any = alt.Chart(means).mark_tick(color=MODEL, thickness=3, height=15).encode(
         y=where, x=alt.X("mean:Q", title=None, scale=alt.Scale(zero=False))
@@ -150,12 +151,9 @@ def recall_against_pairs(rows: Sequence[dict[str, Any]], *, title: str) -> str:
         x=alt.X("pairs:Q", scale=alt.Scale(type="symlog"), title="pairs scored, all captions together"),
         y=alt.Y("recall:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format="%")),
     )
-    return drawn(
-        (points.mark_line(color=MODEL, point=True) + points.mark_text(dy=-9, fontSize=9).encode(text="way:N")).properties(
-            width=WIDTH, height=HEIGHT
-        ),
-        title=title,
-    )
+    named = points.mark_text(dy=-9, fontSize=9).encode(text="way:N")
+    drawing = points.mark_line(color=MODEL, point=True) + named
+    return drawn(drawing.properties(width=WIDTH, height=HEIGHT), title=title)
 
 
 def drawn(chart: Any, *, title: str = "") -> str:

@@ -23,9 +23,7 @@ def doubts_about(what: str, rows: list[dict[str, Any]]) -> Iterator[str]:
     few = [row for row in shares if (row["num_examples"] or 0) < FEW]
     if few:
         least = min(few, key=lambda row: row["num_examples"])
-        yield (
-            f"{what}: measured on {least['num_examples']} examples, too few to say much; see how far each interval reaches"
-        )
+        yield (f"{what}: measured on {least['num_examples']} examples, too few to say much; see the intervals")
     if sure := [row for row in shares if (row["chance"] or 0) >= SURE * row["scale"]]:
         yield f"{what}: {named(sure)} cannot be missed, chance is {sure[0]['chance']:g}"
     unproven = [
@@ -40,8 +38,8 @@ def doubts_about(what: str, rows: list[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         if row["measure"] == ALIKE and row["value"] >= MOST_ALIKE:
             yield (
-                f"{what}: one image stands first for {row['value']:.0%} of the captions, which it ranks alike: the model "
-                "does not look at them"
+                f"{what}: one image stands first for {row['value']:.0%} of the captions: the model ranks alike "
+                "whatever they say"
             )
 
 

@@ -17,9 +17,8 @@ from extract.command import run
 from extract.regions.store import RegionStore
 from vilbert.model.directory import read_processor
 from vilbert.pipelines import load
-from vilbert.pretraining.retrieval_pictures import read_images
 from vilbert.report.answers import Answer, answers_of, read_predictions, with_likeliest
-from vilbert.report.pictures import save, small, strip, with_boxes
+from vilbert.report.pictures import read_images, save, small, strip, with_boxes
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.held_out import HeldOut
 from vilbert.tasks.pictures import Pictures

@@ -10,13 +10,14 @@ from extract.report.stages import stage_rows
 from extract.tables import read_json
 from vilbert.baselines.rows import KINDS, read_rows
 from vilbert.model.origin import PROVENANCE, read_object
+from vilbert.report.doubts import ALIKE
 from vilbert.report.intervals import interval_of
 from vilbert.training.folder import read_note
 
 NUMBERS = "report/numbers.json"
 MEASURED = {"pretraining": "pretrain", "zero_shot_retrieval": "zero_shot_retrieval"}  # folders; tasks have their own
 BESIDE_PICTURES = {"attention": "attention", "pretraining": "pretraining"}  # folders of examples that are measured
-NO_SHARE = ("median_rank",)  # in the names of measures that are none of their examples
+NO_SHARE = ("median_rank", ALIKE)  # in the names of measures that are none of their examples, or no merit
 
 
 class Found:

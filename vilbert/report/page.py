@@ -42,7 +42,9 @@ TITLES = {
 MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".svg": "image/svg+xml"}
 
 
-def main(runs: Annotated[list[Path], typer.Argument(help="folder of a run, such as results/drawn; two: side by side")]) -> None:
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="folder of a run, such as results/drawn; two: side by side")],
+) -> None:
     """Make the page of a run, of all that is there, and its numbers.json; or print the numbers of two runs."""
     for path in runs:
         if not path.is_dir():
@@ -100,9 +102,9 @@ def picture(path: Path) -> str:
 
 def number(value: Any) -> str:
     """Short, for a table; nothing for null."""
-    if value is None or value == "":
-        return ""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, int) or (isinstance(value, float) and abs(value) >= 1000):
+        return f"{value:,.0f}"
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def words(name: str) -> str:

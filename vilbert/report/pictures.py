@@ -1,13 +1,17 @@
 """Pictures of a page: no larger than it shows them, with what was pointed at or found marked."""
 
+import io
+import tarfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageOps
 
+from extract.tables import reading
 from vilbert.looking import MARK
 
 SIDE = 480  # pixels, the longer side
+SIDE_OF_STRIP = 200  # pixels, of each picture in it
 GAP = 4  # pixels, between the pictures of a strip
 MEANT = "#0072b2"  # blue: what is right
 HALO = "#ffffff"  # around a frame, which may be of the colour of what it is drawn on
@@ -41,7 +45,7 @@ def strip(images: Sequence[Image.Image], *, marked: Collection[int]) -> Image.Im
     Args:
         marked: places among them.
     """
-    side = (SIDE + GAP) // max(len(images), 5) - GAP
+    side = SIDE_OF_STRIP
     drawn = Image.new("RGB", (len(images) * (side + GAP) - GAP, side), "white")
     for place, image in enumerate(images):
         left = place * (side + GAP)
@@ -66,3 +70,20 @@ def frame(image: Image.Image, box: tuple[int, int, int, int], colour: str) -> No
 def save(image: Image.Image, path: Path) -> None:
     """As a JPEG that is small and shows no blocks."""
     image.save(path, quality=90)
+
+
+def read_images(tars: Sequence[Path], keys: set[str]) -> dict[str, Image.Image]:
+    """The images of these keys.
+
+    Raises: ValueError if the tars lack one, or if one is damaged.
+    """
+    images = {}
+    for path in tars:
+        with reading(path), tarfile.open(path) as tar:
+            for member in tar:
+                key = member.name.removesuffix(".jpg")
+                if key in keys and (file := tar.extractfile(member)):
+                    images[key] = Image.open(io.BytesIO(file.read())).convert("RGB")
+    if missing := sorted(keys - images.keys()):
+        raise ValueError(f"image '{missing[0]}' is in none of {len(tars)} tars")
+    return images

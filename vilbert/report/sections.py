@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from extract.tables import read_json
 from vilbert.report import charts, tables
-from vilbert.report.numbers import Found
+from vilbert.report.numbers import BESIDE_PICTURES, Found
 from vilbert.training.learning_curves import LIMITS, OBJECTIVES
 from vilbert.training.metrics import read_metrics
 
@@ -68,14 +68,15 @@ def task_curves(found: Found, by_what: dict[str, list[dict[str, Any]]]) -> list[
     drawn = []
     for path in sorted(found.run.glob("finetune/*/metrics.jsonl")):
         task = path.parent.name
-        shares = [row for row in by_what.get(task, []) if row["scale"] is not None]
-        names = {row["measure"]: charts.name_of(row) for row in shares[:3]}
-        points = points_of(found.of(f"finetune/{task}/metrics.jsonl", read_metrics, missing=[]), {f"eval/{name}": line for name, line in names.items()})
+        shares = [row for row in by_what.get(task, []) if row["scale"] is not None][:3]
+        names = {row["measure"]: charts.name_of(row) for row in shares}
+        lines = found.of(f"finetune/{task}/metrics.jsonl", read_metrics, missing=[])
+        points = points_of(lines, {f"eval/{name}": line for name, line in names.items()})
         if points:
             scale = shares[0]["scale"]
-            for point in points:
-                point["value"] /= scale
-            levels = [level | {"value": level["value"] / scale} for level in levels_of(shares, names)]
+            points, levels = (
+                [one | {"value": one["value"] / scale} for one in some] for some in (points, levels_of(shares, names))
+            )
             drawn.append(charts.curves(points, levels, title=f"fine-tuning: {task}", is_share=True))
     return drawn
 
@@ -118,7 +119,8 @@ def search_chart(rows: list[dict[str, str]]) -> str:
     if not measured:
         return ""
     points = [
-        {"way": row["way"], "pairs": float(row["pairs_scored"]), "recall": float(row["recall_at_1"])} for row in measured
+        {"way": row["way"], "pairs": float(row["pairs_scored"]), "recall": float(row["recall_at_1"])}
+        for row in measured
     ]
     return Markup(charts.recall_against_pairs(points, title="R@1 of a search"))
 
@@ -138,7 +140,8 @@ def comparison_charts(comparisons: dict[str, Any] | None) -> dict[str, list[str]
 def examples_in(found: Found) -> dict[str, list[dict[str, Any]]]:
     """By what was asked, its examples; their pictures by their path in the run."""
     examples = {}
-    for path in sorted(found.run.glob("report/examples/*/examples.json")):
+    paths = found.run.glob("report/examples/*/examples.json")
+    for path in sorted(paths, key=lambda path: (path.parent.name not in BESIDE_PICTURES, path.parent.name)):
         place = f"report/examples/{path.parent.name}"
         rows = found.of(f"{place}/examples.json", read_json, missing=[])
         for row in rows:

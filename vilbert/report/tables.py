@@ -33,38 +33,65 @@ def cost(stages: Sequence[dict[str, Any]]) -> Table:
 
 def findings(comparisons: dict[str, Any] | None) -> Table:
     """What Lu et al. found, and whether that is seen here."""
-    names = ["finding", "source", "here", "difference", "95 % interval", "p", "seeds", "seeds that would decide"]
-    rows = [
-        [one["finding"], one["source"], one["verdict"], one["difference"], interval(one["interval"]), one["p"]]
-        + [one["num_seeds"], one["seeds_to_decide"]]
-        for one in (comparisons or {}).get("findings", [])
-    ]
-    return Table(names, rows)
+    return as_table(
+        [
+            {
+                "finding": one["finding"],
+                "source": one["source"],
+                "here": one["verdict"],
+                "difference": one["difference"],
+                "95 % interval": interval(one["interval"]),
+                "p": one["p"],
+                "seeds": one["num_seeds"],
+                "seeds that would decide": one["seeds_to_decide"],
+            }
+            for one in (comparisons or {}).get("findings", [])
+        ]
+    )
 
 
 def interval(limits: Sequence[float] | None) -> str:
     return "" if limits is None else f"{limits[0]:.3g} to {limits[1]:.3g}"
 
 
-def beside_published(table: str, comparisons: dict[str, Any] | None) -> Table:
+def beside_published(table: str, comparisons: dict[str, Any]) -> Table:
     """Each number of a table of the paper, and each of ours, by what is measured."""
-    names = ["measured", "by", "trained", "measure", "value", "spread", "seeds", "rule", "words alone", "chance", "ceiling"]
-    ours = [cell for cell in (comparisons or {}).get("cells", []) if cell["table"] == table]
-    rows: list[list[Any]] = []
+    ours = [cell for cell in comparisons["cells"] if cell["table"] == table]
+    theirs = published(table)
+    rows = []
     for what in dict.fromkeys(cell["what"] for cell in ours):
-        rows += [
-            [what.replace("_", " "), f"Lu et al., {one['certainty']}", one["cell"], one["measure"], float(one["percent"])]
-            + [None] * 6
-            for one in published(table)
-            if one["what"] == what
-        ]
-        rows += [
-            [what.replace("_", " "), "here", cell["cell"], cell["measure"].split("/")[-1].replace("_", " "), cell["mean"]]
-            + [cell["sd"], len(cell["values"]), cell["rule"], cell["blind"], cell["chance"], cell["ceiling"]]
-            for cell in ours
-            if cell["what"] == what
-        ]
-    return Table(names, rows)
+        rows += [of_paper(one) for one in theirs if one["what"] == what]
+        rows += [of_run(cell) for cell in ours if cell["what"] == what]
+    return as_table(rows)
+
+
+def of_paper(one: dict[str, str]) -> dict[str, Any]:
+    """A published number as a row."""
+    return {
+        "measured": one["what"].replace("_", " "),
+        "by": f"Lu et al., {one['certainty']}",
+        "trained": one["cell"],
+        "measure": one["measure"],
+        "value": float(one["percent"]),
+        **dict.fromkeys(("spread", "seeds", "rule", "words alone", "chance", "ceiling")),
+    }
+
+
+def of_run(cell: dict[str, Any]) -> dict[str, Any]:
+    """A number of this run, as a row."""
+    return {
+        "measured": cell["what"].replace("_", " "),
+        "by": "here",
+        "trained": cell["cell"],
+        "measure": cell["measure"].split("/")[-1].replace("_", " "),
+        "value": cell["mean"],
+        "spread": cell["sd"],
+        "seeds": len(cell["values"]),
+        "rule": cell["rule"],
+        "words alone": cell["blind"],
+        "chance": cell["chance"],
+        "ceiling": cell["ceiling"],
+    }
 
 
 def published(table: str) -> list[dict[str, str]]:

@@ -1,7 +1,11 @@
 # What the models do with held-out pictures, to look at.
 
 
-if SETTINGS.finetuning.features is None:  # else the run has no pictures of the tasks
+HAS_PICTURES = SETTINGS.finetuning.features is None  # of the tasks
+HAS_ATTENTION = SETTINGS.model.architecture == "two_stream" and bool(SETTINGS.model.text_co_layers)
+
+
+if HAS_PICTURES:
 
     rule show_answers:
         """What a fine-tuned task answers to some held-out examples, right and wrong ones."""
@@ -41,7 +45,7 @@ if SETTINGS.finetuning.features is None:  # else the run has no pictures of the 
             " {params.annotations:q} {input.tar} {output} {params.images} --settings {params.settings:q} > {log} 2>&1"
 
 
-if SETTINGS.model.architecture == "two_stream" and SETTINGS.model.text_co_layers:  # else there is no co-attention
+if HAS_ATTENTION:
 
     rule show_attention:
         """Where the words of a few held-out captions look, and how often at what they name."""
@@ -66,3 +70,28 @@ if SETTINGS.model.architecture == "two_stream" and SETTINGS.model.text_co_layers
         shell:
             "python -m vilbert.report.attention {input.model} {input.pairs} {input.stores} {output} {params.tars}"
             " --settings {params.settings:q} > {log} 2>&1"
+
+
+rule show_retrieval:
+    """Some held-out captions, each with the images that the pretrained model finds for it."""
+    input:
+        model="<results>/pretrain/model",
+        tokens="<results>/tokens/pairs.parquet",
+        stores=[f"<results>/features/{VALIDATION}/{shard}.lmdb" for shard in SETTINGS.shards(VALIDATION)],
+        tars=[f"<results>/images/{VALIDATION}/{shard}.tar" for shard in SETTINGS.shards(VALIDATION)],
+    output:
+        directory("<results>/report/examples/pretraining"),
+    log:
+        "<logs>/show_retrieval.log",
+    conda:
+        "../../envs/vilbert.yaml"
+    resources:
+        mem_mb=scaled(2000),
+        runtime=ALLOCATIONS.minutes(30),
+    params:
+        tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
+        made_of=compared(SETTINGS.made_of("pretraining")),
+        settings=told(SETTINGS.json("pretraining")),
+    shell:
+        "python -m vilbert.report.retrieved {input.model} {input.tokens} {input.stores} {output} {params.tars}"
+        " --settings {params.settings:q} > {log} 2>&1"

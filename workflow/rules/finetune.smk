@@ -9,9 +9,10 @@ localrules:
 
 
 rule finetune:
-    """Every fine-tune, and its measures in one table."""
+    """Every fine-tune, its measures in one table, and the page."""
     input:
         "<results>/report/finetuning.csv",
+        "<results>/report/index.html",
 
 
 for task in PUBLISHED_TASKS + OWN_TASKS:

@@ -62,28 +62,3 @@ rule pretrain:
         " vilbert.pretraining.pretrain {input.tokens} {input.tokenizer} {input.stores} {output}"
         " --checkpoints {params.checkpoints} --earlier {params.earlier} --model {params.model:q} --settings {params.settings:q}"
         " --runtime {params.runtime:q} > {log} 2>&1"
-
-
-rule show_retrieval:
-    """The first held-out captions, each with the images that the pretrained model finds for it."""
-    input:
-        model="<results>/pretrain/model",
-        tokens="<results>/tokens/pairs.parquet",
-        stores=[f"<results>/features/{VALIDATION}/{shard}.lmdb" for shard in SETTINGS.shards(VALIDATION)],
-        tars=[f"<results>/images/{VALIDATION}/{shard}.tar" for shard in SETTINGS.shards(VALIDATION)],
-    output:
-        report("<results>/report/retrieved.png", caption="../report/retrieved.rst", category="Pretraining"),
-    log:
-        "<logs>/show_retrieval.log",
-    conda:
-        "../../envs/vilbert.yaml"
-    resources:
-        mem_mb=scaled(2000),
-        runtime=ALLOCATIONS.minutes(30),
-    params:
-        tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
-        made_of=compared(SETTINGS.made_of("pretraining")),
-        settings=told(SETTINGS.json("pretraining")),
-    shell:
-        "python -m vilbert.pretraining.retrieval_pictures {input.model} {input.tokens} {input.stores} {output} {params.tars}"
-        " --settings {params.settings:q} > {log} 2>&1"

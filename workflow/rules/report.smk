@@ -1,23 +1,39 @@
 # What the run did: a page of its own, and for `snakemake --report`.
-PAGE = [  # heading, file, caption
-    ("What the model learnt", "<results>/report/retrieved.png", "retrieved"),
-    ("What the model learnt", "<results>/pretrain/baselines.json", "baselines"),
-    ("What the model learnt", "<results>/pretrain/learning_curves.svg", "pretraining"),
-    ("What the model learnt", "<results>/pretrain/metrics.jsonl", "last_evaluation"),
-    ("Regions", "<results>/report/regions.png", "regions"),
-    ("Regions", "<results>/report/region_counts.svg", "region_counts"),
-    ("Cleaning", "<results>/report/dropped.svg", "dropped"),
-    ("Cleaning", "<results>/report/dropped.csv", "dropped_table"),
-    ("Cleaning", "<results>/report/relatedness.svg", "relatedness"),
-    ("Cleaning", "<results>/report/caption_lengths.svg", "captions"),
-    ("Times and sizes", "<results>/report/stages.csv", "stages"),
-]
+EXAMPLES = "<results>/report/examples"
+SHOWN = {  # what the page waits for, by what is asked for; it shows all that is there
+    "features": ["<results>/report/dropped.csv"],
+    "all": [
+        "<results>/report/dropped.csv",
+        "<results>/pretrain/baselines.json",
+        f"{EXAMPLES}/pretraining",
+        *([f"{EXAMPLES}/attention"] if HAS_ATTENTION else []),
+    ],
+    "finetune": [
+        "<results>/report/finetuning.csv",
+        *([f"{EXAMPLES}/{task}" for task in SETTINGS.finetuning.given()] if HAS_PICTURES else []),
+    ],
+    "zero_shot_retrieval": ["<results>/zero_shot_retrieval/baselines.json"],
+    "probe": ["<results>/report/probes.csv"],
+    "search": ["<results>/report/search.csv"],
+    "compare": [],
+}
 if SETTINGS.source.kind == "drawn":
-    PAGE.insert(-1, ("Cleaning", "<results>/report/cleaning_score.csv", "cleaning_score"))
+    for target in ("features", "all"):
+        SHOWN[target].append("<results>/report/cleaning_score.csv")
+
+
+def shown_of_asked(wildcards):
+    """What is asked for is known when jobs are made, not when rules are read."""
+    asked = SHOWN.keys() & workflow.dag_settings.targets or {"all"}
+    return [file for target in sorted(asked) for file in SHOWN[target]]
+
+
+localrules:
+    make_page,
 
 
 rule describe_features:
-    """What was dropped and why, sample images with their boxes, histograms, times and sizes."""
+    """What was dropped and why, sample images with their boxes, histograms."""
     input:
         summary="<results>/summary.json",
         pairs="<results>/pairs.parquet",
@@ -36,7 +52,6 @@ rule describe_features:
         region_counts=report(
             "<results>/report/region_counts.svg", caption="../report/region_counts.rst", category="Regions"
         ),
-        stages=report("<results>/report/stages.csv", caption="../report/stages.rst", category="Times and sizes"),
     log:
         "<logs>/describe_features.log",
     conda:
@@ -46,7 +61,7 @@ rule describe_features:
         runtime=ALLOCATIONS.minutes(30),
     params:
         run=subpath(input.summary, parent=True),
-        directory=subpath(output.stages, parent=True),
+        directory=subpath(output.counts, parent=True),
         stores=lambda wildcards, input: [f"--store {store}" for store in input.stores],
         tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
     shell:
@@ -54,12 +69,15 @@ rule describe_features:
 
 
 rule make_page:
-    """All of it on one page, to look at without Snakemake."""
+    """All that the run has come to on one page, and its numbers.
+
+    By the process that knows what is asked for: on a cluster the one that submits.
+    """
     input:
-        files=[file for _, file, _ in PAGE],
-        captions=[f"{workflow.basedir}/workflow/report/{caption}.rst" for _, _, caption in PAGE],
+        shown_of_asked,
     output:
-        "<results>/report/index.html",
+        page="<results>/report/index.html",
+        numbers="<results>/report/numbers.json",
     log:
         "<logs>/make_page.log",
     conda:
@@ -68,12 +86,6 @@ rule make_page:
         mem_mb=scaled(1000),
         runtime=ALLOCATIONS.minutes(10),
     params:
-        title=f"ViLBERT: the run '{SETTINGS.run}'",
-        parts=lambda wildcards, input: json.dumps(
-            [
-                {"section": section, "file": file, "caption": caption}
-                for (section, _, _), file, caption in zip(PAGE, input.files, input.captions, strict=True)
-            ]
-        ),
+        run=RESULTS,
     shell:
-        "python -m extract.report.page {output} --title {params.title:q} --parts {params.parts:q} > {log} 2>&1"
+        "python -m vilbert.report.page {params.run} > {log} 2>&1"

@@ -15,6 +15,7 @@ rule search:
         "<results>/search/index",
         "<results>/report/search.csv",
         "<results>/report/search.svg",
+        "<results>/report/index.html",
 
 
 rule distil_retriever:
