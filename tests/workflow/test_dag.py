@@ -16,7 +16,7 @@ import pytest
 from places import ROOT
 
 TINY = ROOT / "tests/workflow/tiny.yaml"
-ALL_THAT_FOLLOWS_TOKENS = {"pretrain", "show_retrieval", "make_page", "all"}
+ALL_THAT_FOLLOWS_TOKENS = {"pretrain", "show_retrieval", "show_attention", "make_page", "all"}
 ALL_THAT_FOLLOWS_PAIRS = ALL_THAT_FOLLOWS_TOKENS | {
     "collect_pairs",
     "describe_features",
@@ -205,7 +205,8 @@ def test_the_model_and_its_inputs_stand_in_one_folder(finished):
     assert {"config.json", "model.safetensors", "classes.json", "provenance.json"} <= {
         path.name for path in model.iterdir()
     }
-    assert (finished / "results/tiny/report/retrieved.png").stat().st_size > 0
+    shown = finished / "results/tiny/report/examples"
+    assert {path.parent.name for path in shown.glob("*/examples.json")} >= {"pretraining", "attention"}
 
 
 def test_each_fine_tune_is_a_target(tmp_path):
@@ -239,9 +240,8 @@ def test_the_report_is_one_page(finished):
         "dropped.csv",
         "regions.png",
         "caption_lengths.svg",
-        "stages.csv",
         "cleaning_score.csv",
-        "retrieved.png",
+        "learning_curves.svg",
     ):
         assert name in page
 
@@ -266,6 +266,9 @@ def test_every_task_is_fine_tuned_and_measured(finished):
     for task, measure in (("vqa", "accuracy"), ("vcr", "both"), ("refcoco", "testB"), ("retrieval", "recall")):
         assert f"\n{task}," in table
         assert measure in table
+    page = (run / "report/index.html").read_text()
+    for part in ("Zero-shot retrieval", "Probes", "VQA", "VCR", "RefCOCO+", "Search", "Co-attention"):
+        assert part in page
     assert (run / "zero_shot_retrieval/metrics.json").is_file()
     assert "kind,accuracy,chance,blind,rule" in (run / "report/probes.csv").read_text()
     assert "way,recall_at_1,recall_at_5,recall_at_10,pairs_scored" in (run / "report/search.csv").read_text()

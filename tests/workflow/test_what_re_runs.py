@@ -37,7 +37,7 @@ FOLLOWS = {
     "cut_rows": {"count_captions", "clean_captions", "download", "judge_pairs"},
     "count_captions": {"clean_captions", "judge_pairs"},
     "clean_captions": {"find_duplicates", "judge_pairs"},
-    "download": {"check_images", "find_duplicates", "extract_regions", "judge_pairs", "show_retrieval", "build_index"},
+    "download": {"check_images", "find_duplicates", "extract_regions", "judge_pairs", "show_retrieval", "show_attention", "build_index"},
     "check_images": {"find_duplicates", "judge_pairs"},
     "find_duplicates": {"judge_pairs"},
     "train_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
@@ -45,23 +45,25 @@ FOLLOWS = {
     "fetch_text_init": {"pretrain", "pretrain_variant"},
     "fetch_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
     "extract_regions": {
-        *("judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "describe_features"),
+        *("judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "show_attention", "describe_features"),
         *("distil_retriever", "embed_images", "build_index", "score_every_pair", "measure_search"),
     },
     "judge_pairs": {"collect_pairs"},
     "collect_pairs": {
-        *("tokenize_captions", "describe_features", "score_cleaning", "probe"),
+        *("tokenize_captions", "describe_features", "score_cleaning", "probe", "show_attention"),
         *("distil_retriever", "score_every_pair", "measure_search"),
     },
     "describe_features": {"make_page"},
     "score_cleaning": {"make_page"},
     "tokenize_captions": {"pretrain", "pretrain_variant", "show_retrieval"},
     "pretrain": {
-        *("show_retrieval", "make_page", "finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"),
+        *("show_retrieval", "show_attention", "make_page", "finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"),
         *("distil_retriever", "score_every_pair", "measure_search"),
     },
     "show_retrieval": {"make_page"},
-    "make_page": {"all"},
+    "show_attention": {"make_page"},
+    "show_answers": {"make_page"},
+    "make_page": {"all", "features", "finetune", "search"},
     "pretrain_variant": {"compare_single_stream"},
     "pack_task_images": {"extract_task_regions", "extract_given_boxes"},
     "extract_task_regions": {"finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"},
@@ -69,14 +71,14 @@ FOLLOWS = {
     "list_named_pictures": {"pack_named_pictures"},
     "pack_named_pictures": {"extract_named_regions", "finetune_task", "finetune_variant"},
     "extract_named_regions": {"finetune_task", "finetune_variant"},
-    "finetune_task": {"describe_finetuning"},
+    "finetune_task": {"describe_finetuning", "show_answers"},
     "finetune_variant": {"compare_pretraining"},
-    "describe_finetuning": {"finetune"},
+    "describe_finetuning": {"finetune", "make_page"},
     "distil_retriever": {"embed_images", "build_index", "measure_search"},
     "embed_images": {"build_index"},
     "build_index": {"search"},
     "score_every_pair": {"measure_search"},
-    "measure_search": {"search"},
+    "measure_search": {"search", "make_page"},
 }
 FOLLOWS["import_webdataset"] |= FOLLOWS["download"]
 FOLLOWS["import_folder"] |= FOLLOWS["download"]
@@ -143,13 +145,13 @@ add("model", PRETRAINS, visual_embedding_norm="joint", text_hidden_size=48, text
 add("model", PRETRAINS, text_intermediate_size=7, visual_hidden_size=48, visual_num_layers=3, visual_num_heads=2)
 add("model", PRETRAINS, visual_intermediate_size=7, co_hidden_size=48, co_num_heads=2, text_co_layers=[1])
 add("model", PRETRAINS, visual_co_layers=[0], fusion="mul", initializer_range=0.7)
-add("pretraining", {"pretrain", "show_retrieval"}, seed=2)
+add("pretraining", {"pretrain", "show_retrieval", "show_attention"}, seed=2)
 add(
     "pretraining",
-    PRETRAINS | {"show_retrieval", "draw_world", "train_detector", "find_duplicates", "probe"} | ASKS_TEACHER,
+    PRETRAINS | {"show_retrieval", "show_attention", "draw_world", "train_detector", "find_duplicates", "probe"} | ASKS_TEACHER,
     train_split="val",
 )
-add("pretraining", PRETRAINS | {"show_retrieval", "train_detector"} | ASKS_TEACHER, validation_split="train")
+add("pretraining", PRETRAINS | {"show_retrieval", "show_attention", "train_detector"} | ASKS_TEACHER, validation_split="train")
 add("pretraining.objective", PRETRAINS, token_mask_probability=0.7, region_mask_probability=0.7, mask_overlap_iou=0.7)
 add("pretraining.objective", PRETRAINS, mismatch_probability=0.7, contrast_words=[], contrast_mask_probability=0.7)
 add("pretraining.objective", PRETRAINS, masked_losses_on="all")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Baselines:
     ceiling: Values  # what is right as often as can be
     num_examples: int
     num_dropped: int  # of these: without features, and wrong whatever a model says
+    counts: Mapping[str, int] = field(default_factory=dict)  # examples of the measures that have others
 
     def rows(self, split: str, measured: Values) -> list[Row]:
         """A row for each measure that has a ceiling.
@@ -39,7 +40,7 @@ class Baselines:
         return [
             {"split": split, "measure": name, "value": measured[name]}
             | {kind: getattr(self, kind).get(name) for kind in KINDS}
-            | {"num_examples": self.num_examples, "num_dropped": self.num_dropped}
+            | {"num_examples": self.counts.get(name, self.num_examples), "num_dropped": self.num_dropped}
             for name in self.ceiling
         ]
 

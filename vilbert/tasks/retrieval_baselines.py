@@ -25,6 +25,7 @@ class RetrievalBaselines:
             ceiling=held_out.measure(held_out.of_all_images(torch.from_numpy(is_right[:, columns]).float())),
             num_examples=len(texts),
             num_dropped=int(np.isin(held_out.image_of, columns, invert=True).sum()),
+            counts={name: len(held_out.keys) for name in chance if name.startswith("text_")},
         )
 
 

@@ -33,6 +33,8 @@ def test_values_by_hand(drawn, tmp_path):
     assert found.rule["text_recall_at_1"] == found.ceiling["text_recall_at_1"] == pytest.approx(2 / 3)
     assert found.ceiling["image_median_rank"] == 1
     assert (found.num_examples, found.num_dropped) == (4, 1)
+    rows = {row["measure"]: row for row in found.rows("val", found.chance)}
+    assert (rows["image_recall_at_1"]["num_examples"], rows["text_recall_at_1"]["num_examples"]) == (4, 3)
 
 
 def test_a_store_without_classes_has_no_rule(drawn, tmp_path):
