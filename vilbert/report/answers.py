@@ -71,12 +71,18 @@ def of_questions(dataset: VqaDataset, rows: Rows) -> list[Answer]:
             image_keys=(one.image_key,),
             text=one.text,
             answer=rows[one.annotation]["answer"],
-            expected=", ".join(answer for answer, _ in Counter(one.answers).most_common()),
+            expected=by_count(one.answers),
             is_right=vqa_accuracy(rows[one.annotation]["answer"], one.answers) >= ENOUGH,
         )
         for place, one in enumerate(dataset.questions)
         if one.annotation in rows
     ]
+
+
+def by_count(answers: Sequence[str]) -> str:
+    """What people answered, the commonest first: '3', or '3 (8), 4 (2)'."""
+    counts = Counter(answers).most_common()
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{answer} ({count})" for answer, count in counts)
 
 
 def of_multiple_choice(dataset: VcrDataset, rows: Rows) -> list[Answer]:
