@@ -12,6 +12,7 @@ GAP = 4  # pixels, between the pictures of a strip
 MEANT = "#0072b2"  # blue: what is right
 HALO = "#ffffff"  # within a frame, which may be of the colour of what it is drawn on
 WIDTH = 3  # pixels, of a frame
+LETTERS = 14  # pixels
 ROOM = WIDTH + 1  # pixels that it takes with the halo
 
 
@@ -33,6 +34,23 @@ def with_boxes(image: Image.Image, *, pointed: Sequence[float], meant: Sequence[
     for box, colour, room in ((meant, MEANT, 2 * ROOM), (pointed, MARK, ROOM)):
         x1, y1, x2, y2 = (round(value * scale) for value in box)
         frame(drawn, (x1 - room, y1 - room, x2 + room, y2 + room), colour)
+    return drawn
+
+
+def with_names(image: Image.Image, named: Sequence[tuple[str, Sequence[float]]]) -> Image.Image:
+    """The picture with objects in blue frames, each with its name.
+
+    Args:
+        named: names, and x1 y1 x2 y2, pixels of `image`.
+    """
+    drawn = ImageOps.contain(image.convert("RGB"), (SIDE, SIDE))
+    pencil, scale = ImageDraw.Draw(drawn), drawn.width / image.width
+    for name, box in named:
+        x1, y1, x2, y2 = (round(value * scale) for value in box)
+        frame(drawn, (x1, y1, x2, y2), MEANT)
+        corner = (max(0, x1), max(0, y1))
+        pencil.rectangle(pencil.textbbox(corner, name, font_size=LETTERS), fill=HALO)
+        pencil.text(corner, name, fill=MEANT, font_size=LETTERS)
     return drawn
 
 

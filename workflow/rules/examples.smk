@@ -10,6 +10,7 @@ if SETTINGS.finetuning.features is None:  # else the run has no pictures of the 
             predictions="<results>/finetune/{task}/predictions",
             store=lambda wildcards: INPUTS.store_of(wildcards.task).input,
             annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
+            given=lambda wildcards: "<results>/tasks_features/vcr.lmdb" if wildcards.task == "vcr" else [],
             images=lambda wildcards: (
                 f"<results>/tasks_features/own/{wildcards.task}.parquet"
                 if INPUTS.packs_pictures_of(wildcards.task)
@@ -34,11 +35,13 @@ if SETTINGS.finetuning.features is None:  # else the run has no pictures of the 
         params:
             store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
             annotations=told(INPUTS.annotations),
+            given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
             images=lambda wildcards, input: f"--images {input.images}" if input.images else "",
             settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
         shell:
             "python -m vilbert.report.examples {wildcards.task} {input.model} {input.predictions} {params.store:q}"
-            " {params.annotations:q} {input.tar} {output} {params.images} --settings {params.settings:q} > {log} 2>&1"
+            " {params.annotations:q} {input.tar} {output} {params.given} {params.images}"
+            " --settings {params.settings:q} > {log} 2>&1"
 
 
 if SETTINGS.model.architecture == "two_stream" and SETTINGS.model.text_co_layers:  # else there is no co-attention

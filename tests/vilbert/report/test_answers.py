@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vilbert.report.answers import answers_of, by_count, read_predictions
+from vilbert.report.answers import answers_of, by_count, read_predictions, spoken_of
 from vilbert.tasks.classification import ClassificationDataset, Labelled, Labels
 from vilbert.tasks.vcr import undecided
 from vilbert.tasks.vqa import numbered
@@ -121,3 +121,22 @@ def test_labels_are_right_if_they_are_all_and_no_other(drawn, tmp_path):
 
 def test_a_data_set_of_another_kind_has_none():
     assert answers_of([], {"line 1": {"annotation": "line 1"}}) == []
+
+
+def test_objects_that_a_question_speaks_of_are_named_at_their_boxes(held_out):
+    _, dataset = held_out("vcr")
+    question = dataset.questions[0]
+    boxes = dataset.given[question.image_key].boxes.tolist()
+    spoken = replace(
+        question,
+        question="What does Pat look like ?",
+        answers=("red circle is large .", "Patricia is small ."),
+        names=("blue square", "Pat", "red circle", "circle", "Patric"),
+    )
+    assert spoken_of(dataset, spoken) == (
+        ("Pat", tuple(boxes[1])),
+        ("red circle", tuple(boxes[2])),
+        ("circle", tuple(boxes[3])),
+    )
+    dataset.given = None
+    assert spoken_of(dataset, spoken) == ()

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from vilbert.report.pictures import SIDE, frame, small, strip, with_boxes
+from vilbert.report.pictures import SIDE, frame, small, strip, with_boxes, with_names
 
 GREY, RED, BLUE = (90, 90, 90), (0xE6, 0x19, 0x4B), (0x00, 0x72, 0xB2)
 
@@ -36,6 +36,13 @@ def test_a_frame_at_the_edge_is_drawn_within_the_picture():
     image = Image.new("RGB", (47, 41), GREY)
     frame(image, (-9, -5, 60, 50), "#e6194b")
     assert places_of(image, RED) == (0, 0, 46, 40)
+
+
+def test_a_name_stands_at_the_corner_of_its_box():
+    drawn = with_names(Image.new("RGB", (240, 240), GREY), [("Casey", (50, 30, 110, 100))])
+    assert places_of(drawn, BLUE) == (100, 60, 220, 200)
+    is_light = (np.asarray(drawn.crop((100, 60, 135, 72))) > 200).all(axis=-1)
+    assert is_light.mean() > 0.4
 
 
 def test_a_strip_shows_pictures_from_left_to_right_and_marks_some():
