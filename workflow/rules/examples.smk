@@ -1,6 +1,33 @@
 # What the models do with held-out pictures, to look at.
 
 
+if SETTINGS.model.architecture == "two_stream" and SETTINGS.model.text_co_layers:  # else there is no co-attention
+
+    rule show_attention:
+        """Where the words of a few held-out captions look, and how often at what they name."""
+        input:
+            model="<results>/pretrain/model",
+            pairs="<results>/pairs.parquet",
+            stores=[f"<results>/features/{VALIDATION}/{shard}.lmdb" for shard in SETTINGS.shards(VALIDATION)],
+            tars=[f"<results>/images/{VALIDATION}/{shard}.tar" for shard in SETTINGS.shards(VALIDATION)],
+        output:
+            directory("<results>/report/examples/attention"),
+        log:
+            "<logs>/show_attention.log",
+        conda:
+            "../../envs/vilbert.yaml"
+        resources:
+            mem_mb=scaled(4000),
+            runtime=ALLOCATIONS.minutes(30),
+        params:
+            tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
+            made_of=compared(SETTINGS.made_of("pretraining")),
+            settings=told(SETTINGS.json("pretraining")),
+        shell:
+            "python -m vilbert.report.attention {input.model} {input.pairs} {input.stores} {output} {params.tars}"
+            " --settings {params.settings:q} > {log} 2>&1"
+
+
 if SETTINGS.finetuning.features is None:  # else the run has no pictures of the tasks
 
     rule show_answers:
@@ -41,31 +68,4 @@ if SETTINGS.finetuning.features is None:  # else the run has no pictures of the 
         shell:
             "python -m vilbert.report.examples {wildcards.task} {input.model} {input.predictions} {params.store:q}"
             " {params.annotations:q} {input.tar} {output} {params.given} {params.images}"
-            " --settings {params.settings:q} > {log} 2>&1"
-
-
-if SETTINGS.model.architecture == "two_stream" and SETTINGS.model.text_co_layers:  # else there is no co-attention
-
-    rule show_attention:
-        """Where the words of a few held-out captions look, and how often at what they name."""
-        input:
-            model="<results>/pretrain/model",
-            pairs="<results>/pairs.parquet",
-            stores=[f"<results>/features/{VALIDATION}/{shard}.lmdb" for shard in SETTINGS.shards(VALIDATION)],
-            tars=[f"<results>/images/{VALIDATION}/{shard}.tar" for shard in SETTINGS.shards(VALIDATION)],
-        output:
-            directory("<results>/report/examples/attention"),
-        log:
-            "<logs>/show_attention.log",
-        conda:
-            "../../envs/vilbert.yaml"
-        resources:
-            mem_mb=scaled(4000),
-            runtime=ALLOCATIONS.minutes(30),
-        params:
-            tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
-            made_of=compared(SETTINGS.made_of("pretraining")),
-            settings=told(SETTINGS.json("pretraining")),
-        shell:
-            "python -m vilbert.report.attention {input.model} {input.pairs} {input.stores} {output} {params.tars}"
             " --settings {params.settings:q} > {log} 2>&1"

@@ -10,6 +10,7 @@ from small_configs import make_two_stream
 from vilbert.model.modeling_tasks import VilbertForQuestionAnswering
 from vilbert.report.answers import Answer
 from vilbert.report.examples import NUM_SHOWN, choose, main
+from vilbert.settings import OwnTaskSettings
 
 KEYS = {"kind", "picture", "text", "answer", "expected", "right", "score", "alternatives"}
 
@@ -97,3 +98,29 @@ def test_what_is_pointed_at_is_drawn(show, held_out, drawn, tmp_path):
     with Image.open(tmp_path / "out" / row["picture"]) as picture:
         is_red = (np.abs(np.asarray(picture).astype(int) - [0xE6, 0x19, 0x4B]) < 40).all(axis=-1)
     assert is_red.sum() > 30
+
+
+def test_a_task_of_ones_own_is_shown_by_its_kind(drawn, tar, settings, tmp_path):
+    keys = sorted(drawn.detected)[:6]
+    rows = [
+        f"{key},{label},{split}" for key, label, split in zip(keys, "abbaab", ["train"] * 3 + ["val"] * 3, strict=True)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["file,label,split", *rows]))
+    own = OwnTaskSettings(kind="classification", table="table.csv")
+    section = settings.model_copy(update={"tasks": {"mine": own}})
+    drawn.processor.save_pretrained(tmp_path / "model")
+    given = [("line 5", "a", 0.9), ("line 6", "a", 0.7), ("line 7", "a", 0.6)]
+    predictions = [
+        {"annotation": name, "labels": [label], "probabilities": {"a": score, "b": 1 - score}}
+        for name, label, score in given
+    ]
+    (tmp_path / "val.json").write_text(json.dumps(predictions))
+    store = Path(drawn.detected._paths[0])
+    main("mine", tmp_path / "model", tmp_path, store, tmp_path, tar, tmp_path / "out", settings=section)
+    shown = json.loads((tmp_path / "out/examples.json").read_text())
+    assert sorted((row["right"], row["expected"], row["score"]) for row in shown) == [
+        (False, "b", 0.6),
+        (True, "a", 0.7),
+        (True, "a", 0.9),
+    ]
+    assert {(row["kind"], row["answer"], row["text"]) for row in shown} == {("choice", "a", "")}
