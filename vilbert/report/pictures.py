@@ -38,7 +38,7 @@ def with_boxes(image: Image.Image, *, pointed: Sequence[float], meant: Sequence[
 
 
 def with_names(image: Image.Image, named: Sequence[tuple[str, Sequence[float]]]) -> Image.Image:
-    """The picture with objects in blue frames, each with its name.
+    """The picture with objects in blue frames, each with its name above.
 
     Args:
         named: names, and x1 y1 x2 y2, pixels of `image`.
@@ -48,7 +48,8 @@ def with_names(image: Image.Image, named: Sequence[tuple[str, Sequence[float]]])
     for name, box in named:
         x1, y1, x2, y2 = (round(value * scale) for value in box)
         frame(drawn, (x1, y1, x2, y2), MEANT)
-        corner = (max(0, x1), max(0, y1))
+        *_, width, height = pencil.textbbox((0, 0), name, font_size=LETTERS)
+        corner = max(0, min(x1, drawn.width - width)), y1 - height if y1 >= height else y1  # above it, if there is room
         pencil.rectangle(pencil.textbbox(corner, name, font_size=LETTERS), fill=HALO)
         pencil.text(corner, name, fill=MEANT, font_size=LETTERS)
     return drawn

@@ -38,11 +38,12 @@ def test_a_frame_at_the_edge_is_drawn_within_the_picture():
     assert places_of(image, RED) == (0, 0, 46, 40)
 
 
-def test_a_name_stands_at_the_corner_of_its_box():
-    drawn = with_names(Image.new("RGB", (240, 240), GREY), [("Casey", (50, 30, 110, 100))])
-    assert places_of(drawn, BLUE) == (100, 60, 220, 200)
-    is_light = (np.asarray(drawn.crop((100, 60, 135, 72))) > 200).all(axis=-1)
-    assert is_light.mean() > 0.4
+def test_a_name_stands_above_its_box_and_in_it_where_there_is_no_room():
+    for top, place in ((30, 45), (0, 0)):
+        drawn = with_names(Image.new("RGB", (240, 240), GREY), [("Casey", (50, top, 110, 100))])
+        assert [drawn.getpixel((x, 195)) for x in (105, 218)] == [GREY, BLUE]
+        is_light = (np.asarray(drawn.crop((105, place + 3, 135, place + 13))) > 200).all(axis=-1)
+        assert is_light.mean() > 0.4
 
 
 def test_a_strip_shows_pictures_from_left_to_right_and_marks_some():
