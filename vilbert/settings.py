@@ -266,7 +266,7 @@ class FinetuningSettings(Section):
     @field_validator("tasks")
     @classmethod
     def _names_are_free(cls, tasks: dict[str, OwnTaskSettings]) -> dict[str, OwnTaskSettings]:
-        if taken := sorted({*PUBLISHED_TASKS, "task", "variant"} & tasks.keys()):
+        if taken := sorted({*PUBLISHED_TASKS, "task", "variant", "attention", "pretraining"} & tasks.keys()):
             raise ValueError(f"'{taken[0]}' is the name of a task or rule that there is; give yours another")
         return tasks
 

@@ -1,12 +1,15 @@
 """How well detected boxes agree with the true ones: average precision at an overlap of a half (AP50)."""
 
+import contextlib
+import io
 from dataclasses import dataclass
 
 import numpy as np
-
-from extract.overlap import overlaps
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 MIN_OVERLAP = 0.5
+MOST_FOUND = 100  # boxes of a class in an image, those with the highest scores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,40 +25,45 @@ def average_precision(found: list[Boxes], true: list[Boxes], *, labels: list[int
     """For each of `labels`, the mean over 101 recalls of the best precision at that recall or above, 0 to 1; None for
     a class without a true box.
 
-    In the order of their scores, found boxes take the true box of their image and class with which they overlap most,
-    at least by a half, if no better one took it; else they are wrong.
-
-    Source: COCO's evaluation, for boxes of all sizes and without crowds.
+    By COCO's own evaluation, for boxes of all sizes and without crowds.
     """
-    return {label: _of_class(found, true, label) for label in labels}
+    with contextlib.redirect_stdout(io.StringIO()):  # on which it counts its steps
+        evaluation = COCOeval(as_coco(true, labels), as_coco(found, labels), "bbox")
+        asked = evaluation.params
+        asked.catIds, asked.iouThrs, asked.maxDets = labels, np.array([MIN_OVERLAP]), [MOST_FOUND]
+        asked.areaRng, asked.areaRngLbl = asked.areaRng[:1], asked.areaRngLbl[:1]  # the first is all sizes
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precisions = evaluation.eval["precision"][0, :, :, 0, 0]  # [recalls, classes], -1 where there is no true box
+    return {
+        label: float(at_recalls.mean()) if at_recalls[0] >= 0 else None
+        for label, at_recalls in zip(labels, precisions.T, strict=True)
+    }
 
 
-def _of_class(found: list[Boxes], true: list[Boxes], label: int) -> float | None:
-    num_true = sum(int((image.labels == label).sum()) for image in true)
-    if not num_true:
-        return None
-    judged = [
-        _judge(detected.boxes[chosen], detected.scores[chosen], truth.boxes[truth.labels == label])
-        for detected, truth in zip(found, true, strict=True)
-        if (chosen := detected.labels == label).any()
-    ]
-    if not judged:
-        return 0.0
-    scores, hits = (np.concatenate(column) for column in zip(*judged, strict=True))
-    num_hits = np.cumsum(hits[np.argsort(-scores, kind="stable")])
-    precision = num_hits / np.arange(1, len(num_hits) + 1)
-    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(num_hits / num_true, np.linspace(0, 1, 101), side="left")
-    return float(np.append(best_from_here, 0.0)[places].mean())
-
-
-def _judge(boxes: np.ndarray, scores: np.ndarray, true_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores in descending order, and for each whether it is right."""
-    order = np.argsort(-scores, kind="stable")
-    left = overlaps(boxes[order], true_boxes)
-    hits = np.zeros(len(order), bool)
-    for row, overlap in enumerate(left):
-        if len(overlap) and overlap[best := int(overlap.argmax())] >= MIN_OVERLAP:
-            hits[row] = True
-            left[:, best] = 0
-    return scores[order], hits
+def as_coco(images: list[Boxes], labels: list[int]) -> COCO:
+    """Boxes as COCO's evaluation takes them."""
+    coco = COCO()
+    annotations: list[dict] = []
+    for place, image in enumerate(images):
+        for box, label, score in zip(image.boxes.tolist(), image.labels.tolist(), image.scores.tolist(), strict=True):
+            x1, y1, x2, y2 = box
+            width, height = x2 - x1, y2 - y1
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # 0 is taken for no match
+                    "image_id": place,
+                    "category_id": label,
+                    "bbox": [x1, y1, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    "score": score,
+                }
+            )
+    coco.dataset = {
+        "images": [{"id": place} for place in range(len(images))],
+        "categories": [{"id": label} for label in labels],
+        "annotations": annotations,
+    }
+    coco.createIndex()
+    return coco

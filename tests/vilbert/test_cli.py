@@ -53,7 +53,8 @@ RUN = {  # what an example leaves, or says; one that needs a trained detector is
 def folder(tmp_path, monkeypatch):
     """Where the files lie that the examples name."""
     monkeypatch.chdir(tmp_path)
-    for name in ("pictures", "bert-base-uncased", "results/drawn/features/val", "results/drawn/pretrain", "results/other"):
+    folders = ("results/drawn/features/val", "results/drawn/pretrain", "results/other")
+    for name in ("pictures", "bert-base-uncased", *folders):
         (tmp_path / name).mkdir(parents=True)
     for number in range(7):
         Image.new("RGB", (53, 59), (20 * number, 7, 7)).save(tmp_path / f"pictures/{number}.jpg")

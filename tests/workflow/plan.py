@@ -39,7 +39,8 @@ def pretend(folder: str, configfile: str, targets: list[str]) -> None:
             continue
         output = Path(folder, path)
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.mkdir(exist_ok=True) if output.name in folders else output.touch()
+        is_folder = output.name in folders or output.parent.name == "examples"
+        output.mkdir(exist_ok=True) if is_folder else output.touch()
     snakemake(folder, "--touch", "--forceall", "--quiet", "all", *arguments)
 
 

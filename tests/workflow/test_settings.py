@@ -204,3 +204,10 @@ def test_every_key_is_explained_in_the_docs():
     made = subprocess.check_output([sys.executable, "-m", "workflow.settings"], text=True, cwd=ROOT)
     assert made == (ROOT / "docs/settings.md").read_text()
     assert re.search(r"`relatedness.threshold`", made)
+
+
+@pytest.mark.parametrize("name", ["vqa", "task", "variant", "attention", "pretraining"])
+def test_a_task_of_ones_own_takes_no_name_that_is_taken(name):
+    own = {name: {"kind": "vqa", "table": "table.csv"}}
+    with pytest.raises(ValueError, match=f"'{name}' is the name of a task or rule that there is; give yours another"):
+        check(with_changes(finetuning__tasks=own))

@@ -37,7 +37,10 @@ FOLLOWS = {
     "cut_rows": {"count_captions", "clean_captions", "download", "judge_pairs"},
     "count_captions": {"clean_captions", "judge_pairs"},
     "clean_captions": {"find_duplicates", "judge_pairs"},
-    "download": {"check_images", "find_duplicates", "extract_regions", "judge_pairs", "show_retrieval", "show_attention", "build_index"},
+    "download": {
+        *("check_images", "find_duplicates", "extract_regions", "judge_pairs", "build_index"),
+        *("show_retrieval", "show_attention"),
+    },
     "check_images": {"find_duplicates", "judge_pairs"},
     "find_duplicates": {"judge_pairs"},
     "train_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
@@ -57,7 +60,8 @@ FOLLOWS = {
     "score_cleaning": {"make_page"},
     "tokenize_captions": {"pretrain", "pretrain_variant", "show_retrieval"},
     "pretrain": {
-        *("show_retrieval", "show_attention", "make_page", "finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"),
+        *("show_retrieval", "show_attention", "make_page"),
+        *("finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"),
         *("distil_retriever", "score_every_pair", "measure_search"),
     },
     "show_retrieval": {"make_page"},
@@ -89,6 +93,7 @@ EXTRACTS = {"extract_regions", "extract_task_regions", "extract_named_regions", 
 PRETRAINS = {"pretrain", "pretrain_variant"}
 FINETUNES = {"finetune_task", "finetune_variant"}
 ASKS_TEACHER = {"distil_retriever", "score_every_pair", "measure_search"}
+SHOWS_PRETRAINED = {"show_retrieval", "show_attention"}
 NOTHING: set[str] = set()
 
 # Key: another value, the first rules that it runs again (of those that a source kind has), and the kinds of source with
@@ -145,13 +150,13 @@ add("model", PRETRAINS, visual_embedding_norm="joint", text_hidden_size=48, text
 add("model", PRETRAINS, text_intermediate_size=7, visual_hidden_size=48, visual_num_layers=3, visual_num_heads=2)
 add("model", PRETRAINS, visual_intermediate_size=7, co_hidden_size=48, co_num_heads=2, text_co_layers=[1])
 add("model", PRETRAINS, visual_co_layers=[0], fusion="mul", initializer_range=0.7)
-add("pretraining", {"pretrain", "show_retrieval", "show_attention"}, seed=2)
+add("pretraining", {"pretrain"} | SHOWS_PRETRAINED, seed=2)
 add(
     "pretraining",
-    PRETRAINS | {"show_retrieval", "show_attention", "draw_world", "train_detector", "find_duplicates", "probe"} | ASKS_TEACHER,
+    PRETRAINS | SHOWS_PRETRAINED | {"draw_world", "train_detector", "find_duplicates", "probe"} | ASKS_TEACHER,
     train_split="val",
 )
-add("pretraining", PRETRAINS | {"show_retrieval", "show_attention", "train_detector"} | ASKS_TEACHER, validation_split="train")
+add("pretraining", PRETRAINS | SHOWS_PRETRAINED | {"train_detector"} | ASKS_TEACHER, validation_split="train")
 add("pretraining.objective", PRETRAINS, token_mask_probability=0.7, region_mask_probability=0.7, mask_overlap_iou=0.7)
 add("pretraining.objective", PRETRAINS, mismatch_probability=0.7, contrast_words=[], contrast_mask_probability=0.7)
 add("pretraining.objective", PRETRAINS, masked_losses_on="all")

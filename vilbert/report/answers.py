@@ -16,7 +16,7 @@ from vilbert.tasks.classification import ClassificationDataset
 from vilbert.tasks.metrics import right_pairs, vqa_accuracy
 from vilbert.tasks.refcoco import HIT, RefCocoDataset
 from vilbert.tasks.retrieval import RetrievalDataset
-from vilbert.tasks.vcr import VcrDataset, of_choices
+from vilbert.tasks.vcr import VcrDataset, VcrQuestion, of_choices
 from vilbert.tasks.vqa import VqaDataset
 
 NUM_LIKELY = 3  # answers that are told with their scores
@@ -42,6 +42,7 @@ class Answer:
     score: float | None = None  # the model's own, where the predictions have one
     alternatives: tuple[tuple[str, float], ...] = ()
     boxes: tuple[Box, Box] | None = None  # pointed at, and meant
+    named: tuple[tuple[str, Box], ...] = ()  # objects that the question speaks of
     own: frozenset[str] = frozenset()  # images that a caption is of
 
 
@@ -71,12 +72,18 @@ def of_questions(dataset: VqaDataset, rows: Rows) -> list[Answer]:
             image_keys=(one.image_key,),
             text=one.text,
             answer=rows[one.annotation]["answer"],
-            expected=", ".join(answer for answer, _ in Counter(one.answers).most_common()),
+            expected=by_count(one.answers),
             is_right=vqa_accuracy(rows[one.annotation]["answer"], one.answers) >= ENOUGH,
         )
         for place, one in enumerate(dataset.questions)
         if one.annotation in rows
     ]
+
+
+def by_count(answers: Sequence[str]) -> str:
+    """What people answered, the commonest first: '3', or '3 (8), 4 (2)'."""
+    counts = Counter(answers).most_common()
+    return counts[0][0] if len(counts) == 1 else ", ".join(f"{answer} ({count})" for answer, count in counts)
 
 
 def of_multiple_choice(dataset: VcrDataset, rows: Rows) -> list[Answer]:
@@ -97,9 +104,19 @@ def of_multiple_choice(dataset: VcrDataset, rows: Rows) -> list[Answer]:
                     is_right=chosen == one.answer_label,
                     score=probabilities[chosen],
                     alternatives=tuple(zip(one.answers, probabilities, strict=True)),
+                    named=spoken_of(dataset, one),
                 )
             )
     return told
+
+
+def spoken_of(dataset: VcrDataset, question: VcrQuestion) -> tuple[tuple[str, Box], ...]:
+    """The objects that a question or its answers name, where their boxes are given: who Casey is, nobody else tells."""
+    if dataset.given is None or question.image_key not in dataset.given:
+        return ()
+    text = " ".join(["", question.question, *question.answers, ""])
+    boxes = dataset.given[question.image_key].boxes.tolist()
+    return tuple((name, tuple(box)) for name, box in zip(question.names, boxes, strict=False) if f" {name} " in text)
 
 
 def of_labels(dataset: ClassificationDataset, rows: Rows) -> list[Answer]:

@@ -71,7 +71,7 @@ def main(
     write_examples(pipeline, chosen[:NUM_SHOWN], store, tars, captions=captions, output=output)
     names = class_names(store.classes, captions)
     looked = [look for pair in chosen for look in looks(pipeline.attention(store[pair.image_key], pair.caption), names)]
-    (output / "measures.json").write_text(json.dumps(measured(looked), indent=1))
+    (output / "measures.json").write_text(json.dumps([measured(looked)], indent=1))
 
 
 def read_pairs(path: Path, *, split: str) -> list[Pair]:

@@ -18,7 +18,7 @@ from extract.regions.store import RegionStore
 from vilbert.model.directory import read_processor
 from vilbert.pipelines import load
 from vilbert.report.answers import Answer, answers_of, read_predictions, with_likeliest
-from vilbert.report.pictures import read_images, save, small, strip, with_boxes
+from vilbert.report.pictures import read_images, save, small, strip, with_boxes, with_names
 from vilbert.settings import FinetuningSettings
 from vilbert.tasks.held_out import HeldOut
 from vilbert.tasks.pictures import Pictures
@@ -38,6 +38,7 @@ def main(
     tar: Path,
     output: Path,
     settings: Annotated[FinetuningSettings, typer.Option(parser=FinetuningSettings.model_validate_json)],
+    given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
     images: Annotated[Path | None, typer.Option(help="table of the pictures that a task of one's own names")] = None,
 ) -> None:
     """Write pictures of the first held-out split, and examples.json.
@@ -51,7 +52,7 @@ def main(
         source = TaskSource(
             annotations=annotations,
             store=regions,
-            given=None,
+            given=None if given is None else RegionStore([given]),
             turned=frozenset(),
             processor=read_processor(model),
             settings=settings,
@@ -103,7 +104,9 @@ def draw(answer: Answer, images: Mapping[str, Image.Image]) -> Image.Image:
         marked = [place for place, key in enumerate(answer.image_keys) if key in answer.own]
         return strip([images[key] for key in answer.image_keys], marked=marked)
     image = images[answer.image_keys[0]]
-    return small(image) if answer.boxes is None else with_boxes(image, pointed=answer.boxes[0], meant=answer.boxes[1])
+    if answer.boxes is not None:
+        return with_boxes(image, pointed=answer.boxes[0], meant=answer.boxes[1])
+    return with_names(image, answer.named) if answer.named else small(image)
 
 
 if __name__ == "__main__":

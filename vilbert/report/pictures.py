@@ -14,8 +14,10 @@ SIDE = 480  # pixels, the longer side
 SIDE_OF_STRIP = 200  # pixels, of each picture in it
 GAP = 4  # pixels, between the pictures of a strip
 MEANT = "#0072b2"  # blue: what is right
-HALO = "#ffffff"  # around a frame, which may be of the colour of what it is drawn on
+HALO = "#ffffff"  # within a frame, which may be of the colour of what it is drawn on
 WIDTH = 3  # pixels, of a frame
+LETTERS = 14  # pixels
+ROOM = WIDTH + 1  # pixels that it takes with the halo
 
 
 def small(image: Image.Image, *, side: int = SIDE) -> Image.Image:
@@ -26,16 +28,34 @@ def small(image: Image.Image, *, side: int = SIDE) -> Image.Image:
 
 
 def with_boxes(image: Image.Image, *, pointed: Sequence[float], meant: Sequence[float]) -> Image.Image:
-    """The picture with the box that is meant in blue, and the one that was pointed at in red.
+    """The picture with the box that was pointed at in red, and around it, or elsewhere, the one that is meant in blue.
 
     Args:
         pointed, meant: x1 y1 x2 y2, pixels of `image`.
     """
-    drawn = small(image)
+    drawn = ImageOps.contain(image.convert("RGB"), (SIDE, SIDE))  # a small one is made larger: frames hide less of it
     scale = drawn.width / image.width
-    for box, colour, room in ((meant, MEANT, WIDTH), (pointed, MARK, 0)):
+    for box, colour, room in ((meant, MEANT, 2 * ROOM), (pointed, MARK, ROOM)):
         x1, y1, x2, y2 = (round(value * scale) for value in box)
         frame(drawn, (x1 - room, y1 - room, x2 + room, y2 + room), colour)
+    return drawn
+
+
+def with_names(image: Image.Image, named: Sequence[tuple[str, Sequence[float]]]) -> Image.Image:
+    """The picture with objects in blue frames, each with its name above.
+
+    Args:
+        named: names, and x1 y1 x2 y2, pixels of `image`.
+    """
+    drawn = ImageOps.contain(image.convert("RGB"), (SIDE, SIDE))
+    pencil, scale = ImageDraw.Draw(drawn), drawn.width / image.width
+    for name, box in named:
+        x1, y1, x2, y2 = (round(value * scale) for value in box)
+        frame(drawn, (x1, y1, x2, y2), MEANT)
+        *_, width, height = pencil.textbbox((0, 0), name, font_size=LETTERS)
+        corner = max(0, min(x1, drawn.width - width)), y1 - height if y1 >= height else y1  # above it, if there is room
+        pencil.rectangle(pencil.textbbox(corner, name, font_size=LETTERS), fill=HALO)
+        pencil.text(corner, name, fill=MEANT, font_size=LETTERS)
     return drawn
 
 
@@ -56,15 +76,14 @@ def strip(images: Sequence[Image.Image], *, marked: Collection[int]) -> Image.Im
 
 
 def frame(image: Image.Image, box: tuple[int, int, int, int], colour: str) -> None:
-    """Draw a frame within a box, with a light one inside it; what lies outside of the picture is drawn at its edge."""
-    x1, y1, x2, y2 = box
-    x1, y1 = max(0, min(x1, image.width - 1)), max(0, min(y1, image.height - 1))
-    x2, y2 = max(x1, min(x2, image.width - 1)), max(y1, min(y2, image.height - 1))
+    """Draw a frame, and a light one within it; where it would reach out of the picture, at the edge."""
+    right, bottom = image.width - 1, image.height - 1
+    x1, x2 = (min(max(value, 0), right) for value in (box[0], box[2]))
+    y1, y2 = (min(max(value, 0), bottom) for value in (box[1], box[3]))
     pencil = ImageDraw.Draw(image)
-    if min(x2 - x1, y2 - y1) > 2 * (WIDTH + 1):
-        inner = WIDTH
-        pencil.rectangle((x1 + inner, y1 + inner, x2 - inner, y2 - inner), outline=HALO)
     pencil.rectangle((x1, y1, x2, y2), outline=colour, width=WIDTH)
+    if min(x2 - x1, y2 - y1) >= 2 * ROOM:
+        pencil.rectangle((x1 + WIDTH, y1 + WIDTH, x2 - WIDTH, y2 - WIDTH), outline=HALO)
 
 
 def save(image: Image.Image, path: Path) -> None:

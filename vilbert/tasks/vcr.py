@@ -69,6 +69,7 @@ class VcrQuestion:
     rationales: tuple[str, ...]  # 4
     answer_label: int | None
     rationale_label: int | None
+    names: tuple[str, ...] = ()  # of the image's objects, in the order of their boxes
 
 
 def read_vcr(path: Path, *, seed: int, has_labels: bool = True) -> Reading[VcrQuestion]:
@@ -123,6 +124,7 @@ def _question(row: dict, annotation: str, *, seed: int, has_labels: bool) -> Vcr
         rationales=choices["rationale_choices"],
         answer_label=choice_of(row.get("answer_label")) if has_labels else None,
         rationale_label=choice_of(row.get("rationale_label")) if has_labels else None,
+        names=tuple(names),
     )
 
 

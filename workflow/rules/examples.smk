@@ -1,48 +1,6 @@
 # What the models do with held-out pictures, to look at.
-
-
 HAS_PICTURES = SETTINGS.finetuning.features is None  # of the tasks
 HAS_ATTENTION = SETTINGS.model.architecture == "two_stream" and bool(SETTINGS.model.text_co_layers)
-
-
-if HAS_PICTURES:
-
-    rule show_answers:
-        """What a fine-tuned task answers to some held-out examples, right and wrong ones."""
-        input:
-            model="<results>/finetune/{task}/model",
-            predictions="<results>/finetune/{task}/predictions",
-            store=lambda wildcards: INPUTS.store_of(wildcards.task).input,
-            annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
-            images=lambda wildcards: (
-                f"<results>/tasks_features/own/{wildcards.task}.parquet"
-                if INPUTS.packs_pictures_of(wildcards.task)
-                else []
-            ),
-            tar=lambda wildcards: (
-                f"<results>/tasks_features/own/{wildcards.task}.tar"
-                if INPUTS.packs_pictures_of(wildcards.task)
-                else "<results>/tasks_features/images.tar"
-            ),
-        output:
-            directory("<results>/report/examples/{task}"),
-        log:
-            "<logs>/show_answers/{task}.log",
-        wildcard_constraints:
-            task="|".join(PUBLISHED_TASKS + OWN_TASKS),
-        conda:
-            "../../envs/vilbert.yaml"
-        resources:
-            mem_mb=scaled(8000),
-            runtime=ALLOCATIONS.minutes(60),
-        params:
-            store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
-            annotations=told(INPUTS.annotations),
-            images=lambda wildcards, input: f"--images {input.images}" if input.images else "",
-            settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
-        shell:
-            "python -m vilbert.report.examples {wildcards.task} {input.model} {input.predictions} {params.store:q}"
-            " {params.annotations:q} {input.tar} {output} {params.images} --settings {params.settings:q} > {log} 2>&1"
 
 
 if HAS_ATTENTION:
@@ -69,6 +27,49 @@ if HAS_ATTENTION:
             settings=told(SETTINGS.json("pretraining")),
         shell:
             "python -m vilbert.report.attention {input.model} {input.pairs} {input.stores} {output} {params.tars}"
+            " --settings {params.settings:q} > {log} 2>&1"
+
+
+if HAS_PICTURES:
+
+    rule show_answers:
+        """What a fine-tuned task answers to some held-out examples, right and wrong ones."""
+        input:
+            model="<results>/finetune/{task}/model",
+            predictions="<results>/finetune/{task}/predictions",
+            store=lambda wildcards: INPUTS.store_of(wildcards.task).input,
+            annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
+            given=lambda wildcards: "<results>/tasks_features/vcr.lmdb" if wildcards.task == "vcr" else [],
+            images=lambda wildcards: (
+                f"<results>/tasks_features/own/{wildcards.task}.parquet"
+                if INPUTS.packs_pictures_of(wildcards.task)
+                else []
+            ),
+            tar=lambda wildcards: (
+                f"<results>/tasks_features/own/{wildcards.task}.tar"
+                if INPUTS.packs_pictures_of(wildcards.task)
+                else "<results>/tasks_features/images.tar"
+            ),
+        output:
+            directory("<results>/report/examples/{task}"),
+        log:
+            "<logs>/show_answers/{task}.log",
+        wildcard_constraints:
+            task="|".join(PUBLISHED_TASKS + OWN_TASKS),
+        conda:
+            "../../envs/vilbert.yaml"
+        resources:
+            mem_mb=scaled(8000),
+            runtime=ALLOCATIONS.minutes(60),
+        params:
+            store=lambda wildcards, resources: INPUTS.store_of(wildcards.task).path,
+            annotations=told(INPUTS.annotations),
+            given=lambda wildcards, input: f"--given {input.given}" if input.given else "",
+            images=lambda wildcards, input: f"--images {input.images}" if input.images else "",
+            settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task),
+        shell:
+            "python -m vilbert.report.examples {wildcards.task} {input.model} {input.predictions} {params.store:q}"
+            " {params.annotations:q} {input.tar} {output} {params.given} {params.images}"
             " --settings {params.settings:q} > {log} 2>&1"
 
 

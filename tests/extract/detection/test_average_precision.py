@@ -18,7 +18,7 @@ A, B, FAR = (0, 0, 10, 10), (20, 0, 30, 10), (50, 50, 60, 60)
 def test_every_true_box_found_first_is_one():
     true = [boxes((*A, 1, 0), (*B, 1, 0))]
     found = [boxes((*FAR, 1, 0.1), (*A, 1, 0.9), (*B, 1, 0.8))]
-    assert average_precision(found, true, labels=[1]) == {1: 1.0}
+    assert average_precision(found, true, labels=[1])[1] == pytest.approx(1)
 
 
 def test_half_found_after_a_wrong_box_is_half_the_precision_at_half_the_recalls():
@@ -39,13 +39,24 @@ def test_a_true_box_is_found_once():
 def test_boxes_overlap_by_a_half_or_not_at_all(shift, expected):
     """70 of 130, and 60 of 140."""
     found = [boxes((shift, 0, 10 + shift, 10, 1, 0.9))]
-    assert average_precision(found, [boxes((*A, 1, 0))], labels=[1]) == {1: expected}
+    assert average_precision(found, [boxes((*A, 1, 0))], labels=[1])[1] == pytest.approx(expected)
 
 
 def test_images_and_classes_are_kept_apart_and_scores_are_compared_across_images():
     true = [boxes((*A, 1, 0)), boxes((*A, 2, 0))]
     found = [boxes((*A, 2, 0.9)), boxes((*A, 2, 0.8), (*A, 1, 0.7))]
-    assert average_precision(found, true, labels=[1, 2, 3]) == {1: 0.0, 2: 0.5, 3: None}
+    assert average_precision(found, true, labels=[1, 2, 3]) == {1: 0.0, 2: pytest.approx(0.5), 3: None}
+
+
+def test_of_a_class_an_image_has_a_hundred_boxes_at_most():
+    """The right one is the 101st."""
+    found = [boxes(*[(*FAR, 1, 0.9)] * 100, (*A, 1, 0.8))]
+    assert average_precision(found, [boxes((*A, 1, 0))], labels=[1]) == {1: 0.0}
+
+
+def test_nothing_is_printed(capsys):
+    average_precision([boxes((*A, 1, 0.9))], [boxes((*A, 1, 0))], labels=[1])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_class_that_is_never_found_is_zero():
