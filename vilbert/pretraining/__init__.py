@@ -1,6 +1,6 @@
 """Pretraining: masked tokens, masked regions, alignment.
 
-In: captions as ids, and the feature stores. Out: a pretrained model, its metrics and learning curves (`pretrain/`), and
-a picture of what it retrieves (`report/retrieved.png`).
-Commands: `pretrain`, `retrieval_pictures`.
+In: captions as ids, and the feature stores. Out: a pretrained model, its metrics, learning curves and what these are
+read against (`pretrain/`).
+Commands: `pretrain`.
 """
