@@ -21,7 +21,7 @@ def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
     return {
         "by_what": by_what,
         "bars": {what: Markup(charts.against_baselines(shares)) for what, shares in with_scale(by_what).items()},
-        "curves": [Markup(svg) for svg in pretraining_curves(found, by_what) + task_curves(found, by_what)],
+        "curves": [Markup(svg) for svg in pretraining_curves(found, by_what) + task_curves(found)],
         "precisions": precision_chart(numbers["detector"]),
         "examples": examples_in(found),
         "search_chart": search_chart(numbers["search"]),
@@ -63,21 +63,13 @@ def pretraining_curves(found: Found, by_what: dict[str, list[dict[str, Any]]]) -
     return drawn
 
 
-def task_curves(found: Found, by_what: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """The first measures of each fine-tune over its steps, as shares."""
+def task_curves(found: Found) -> list[str]:
+    """The loss of each fine-tune over its steps; its measures are taken once, at the end."""
     drawn = []
     for path in sorted(found.run.glob("finetune/*/metrics.jsonl")):
-        task = path.parent.name
-        shares = [row for row in by_what.get(task, []) if row["scale"] is not None][:3]
-        names = {row["measure"]: charts.name_of(row) for row in shares}
-        lines = found.of(f"finetune/{task}/metrics.jsonl", read_metrics, missing=[])
-        points = points_of(lines, {f"eval/{name}": line for name, line in names.items()})
-        if points:
-            scale = shares[0]["scale"]
-            points, levels = (
-                [one | {"value": one["value"] / scale} for one in some] for some in (points, levels_of(shares, names))
-            )
-            drawn.append(charts.curves(points, levels, title=f"fine-tuning: {task}", is_share=True))
+        lines = found.of(f"finetune/{path.parent.name}/metrics.jsonl", read_metrics, missing=[])
+        if points := points_of(lines, {"loss": "training"}):
+            drawn.append(charts.curves(points, [], title=f"fine-tuning {path.parent.name}: loss"))
     return drawn
 
 

@@ -28,7 +28,7 @@ def make_report_run(folder: Path) -> Path:
     write(
         folder / "finetune" / "vqa" / "baselines.json", [measure("accuracy", 66.0, chance=2.0, rule=39.0, ceiling=100)]
     )
-    write(folder / "finetune/vqa/metrics.jsonl", {"step": 5, "eval/accuracy": 66.0})
+    write(folder / "finetune/vqa/metrics.jsonl", {"step": 5, "loss": 0.5})
     example = {"kind": "question", "picture": "00.png", "text": HOSTILE, "answer": HOSTILE, "expected": "two"}
     example |= {"right": False, "score": 0.25, "alternatives": [[HOSTILE, 0.25]]}
     write(folder / "report/examples/vqa/examples.json", [example])
