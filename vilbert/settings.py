@@ -267,7 +267,7 @@ class FinetuningSettings(Section):
     @field_validator("tasks")
     @classmethod
     def _names_are_free(cls, tasks: dict[str, OwnTaskSettings]) -> dict[str, OwnTaskSettings]:
-        if taken := sorted({*PUBLISHED_TASKS, "task", "cell"} & tasks.keys()):
+        if taken := sorted({*PUBLISHED_TASKS, "task", "cell", "pretraining", "zero_shot_retrieval"} & tasks.keys()):
             raise ValueError(f"'{taken[0]}' is the name of a task or rule that there is; give yours another")
         return tasks
 

@@ -126,27 +126,25 @@ class Comparisons:
         model = self._models[name].model_copy(update={"text_init": self.text_init(name).path})
         return model.model_dump_json()
 
-    def is_runs_own(self, name: str, seed: int) -> bool:
-        """Whether the run itself pretrains this."""
-        model, share = self._models[name], self.cells[name].share
-        return model == self.settings.model and share == 1 and seed == self.settings.pretraining.seed
-
     def start(self, name: str, seed: int) -> str:
         """The model directory that the fine-tunes of a cell start from."""
-        what = "pretraining" if self.cells[name].share else "untrained"
-        return f"{self.folder(name, seed, what)}/model"
+        return f"{self.folder(name, seed, 'pretraining' if self.cells[name].share else 'untrained')}/model"
 
     def folder(self, name: str, seed: int, what: str) -> str:
-        """Where a training of a cell, or its retrieval without training, leaves its results."""
-        finetuning = self.settings.finetuning
-        if self.is_runs_own(name, seed):
-            if what == "pretraining":
-                return f"{self.results}/pretrain"
-            if what == "zero_shot_retrieval" and finetuning.start_from is None:
-                return f"{self.results}/zero_shot_retrieval"
-            if what in finetuning.given() and finetuning.start_from is None and finetuning.seed == seed:
-                return f"{self.results}/finetune/{what}"
-        return f"{self.results}/comparisons/{name}/{seed}/{what}"
+        """Where a training of a cell, or its retrieval without training, leaves its results: as in a run of its own."""
+        below = {"pretraining": "pretrain", "untrained": "untrained", "zero_shot_retrieval": "zero_shot_retrieval"}
+        is_own = self.is_runs_own(name, seed, what)
+        base = self.results if is_own else f"{self.results}/comparisons/{name}/{seed}"
+        return f"{base}/{below.get(what, f'finetune/{what}')}"
+
+    def is_runs_own(self, name: str, seed: int, what: str) -> bool:
+        """Whether the run itself trains or measures this."""
+        pretraining, finetuning = self.settings.pretraining, self.settings.finetuning
+        is_own = self._models[name] == self.settings.model and self.cells[name].share == 1 and seed == pretraining.seed
+        if what == "pretraining":
+            return is_own
+        is_start = is_own and finetuning.start_from is None
+        return is_start and (what == "zero_shot_retrieval" or finetuning.seed == seed)
 
     def whats(self, cell: Cell) -> list[str]:
         """What of a cell is measured: its pretraining, its fine-tunes, retrieval without training if that has files.

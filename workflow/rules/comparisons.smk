@@ -10,10 +10,10 @@ use rule pretrain as pretrain_cell with:
         stores=[f"<results>/features/{split}/{shard}.lmdb" for split in SPLITS for shard in SETTINGS.shards(split)],
         text_init=lambda wildcards: COMPARISONS.text_init(wildcards.cell).input,
     output:
-        model=directory("<results>/comparisons/{cell}/{seed}/pretraining/model"),
-        metrics="<results>/comparisons/{cell}/{seed}/pretraining/metrics.jsonl",
-        curves="<results>/comparisons/{cell}/{seed}/pretraining/learning_curves.svg",
-        baselines="<results>/comparisons/{cell}/{seed}/pretraining/baselines.json",
+        model=directory("<results>/comparisons/{cell}/{seed}/pretrain/model"),
+        metrics="<results>/comparisons/{cell}/{seed}/pretrain/metrics.jsonl",
+        curves="<results>/comparisons/{cell}/{seed}/pretrain/learning_curves.svg",
+        baselines="<results>/comparisons/{cell}/{seed}/pretrain/baselines.json",
     log:
         "<logs>/pretrain_cell/{cell}-{seed}.log",
     benchmark:
@@ -22,7 +22,7 @@ use rule pretrain as pretrain_cell with:
         cell=any_of(COMPARISONS.pretrained),
         seed=r"\d+",
     params:
-        checkpoints=f"{OF_CELL}/pretraining/checkpoints",
+        checkpoints=f"{OF_CELL}/pretrain/checkpoints",
         made_of=lambda wildcards: COMPARISONS.made_of_pretraining(wildcards.cell, int(wildcards.seed)),
         model=lambda wildcards, resources: COMPARISONS.model_json(wildcards.cell),
         settings=lambda wildcards, resources: SETTINGS.json("pretraining", seed=int(wildcards.seed)),
@@ -60,20 +60,21 @@ use rule finetune_task as finetune_cell with:
         **OF_TASK,
         model=lambda wildcards: COMPARISONS.start(wildcards.cell, int(wildcards.seed)),
     output:
-        model=directory("<results>/comparisons/{cell}/{seed}/{task}/model"),
-        metrics="<results>/comparisons/{cell}/{seed}/{task}/metrics.jsonl",
-        dropped="<results>/comparisons/{cell}/{seed}/{task}/dropped.csv",
-        predictions=directory("<results>/comparisons/{cell}/{seed}/{task}/predictions"),
-        baselines="<results>/comparisons/{cell}/{seed}/{task}/baselines.json",
+        model=directory("<results>/comparisons/{cell}/{seed}/finetune/{task}/model"),
+        metrics="<results>/comparisons/{cell}/{seed}/finetune/{task}/metrics.jsonl",
+        dropped="<results>/comparisons/{cell}/{seed}/finetune/{task}/dropped.csv",
+        predictions=directory("<results>/comparisons/{cell}/{seed}/finetune/{task}/predictions"),
+        baselines="<results>/comparisons/{cell}/{seed}/finetune/{task}/baselines.json",
     log:
         "<logs>/finetune_cell/{cell}-{seed}/{task}.log",
     benchmark:
         "<times>/finetune_cell/{cell}-{seed}/{task}.tsv"
     wildcard_constraints:
+        task=any_of(PUBLISHED_TASKS + OWN_TASKS),
         cell=any_of(COMPARISONS.cells),
         seed=r"\d+",
     params:
-        checkpoints=f"{OF_CELL}/{{task}}/checkpoints",
+        checkpoints=f"{OF_CELL}/finetune/{{task}}/checkpoints",
         made_of=lambda wildcards: SETTINGS.made_of_finetuning(wildcards.task, seed=int(wildcards.seed)),
         model=lambda wildcards, resources: COMPARISONS.start(wildcards.cell, int(wildcards.seed)),
         settings=lambda wildcards, resources: SETTINGS.finetuning_json(wildcards.task, seed=int(wildcards.seed)),

@@ -122,7 +122,7 @@ rule finetune_task:
     benchmark:
         "<times>/finetune/{task}.tsv"
     wildcard_constraints:
-        task="|".join(PUBLISHED_TASKS + OWN_TASKS),
+        task=any_of(PUBLISHED_TASKS + OWN_TASKS),
     conda:
         "../../envs/vilbert.yaml"
     threads: ALLOCATIONS.training_threads
