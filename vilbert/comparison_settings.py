@@ -42,8 +42,8 @@ class ComparisonSettings(Section):
     seeds: Annotated[tuple[Count, ...], Once] = Field(
         min_length=1, description="of pretraining and fine-tune alike; what is compared is paired by them"
     )
-    tasks: Annotated[tuple[str, ...], Once] | None = Field(
-        description="fine-tunes by which all is measured, beside retrieval without training; null: all that have files"
+    finetunes: Annotated[tuple[str, ...], Once] | None = Field(
+        description="tasks by which all is measured, beside retrieval without training; null: all that have files"
     )
     architectures: Annotated[tuple[Literal["two_stream", "single_stream"], ...], Once] = Field(
         description="of table 1, each pretrained and, where data_shares has 0, not; []: no such table"

@@ -99,7 +99,7 @@ class Comparisons:
         Raises: ValueError if there are none, or one of them has no files.
         """
         finetuning = self.settings.finetuning
-        tasks = finetuning.given() if self.asked.tasks is None else list(self.asked.tasks)
+        tasks = finetuning.given() if self.asked.finetunes is None else list(self.asked.finetunes)
         for task in tasks:
             finetuning.section(task)  # which it demands
         if not tasks:

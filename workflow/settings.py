@@ -79,9 +79,9 @@ class Settings(ExtractSettings, VilbertSettings):
                     f"set finetuning.{task} to null"
                 )
         known = [*PUBLISHED_TASKS, *self.finetuning.tasks]
-        for number, task in enumerate(self.comparison.tasks or ()):
+        for number, task in enumerate(self.comparison.finetunes or ()):
             if task not in known:
-                raise ValueError(f"comparison.tasks.{number} is {task!r}, expected one of {', '.join(known)}")
+                raise ValueError(f"comparison.finetunes.{number} is {task!r}, expected one of {', '.join(known)}")
         if source.kind == "urls" and not (self.download.contact or self.download.mirror):
             raise ValueError(
                 "download.contact is null: give a url or an e-mail address, the servers' owners want to know who asks"

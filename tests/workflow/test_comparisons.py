@@ -163,7 +163,7 @@ def test_the_plan_names_every_training_by_its_folder_and_seed():
         ({"architectures": ["one_stream"]}, r"comparison\.architectures\.0: .*'two_stream' or 'single_stream'"),
         ({"text_inits": {"a": "x", "b": "x"}}, r"comparison\.text_inits: has 'x' as 'a' and as 'b'"),
         ({"text_inits": {"a/b": "x"}}, r"comparison\.text_inits\.a/b"),
-        ({"tasks": ["gqa"]}, r"comparison\.tasks\.0 is 'gqa', expected one of vqa, vcr"),
+        ({"finetunes": ["gqa"]}, r"comparison\.finetunes\.0 is 'gqa', expected one of vqa, vcr"),
     ],
 )
 def test_a_value_that_compares_nothing_is_refused_in_a_line(comparison, message):
@@ -201,7 +201,7 @@ def test_tasks_without_files_are_refused_when_they_are_asked_for():
     with pytest.raises(ValueError, match="no task has files to compare trainings by"):
         comparisons_of(settings_of(BASE)).files()
     with pytest.raises(ValueError, match=r"finetuning\.vqa is null: name the task's files there"):
-        comparisons_of(settings_of(BASE, tasks=["vqa"])).files()
+        comparisons_of(settings_of(BASE, finetunes=["vqa"])).files()
 
 
 def test_a_constraint_to_no_name_fits_none():
