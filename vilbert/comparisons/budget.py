@@ -1,6 +1,7 @@
 """What each training took: optimiser steps and examples, from what it left when it had ended."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 from extract.tables import read_json
@@ -21,20 +22,27 @@ def budgets(plan: Plan) -> dict[str, Budget]:
     Raises: ValueError if two of them differ, with both.
     """
     first: dict[str, tuple[Budget, Path]] = {}
-    for cell in plan.cells:
-        for what, folders in cell.folders.items():
-            for folder in map(Path, folders.values()):
-                if what == "zero_shot_retrieval":
-                    continue  # trains nothing
-                taken = budget_of(folder, what)
-                before, where = first.setdefault(what, (taken, folder))
-                if taken != before:
-                    raise ValueError(
-                        f"{folder} took {taken.steps} steps of {taken.examples} examples in all, {where} "
-                        f"{before.steps} of {before.examples}, expected as many: they were trained by other settings; "
-                        f"`snakemake --forcerun={folder}/model comparisons` trains one anew"
-                    )
+    for what, folder in trainings(plan):
+        taken = budget_of(folder, what)
+        before, where = first.setdefault(what, (taken, folder))
+        if taken != before:
+            raise ValueError(
+                f"{folder} took {taken.steps} steps of {taken.examples} examples in all, {where} {before.steps} of "
+                f"{before.examples}, expected as many: they were trained by other settings; "
+                f"`snakemake --forcerun={quote(str(folder / 'model'))} comparisons` trains one anew"
+            )
     return {what: taken for what, (taken, _) in first.items()}
+
+
+def trainings(plan: Plan) -> list[tuple[str, Path]]:
+    """What each of them is, and its folder. Retrieval without training is none."""
+    return [
+        (what, Path(folder))
+        for cell in plan.cells
+        for what, folders in cell.folders.items()
+        if what != "zero_shot_retrieval"
+        for folder in folders.values()
+    ]
 
 
 def budget_of(folder: Path, what: str) -> Budget:
