@@ -155,7 +155,15 @@ class Comparisons:
         return [*(["pretraining"] if cell.share else []), *self.tasks(), *zero_shot]
 
     def files(self) -> list[str]:
-        """All that has to be there before it is compared."""
+        """All that has to be there before it is compared.
+
+        Raises: ValueError if there is nothing to compare, or nothing to compare it by.
+        """
+        if len(self.cells) < 2:
+            raise ValueError(
+                "comparison has less than two trainings to compare: give architectures, depths, data_shares or "
+                "text_inits, as docs/settings.md says"
+            )
         left_by = {"zero_shot_retrieval": ["baselines.json"]}
         return [
             f"{self.folder(name, seed, what)}/{file}"

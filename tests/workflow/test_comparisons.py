@@ -204,6 +204,12 @@ def test_tasks_without_files_are_refused_when_they_are_asked_for():
         comparisons_of(settings_of(BASE, finetunes=["vqa"])).files()
 
 
+def test_a_grid_that_compares_nothing_is_refused_when_it_is_asked_for():
+    grid = comparisons_of(settings_of(architectures=["two_stream"], data_shares=[]))
+    with pytest.raises(ValueError, match="comparison has less than two trainings to compare"):
+        grid.files()
+
+
 def test_a_constraint_to_no_name_fits_none():
     assert any_of([]) == "-"
     assert any_of(["data_12.5", "x"]) == r"data_12\.5|x"

@@ -20,6 +20,10 @@ from vilbert.comparisons.paired import paired_difference, seeds_to_decide, verdi
 from vilbert.comparisons.plan import Cell, Plan
 
 AGAINST = ("chance", "blind", "rule", "ceiling")
+COLUMNS = [  # of the findings
+    *("finding", "verdict", "difference", "low", "high", "p", "num_seeds", "seeds_to_decide"),
+    *("what", "measure", "better", "worse", "source"),
+]
 
 
 def main(
@@ -39,7 +43,7 @@ def main(
         text = json.dumps({"budget": told(plan, taken), "cells": cells, "findings": found}, indent=1)
         all_output.write_text(text + "\n")
         pd.DataFrame([flat(row, taken.get(row["what"])) for row in cells]).to_csv(cells_output, index=False)
-        pd.DataFrame([without_lists(row) for row in found]).to_csv(findings_output, index=False)
+        pd.DataFrame([without_lists(row) for row in found], columns=COLUMNS).to_csv(findings_output, index=False)
 
 
 def rows_of(cell: Cell) -> list[dict[str, Any]]:

@@ -104,6 +104,11 @@ def test_tables_have_the_budget_and_the_spread(plan, tmp_path):
     assert float(row["low"]) == known["findings"][0]["interval"][0]
 
 
+def test_a_grid_that_no_finding_is_about_has_a_table_without_rows(plan, tmp_path):
+    assert compared(plan.model_copy(update={"cells": plan.cells[:1]}), tmp_path)["findings"] == []
+    assert (tmp_path / "findings.csv").read_text().startswith("finding,verdict,difference,low,high,p,")
+
+
 def test_a_measure_of_several_splits_has_the_split_before_it(plan, tmp_path):
     for cell in plan.cells:
         for folder in cell.folders["vqa"].values():
