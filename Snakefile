@@ -10,6 +10,7 @@ from snakemake.utils import min_version
 from extract.section import demand_path
 from vilbert.settings import PUBLISHED_TASKS
 from workflow.allocations import IMAGES_MINUTES, Allocations, demand_whole, profile_defaults
+from workflow.comparisons import Comparisons, any_of
 from workflow.contents import Contents
 from workflow.groups import check_groups_in_one_walk
 from workflow.inputs import Inputs
@@ -112,7 +113,7 @@ if SETTINGS.finetuning.tasks:
 
 
 include: "workflow/rules/search.smk"
-include: "workflow/rules/compare.smk"
+include: "workflow/rules/comparisons.smk"
 include: "workflow/rules/examples.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/fetch.smk"

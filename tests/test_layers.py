@@ -24,11 +24,12 @@ ORDER = {
         "__init__",  # a docstring
     ],
     "vilbert": [
+        "comparison_settings",
         "settings model",
         "baselines batches conversion",
         "retrieval",
         "training",
-        "pretraining tasks",
+        "pretraining tasks comparisons",
         "looking",
         "pipelines",
         "page predict report",

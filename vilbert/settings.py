@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, field_validator
 
 from extract.section import MANNER, Count, FilePath, Fraction, Section, demand_pattern
+from vilbert.comparison_settings import ComparisonSettings
 
 Weight = Annotated[float, Field(ge=0)]
 # Raised when the same data and settings give another model than before: trainings of the version before are made anew.
@@ -266,8 +267,9 @@ class FinetuningSettings(Section):
     @field_validator("tasks")
     @classmethod
     def _names_are_free(cls, tasks: dict[str, OwnTaskSettings]) -> dict[str, OwnTaskSettings]:
-        if taken := sorted({*PUBLISHED_TASKS, "task", "variant", "attention", "pretraining"} & tasks.keys()):
-            raise ValueError(f"'{taken[0]}' is the name of a task or rule that there is; give yours another")
+        taken = {*PUBLISHED_TASKS, "task", "cell", "attention", "pretraining", "zero_shot_retrieval"} & tasks.keys()
+        if taken:
+            raise ValueError(f"'{min(taken)}' is the name of a task or rule that there is; give yours another")
         return tasks
 
     def of(self, task: str) -> "FinetuningSettings":
@@ -297,21 +299,25 @@ class FinetuningSettings(Section):
         return [*(task for task in PUBLISHED_TASKS if getattr(self, task) is not None), *self.tasks]
 
 
-def pretraining_made_of(model: ModelSettings, settings: PretrainingSettings) -> dict[str, Any]:
-    """What of the settings makes one pretraining another, with the version of the code that trains."""
+def pretraining_made_of(model: ModelSettings, settings: PretrainingSettings, *, share: float = 1) -> dict[str, Any]:
+    """What of the settings makes one pretraining another, with the version of the code that trains.
+
+    Args:
+        share: of the training images.
+    """
     return {
         "version": TRAINING_VERSION,
         "model": model.model_copy(update={"text_init": None}).made_of(),  # which is an input
         "pretraining": settings.made_of(),
-    }
+    } | ({"share": share} if share < 1 else {})
 
 
-def finetuning_made_of(task: str, settings: FinetuningSettings, *, has_new_weights: bool) -> dict[str, Any]:
+def finetuning_made_of(task: str, settings: FinetuningSettings) -> dict[str, Any]:
     """The same of a fine-tune."""
     return {
         "version": TRAINING_VERSION,
         "task": task,
-        "has_new_weights": has_new_weights,
+        "has_new_weights": False,  # of before 2026-11-28, when it could be true: without it, all would be made anew
         "finetuning": {"seed": settings.seed, task: settings.section(task).made_of()},
     }
 
@@ -356,12 +362,6 @@ class SearchSettings(Section):
 def distillation_made_of(settings: SearchSettings, *, splits: tuple[str, str]) -> dict[str, Any]:
     """The same of a dual encoder; what it is measured by makes it no other."""
     return {"version": TRAINING_VERSION, "search": settings.made_of(), "splits": list(splits)}
-
-
-class ComparisonSettings(Section):
-    """Comparisons of one training with another."""
-
-    seeds: tuple[Count, ...] = Field(description="each of the compared trainings runs once with each")
 
 
 class RuntimeSettings(Section):

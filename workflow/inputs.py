@@ -54,6 +54,11 @@ class Inputs:
     def text_init(self) -> Named:
         return self._of_hub("model.text_init", self.settings.model.text_init)
 
+    def compared_text_init(self, name: str) -> Named:
+        """BERT weights that only a comparison reads."""
+        folder = self.settings.comparison.text_inits[name]
+        return Named(None, []) if folder is None else self._named(f"comparison.text_inits.{name}", folder)
+
     @property
     def task_images(self) -> Named:
         """The folder of the images that the tasks' annotations speak of."""

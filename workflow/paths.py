@@ -29,6 +29,11 @@ def named_paths(settings: Settings) -> dict[str, str | None]:
         "finetuning.features": finetuning.features,
         "finetuning.start_from": finetuning.start_from,
     }
+    paths |= {
+        f"comparison.text_inits.{name}": folder
+        for name, folder in settings.comparison.text_inits.items()
+        if folder != settings.model.text_init
+    }
     if source.kind == "folder":
         paths |= {f"source.splits.{name}.url": split.url for name, split in source.splits.items()}
     return paths

@@ -17,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from extract.terminal import plain_table
 from workflow.trainings import TRAINING_RULES
 
-EVALUATING_RULES = ("zero_shot_retrieval", "probe", "measure_search")
+EVALUATING_RULES = ("zero_shot_retrieval", "probe", "measure_search", "zero_shot_cell", "compare_cells")
 
 
 def tell_results(dag: Any) -> None:

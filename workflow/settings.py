@@ -14,7 +14,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from extract.section import demand_address, demand_path, demand_pattern
 from extract.settings import ExtractSettings, SplitSettings
-from vilbert.settings import VilbertSettings, distillation_made_of, finetuning_made_of, pretraining_made_of
+from vilbert.settings import (
+    PUBLISHED_TASKS,
+    ModelSettings,
+    VilbertSettings,
+    distillation_made_of,
+    finetuning_made_of,
+    pretraining_made_of,
+)
 
 
 class Settings(ExtractSettings, VilbertSettings):
@@ -71,6 +78,10 @@ class Settings(ExtractSettings, VilbertSettings):
                     f"finetuning.features is set, and {task} needs features of given boxes by the same detector; "
                     f"set finetuning.{task} to null"
                 )
+        known = [*PUBLISHED_TASKS, *self.finetuning.tasks]
+        for number, task in enumerate(self.comparison.finetunes or ()):
+            if task not in known:
+                raise ValueError(f"comparison.finetunes.{number} is {task!r}, expected one of {', '.join(known)}")
         if source.kind == "urls" and not (self.download.contact or self.download.mirror):
             raise ValueError(
                 "download.contact is null: give a url or an e-mail address, the servers' owners want to know who asks"
@@ -94,16 +105,17 @@ class Settings(ExtractSettings, VilbertSettings):
         read = {section: getattr(self, section).made_of() for section in sections}
         return json.dumps({name: {key: kept[key] for key in kept if key not in without} for name, kept in read.items()})
 
-    def made_of_pretraining(self, *, architecture: str | None = None, seed: int | None = None) -> str:
+    def made_of_pretraining(
+        self, *, model: ModelSettings | None = None, seed: int | None = None, share: float = 1
+    ) -> str:
         """The same of a pretraining, with some values changed; null: those of the settings."""
-        model = self.model.model_copy(update={} if architecture is None else {"architecture": architecture})
         settings = self.pretraining.model_copy(update={} if seed is None else {"seed": seed})
-        return json.dumps(pretraining_made_of(model, settings))
+        return json.dumps(pretraining_made_of(model or self.model, settings, share=share))
 
-    def made_of_finetuning(self, task: str, *, has_new_weights: bool = False, seed: int | None = None) -> str:
+    def made_of_finetuning(self, task: str, *, seed: int | None = None) -> str:
         """The same of a fine-tune."""
         settings = self.finetuning.model_copy(update={} if seed is None else {"seed": seed})
-        return json.dumps(finetuning_made_of(task, settings, has_new_weights=has_new_weights))
+        return json.dumps(finetuning_made_of(task, settings))
 
     def made_of_distillation(self) -> str:
         """The same of a dual encoder."""

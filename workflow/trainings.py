@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from vilbert.training.folder import adopt, differences, force_aside, has_checkpoints, has_ended, read_note, refusal
 from workflow.allocations import objection_to_gpus
 
-TRAINING_RULES = ("pretrain", "pretrain_variant", "finetune_task", "finetune_variant", "distil_retriever")
+TRAINING_RULES = ("pretrain", "pretrain_cell", "finetune_task", "finetune_cell", "distil_retriever")
 
 
 class PlannedTraining(NamedTuple):

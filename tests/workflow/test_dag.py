@@ -134,7 +134,7 @@ def test_a_setting_re_runs_only_the_rules_that_read_it(finished, tmp_path, overl
         ("model: {dropout: 0.1}", ALL_THAT_FOLLOWS_TOKENS),
         ("runtime: {log_every_steps: 3}", set()),
         ("source: {splits: {val: {num_rows: 30}, train: {num_rows: 150}}}", set()),
-        ("comparison: {seeds: [5]}", set()),
+        ("comparison: {seeds: [5], data_shares: [0.1]}", set()),
     ],
 )
 def test_a_setting_of_the_training_extracts_nothing_again(finished, tmp_path, overlay, rules):
@@ -306,6 +306,21 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         targets=("finetune", "zero_shot_retrieval"),
     )
     assert set(re.findall(r"^finetune_task +(\d+)$", planned, flags=re.MULTILINE)) == {"1"}
+
+
+def test_what_is_compared_takes_what_the_run_has_trained_and_is_one_table(finished):
+    """By one seed, so that nothing is decided; the least that has all rules but the pretraining of a cell."""
+    grid = {"seeds": [1], "finetunes": ["vqa"], "architectures": ["two_stream"], "depths": [], "data_shares": [0, 1]}
+    (finished / "grid.yaml").write_text(json.dumps({"comparison": grid}))
+    printed = snakemake(finished, configfiles=(TINY, finished / "grid.yaml"), targets=("comparisons",))
+    counts = dict(re.findall(r"^(\w+_cell) +(\d+)$", printed, flags=re.MULTILINE))
+    assert counts == {"start_cell": "1", "finetune_cell": "1", "zero_shot_cell": "1"}
+    report = json.loads((finished / "results/tiny/report/comparisons.json").read_text())
+    of_data = [(row["cell"], row["what"]) for row in report["cells"] if row["table"] == "data"]
+    assert of_data[0] == ("0 % of the images", "vqa")
+    assert ("100 % of the images", "pretraining") in of_data
+    assert {row["verdict"] for row in report["findings"]} == {"not decided"}
+    assert report["budget"]["trainings"].keys() == {"pretraining", "vqa"}
 
 
 TABLES = {  # the other kinds end in the models of published tasks

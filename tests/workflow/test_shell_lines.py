@@ -38,7 +38,7 @@ PATHS = {
     *("finetuning.vqa.train.0.questions", "finetuning.vqa.train.0.annotations", "finetuning.vqa.answers"),
     *(f"finetuning.vcr.{name}" for name in ("train", "validation", "test", "metadata")),
     *(f"finetuning.refcoco.{name}" for name in ("refs", "instances", "detections")),
-    *("finetuning.retrieval.captions", "finetuning.tasks.val.table"),
+    *("finetuning.retrieval.captions", "finetuning.tasks.val.table", "comparison.text_inits.val"),
 }
 TEXTS = {
     *("captions.boilerplate.0", "download.contact", "download.mirror", "text.tokenizer", "model.text_init"),
@@ -51,6 +51,7 @@ CHECKED = {
     *("detector.bottom_up.url", "detector.bottom_up.sha256"),
     *("pretraining.train_split", "pretraining.validation_split", "runtime.scratch"),
     "search.index",
+    "comparison.finetunes.0",
     "finetuning.tasks.val.kind",
     *(f"finetuning.vqa.{split}.image_key" for split in ("train.0", "validation", "test")),
 }
@@ -245,8 +246,10 @@ def test_whatever_a_setting_holds_reaches_the_commands_as_it_is(tmp_path, kind):
         if key in PATHS and not (kind == "urls" and key == "detector.weights"):
             is_below = key.startswith("finetuning") and (key.count(".") > 1 or key == "finetuning.probes")
             make(folder / values["finetuning.annotations"] / value if is_below else folder / value)
+    sizes = dict.fromkeys(("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"), 12)
+    (folder / values["comparison.text_inits.val"] / "config.json").write_text(json.dumps(sizes))
 
-    targets = ["all", "finetune", "probe", "zero_shot_retrieval", "compare_single_stream", "compare_pretraining"]
+    targets = ["all", "finetune", "probe", "zero_shot_retrieval", "comparisons"]
     commands = planned_commands(folder, checkout, config, targets)
     assert len(commands) > 30
     called = [arguments_of(command, folder) for command in commands]

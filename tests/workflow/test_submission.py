@@ -83,7 +83,7 @@ EXPECTED = {
 @pytest.mark.parametrize(("num_gpus", "num_nodes"), EXPECTED)
 def test_cpus_memory_and_the_partition_follow_the_gpus(tmp_path, num_gpus, num_nodes):
     overlay = {"gpus_per_job": 1, "gpus_per_training": num_gpus, "nodes_per_training": num_nodes}
-    targets = ["all", "finetune", "compare_single_stream", "compare_pretraining", "results/tiny/report/probes.csv"]
+    targets = ["all", "finetune", "comparisons", "results/tiny/report/probes.csv"]
     start(tmp_path, *SLURM, "--", *targets, "results/tiny/zero_shot_retrieval/metrics.json", overlay=overlay)
     asked = requests(tmp_path)
     print(f"\n{num_nodes} x {num_gpus // num_nodes} GPUs")
@@ -97,7 +97,8 @@ def test_cpus_memory_and_the_partition_follow_the_gpus(tmp_path, num_gpus, num_n
         "extract_given_boxes": ONE,
     }
     expected |= {"train_detector": ONE | {"cpus-per-task": "2"}, "zero_shot_retrieval": SCORING, "probe": SCORING}
-    expected |= dict.fromkeys(("pretrain", "pretrain_variant", "finetune_task", "finetune_variant"), training)
+    expected |= {"zero_shot_cell": SCORING, "start_cell": CPU | {"mem": "6000"}}
+    expected |= dict.fromkeys(("pretrain", "pretrain_cell", "finetune_task", "finetune_cell"), training)
     for rule, options in expected.items():
         assert {name: asked[rule].get(name) for name in options} == options, rule
 

@@ -32,7 +32,7 @@ FOLLOWS = {
     "draw_world": {"cut_rows", "download", "train_detector", "score_cleaning"},
     "draw_tasks": {
         *("pack_task_images", "extract_given_boxes", "finetune_task", "zero_shot_retrieval", "probe"),
-        *("list_named_pictures", "pack_named_pictures"),
+        *("list_named_pictures", "pack_named_pictures", "zero_shot_cell"),
     },
     "cut_rows": {"count_captions", "clean_captions", "download", "judge_pairs"},
     "count_captions": {"clean_captions", "judge_pairs"},
@@ -45,10 +45,11 @@ FOLLOWS = {
     "find_duplicates": {"judge_pairs"},
     "train_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
     "fetch_tokenizer": {"tokenize_captions"},
-    "fetch_text_init": {"pretrain", "pretrain_variant"},
+    "fetch_text_init": {"pretrain", "pretrain_cell", "start_cell"},
     "fetch_detector": {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"},
     "extract_regions": {
-        *("judge_pairs", "pretrain", "pretrain_variant", "show_retrieval", "show_attention", "describe_features"),
+        *("judge_pairs", "pretrain", "pretrain_cell", "start_cell", "describe_features"),
+        *("show_retrieval", "show_attention"),
         *("distil_retriever", "embed_images", "build_index", "score_every_pair", "measure_search"),
     },
     "judge_pairs": {"collect_pairs"},
@@ -58,25 +59,29 @@ FOLLOWS = {
     },
     "describe_features": {"make_page"},
     "score_cleaning": {"make_page"},
-    "tokenize_captions": {"pretrain", "pretrain_variant", "show_retrieval"},
+    "tokenize_captions": {"pretrain", "pretrain_cell", "start_cell", "show_retrieval"},
     "pretrain": {
-        *("show_retrieval", "show_attention", "make_page"),
-        *("finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"),
+        *("show_retrieval", "show_attention", "make_page", "compare_cells"),
+        *("finetune_task", "zero_shot_retrieval", "probe"),
         *("distil_retriever", "score_every_pair", "measure_search"),
     },
     "show_retrieval": {"make_page"},
     "show_attention": {"make_page"},
     "show_answers": {"make_page"},
-    "make_page": {"all", "features", "finetune", "search"},
-    "pretrain_variant": {"compare_single_stream"},
+    "make_page": {"all", "features", "finetune", "search", "comparisons"},
+    "pretrain_cell": {"finetune_cell", "zero_shot_cell", "compare_cells"},
+    "start_cell": {"finetune_cell", "zero_shot_cell"},
+    "zero_shot_cell": {"compare_cells"},
+    "zero_shot_retrieval": {"compare_cells"},
+    "compare_cells": {"comparisons", "make_page"},
     "pack_task_images": {"extract_task_regions", "extract_given_boxes"},
-    "extract_task_regions": {"finetune_task", "finetune_variant", "zero_shot_retrieval", "probe"},
-    "extract_given_boxes": {"finetune_task", "finetune_variant"},
+    "extract_task_regions": {"finetune_task", "finetune_cell", "zero_shot_retrieval", "zero_shot_cell", "probe"},
+    "extract_given_boxes": {"finetune_task", "finetune_cell"},
     "list_named_pictures": {"pack_named_pictures"},
-    "pack_named_pictures": {"extract_named_regions", "finetune_task", "finetune_variant"},
-    "extract_named_regions": {"finetune_task", "finetune_variant"},
-    "finetune_task": {"describe_finetuning", "show_answers"},
-    "finetune_variant": {"compare_pretraining"},
+    "pack_named_pictures": {"extract_named_regions", "finetune_task", "finetune_cell"},
+    "extract_named_regions": {"finetune_task", "finetune_cell"},
+    "finetune_task": {"describe_finetuning", "show_answers", "compare_cells"},
+    "finetune_cell": {"compare_cells"},
     "describe_finetuning": {"finetune", "make_page"},
     "distil_retriever": {"embed_images", "build_index", "measure_search"},
     "embed_images": {"build_index"},
@@ -86,12 +91,14 @@ FOLLOWS = {
 }
 FOLLOWS["import_webdataset"] |= FOLLOWS["download"]
 FOLLOWS["import_folder"] |= FOLLOWS["download"]
-FOLLOWS["draw_tasks"] |= {"finetune_variant"}
+FOLLOWS["draw_tasks"] |= {"finetune_cell"}
 
 IMPORTS = {"fetch_tar", "import_webdataset", "import_folder"}  # a published tar is gone when it has been imported
 EXTRACTS = {"extract_regions", "extract_task_regions", "extract_named_regions", "extract_given_boxes"}
-PRETRAINS = {"pretrain", "pretrain_variant"}
-FINETUNES = {"finetune_task", "finetune_variant"}
+PRETRAINS = {"pretrain", "pretrain_cell"}
+STARTS = PRETRAINS | {"start_cell"}
+FINETUNES = {"finetune_task", "finetune_cell"}
+RETRIEVES = {"zero_shot_retrieval", "zero_shot_cell"}
 ASKS_TEACHER = {"distil_retriever", "score_every_pair", "measure_search"}
 SHOWS_PRETRAINED = {"show_retrieval", "show_attention"}
 NOTHING: set[str] = set()
@@ -143,14 +150,14 @@ add("selection", EXTRACTS - {"extract_given_boxes"}, threshold=0.7, min_regions=
 add("store", EXTRACTS - {"extract_given_boxes"}, num_classes_kept=7)
 add("text", {"fetch_tokenizer"}, "urls", tokenizer="a-hub/name")
 add("text", {"tokenize_captions"}, vocab_size=399, max_tokens=35)
-add("model", {"pretrain"}, architecture="single_stream")
+add("model", PRETRAINS, architecture="single_stream")
 add("model", {"fetch_text_init"}, "urls", text_init="a-hub/name")
-add("model", PRETRAINS, visual_feature_size=255, visual_target="features", dropout=0.7)
-add("model", PRETRAINS, visual_embedding_norm="joint", text_hidden_size=48, text_num_layers=4, text_num_heads=2)
-add("model", PRETRAINS, text_intermediate_size=7, visual_hidden_size=48, visual_num_layers=3, visual_num_heads=2)
-add("model", PRETRAINS, visual_intermediate_size=7, co_hidden_size=48, co_num_heads=2, text_co_layers=[1])
-add("model", PRETRAINS, visual_co_layers=[0], fusion="mul", initializer_range=0.7)
-add("pretraining", {"pretrain"} | SHOWS_PRETRAINED, seed=2)
+add("model", STARTS, visual_feature_size=255, visual_target="features", dropout=0.7)
+add("model", STARTS, visual_embedding_norm="joint", text_hidden_size=48, text_num_layers=4, text_num_heads=2)
+add("model", STARTS, text_intermediate_size=7, visual_hidden_size=48, visual_num_layers=3, visual_num_heads=2)
+add("model", STARTS, visual_intermediate_size=7, co_hidden_size=48, co_num_heads=2, text_co_layers=[1])
+add("model", STARTS, visual_co_layers=[0], fusion="mul", initializer_range=0.7)
+add("pretraining", PRETRAINS | SHOWS_PRETRAINED, seed=2)
 add(
     "pretraining",
     PRETRAINS | SHOWS_PRETRAINED | {"draw_world", "train_detector", "find_duplicates", "probe"} | ASKS_TEACHER,
@@ -164,15 +171,15 @@ add("pretraining.objective.late", PRETRAINS, from_epoch=7, mismatch_probability=
 add("pretraining.objective.late", PRETRAINS, contrast_words=[], changed_share=0.7)
 add("pretraining.objective", PRETRAINS, masked_token=7, masked_region=7, alignment=7)
 add("pretraining.evaluation", PRETRAINS, every_steps=7, num_pairs=7, num_retrieval_images=6)
-add("finetuning", {"finetune_task", "zero_shot_retrieval"}, "drawn", seed=2)
-add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe"} | ASKS_TEACHER, "drawn", start_from="my_model")
-READS_ANNOTATIONS = FINETUNES | {"extract_given_boxes", "list_named_pictures", "zero_shot_retrieval", "probe"}
+add("finetuning", FINETUNES | RETRIEVES, "drawn", seed=2)
+add("finetuning", FINETUNES | RETRIEVES | {"probe"} | ASKS_TEACHER, "drawn", start_from="my_model")
+READS_ANNOTATIONS = FINETUNES | RETRIEVES | {"extract_given_boxes", "list_named_pictures", "probe"}
 add("finetuning", READS_ANNOTATIONS, "drawn", annotations="mine")
 add("finetuning", {"pack_task_images", "pack_named_pictures"}, "drawn", images="moved")
-add("finetuning", FINETUNES | {"zero_shot_retrieval", "probe", "describe_finetuning"}, features="my.lmdb")
+add("finetuning", FINETUNES | RETRIEVES | {"probe", "describe_finetuning"}, features="my.lmdb")
 add("finetuning", {"probe"}, "drawn", probes="other.csv")
 for task in ("vqa", "vcr", "refcoco", "retrieval"):
-    reads = FINETUNES | ({"zero_shot_retrieval"} if task == "retrieval" else set())
+    reads = FINETUNES | (RETRIEVES if task == "retrieval" else set())
     add(f"finetuning.{task}", reads, "drawn", max_tokens=19)
     numbers = {"batch_size": 7, "num_epochs": 7, "learning_rate": 0.7, "warmup_share": 0.7, "weight_decay": 0.7}
     add(f"finetuning.{task}.optimizer", FINETUNES, "drawn", **numbers, beta2=0.7, max_gradient_norm=7)
@@ -188,7 +195,7 @@ add("finetuning.vcr", FINETUNES, "drawn", train="x.jsonl", validation="x.jsonl",
 add("finetuning.vcr", FINETUNES | {"extract_given_boxes"}, "drawn", metadata="others")
 add("finetuning.refcoco", FINETUNES, "drawn", refs="other.p", validation_splits=["val"])
 add("finetuning.refcoco", FINETUNES | {"extract_given_boxes"}, "drawn", instances="x.json", detections="x.json")
-add("finetuning.retrieval", FINETUNES | {"zero_shot_retrieval"}, "drawn", captions="x.json", validation_split="test")
+add("finetuning.retrieval", FINETUNES | RETRIEVES, "drawn", captions="x.json", validation_split="test")
 add("search", {"distil_retriever"}, seed=2, embedding_size=7, temperature=0.7, num_mined=7, num_hard=7)
 add("search", {"distil_retriever"}, num_distilled=7, contrastive=7, distillation=7)
 add("search.optimizer", {"distil_retriever"}, **numbers, beta2=0.7, max_gradient_norm=7)
@@ -196,7 +203,10 @@ add("search", ASKS_TEACHER, "drawn", teacher="retrieval")
 add("search", {"build_index"}, index="HNSW8")
 add("search", {"score_every_pair", "measure_search"}, num_images=7, num_queries=7)
 add("search", {"measure_search"}, reranked=[1, 2])
-add("comparison", {"pretrain_variant", "finetune_variant"}, seeds=[1, 3])
+add("comparison", {"pretrain_cell", "start_cell"}, "drawn", seeds=[1, 3])
+add("comparison", {"pretrain_cell", "compare_cells"}, "drawn", data_shares=[0, 0.5, 1], depths=[1])
+add("comparison", {"pretrain_cell", "compare_cells"}, "drawn", text_inits={"other": "my_bert"})
+add("comparison", {"compare_cells"}, "drawn", finetunes=["vcr"], architectures=["two_stream"])
 add("runtime", NOTHING, micro_batch_size=7, dtype="float32", num_workers=1, gradient_checkpointing=True, fsdp=True)
 add("runtime", NOTHING, peak_tflops=7, trackers=[], log_every_steps=7, checkpoint_minutes=7, checkpoint_steps=7)
 add("runtime", NOTHING, num_checkpoints_kept=7, num_earlier_kept=7, compile=True, scratch="$TMPDIR")
@@ -206,7 +216,7 @@ NOT_WALKED = {"run", "source.kind"}
 
 TARGETS = {  # not by name those that have an output: a target is left out of the comparison
     "drawn": [
-        *("all", "finetune", "compare_single_stream", "compare_pretraining", "search"),
+        *("all", "finetune", "search", "results/tiny/report/comparisons.json"),
         *("results/tiny/zero_shot_retrieval/metrics.json", "results/tiny/report/probes.csv"),
     ]
 }
@@ -255,9 +265,13 @@ def config_of(kind: str, folder: Path) -> dict:
             (folder / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
             (folder / "mine" / file).write_text(file)
     (folder / "mine/images").mkdir()
+    (folder / "my_bert").mkdir()
+    sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    (folder / "my_bert/config.json").write_text(json.dumps(dict.fromkeys(sizes, 12)))
     if kind == "drawn":
         own = OwnTaskSettings(kind="classification", table="mine.csv").model_dump()
         config["finetuning"]["tasks"] = {"mine": own}
+        config["comparison"] |= {"seeds": [1], "finetunes": None, "depths": [], "data_shares": [0, 1]}
         return config
     config["source"]["kind"] = kind
     config["download"] |= {"mirror": None, "contact": "you@library.example"}
@@ -310,7 +324,7 @@ def overlay_of(key: str, value: Any, config: dict) -> dict | None:
 FILES: dict[str, dict[str, set[str]]] = {
     "drawn": {
         "tokens/vocab.txt": {"tokenize_captions"},
-        "bert/model.safetensors": PRETRAINS,
+        "bert/model.safetensors": STARTS,
         "photos/harbour/a.jpg": {"pack_task_images", "pack_named_pictures"},
         "mine/vqa/v2_drawn_val_annotations.json": FINETUNES,
         "mine/vqa/v2_OpenEnded_drawn_test_questions.json": FINETUNES,
@@ -318,7 +332,7 @@ FILES: dict[str, dict[str, set[str]]] = {
         "mine/images/x.json": {"extract_given_boxes"},
         "mine/refcoco+/refs(unc).p": FINETUNES,
         "mine/refcoco+/instances.json": FINETUNES | {"extract_given_boxes"},
-        "mine/karpathy/dataset_drawn.json": FINETUNES | {"zero_shot_retrieval"},
+        "mine/karpathy/dataset_drawn.json": FINETUNES | RETRIEVES,
         "mine/probes/val.csv": {"probe"},
         "mine/mine.csv": FINETUNES | {"list_named_pictures"},
         "mine/notes.txt": NOTHING,

@@ -1,5 +1,6 @@
 """Captions as token ids, once for all epochs: python -m vilbert.batches.tokens PAIRS OUT_TABLE OUT_TOKENIZER."""
 
+import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -67,11 +68,16 @@ def train_tokenizer(captions: list[str], *, vocab_size: int) -> BertTokenizer:
 class TokenTable:
     """The token ids of all pairs, in the memory of one copy, however many workers read it."""
 
-    def __init__(self, path: Path, *, split: str) -> None:
+    def __init__(self, path: Path, *, split: str, share: float = 1) -> None:
+        """`share`: of the split's images, of which the pairs are; see `first_images`."""
         table = read_table(path)
         table = table.filter(pc.starts_with(table["key"], f"{split}-"))
         if not len(table):
             raise ValueError(f"{path} holds no pair of the split '{split}'; see dropped.parquet of the run")
+        self.num_pairs_of_split = len(table)
+        if share < 1:
+            kept = pa.array(first_images(pc.unique(table["image_key"]).to_pylist(), share), table["image_key"].type)
+            table = table.filter(pc.is_in(table["image_key"], kept))
         self.keys = table["key"].combine_chunks()
         self.image_keys = table["image_key"].combine_chunks()
         self._num_regions = table["num_regions"].to_numpy()
@@ -101,6 +107,13 @@ class TokenTable:
     def sizes(self) -> np.ndarray:
         """Tokens of each caption and regions of its image: [N, 2]."""
         return np.stack([self.lengths(), self._num_regions], axis=1)
+
+
+def first_images(keys: list[str], share: float) -> list[str]:
+    """A share of the images, at least one: the first by a hash of their keys, so that a smaller share lies within a
+    larger one."""
+    in_order = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
+    return in_order[: max(1, round(share * len(keys)))]
 
 
 if __name__ == "__main__":

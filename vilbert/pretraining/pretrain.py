@@ -26,14 +26,15 @@ from vilbert.model.processing_vilbert import VilbertProcessor
 from vilbert.pretraining.baselines import pretraining_rows
 from vilbert.pretraining.building import build_pretraining_model
 from vilbert.pretraining.data import PretrainingDataset
+from vilbert.pretraining.data_share import in_as_many_steps
 from vilbert.pretraining.evaluation import PretrainingEvaluator, count_flops, count_items
 from vilbert.settings import ModelSettings, PretrainingSettings, RuntimeSettings, pretraining_made_of
-from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
 from vilbert.training.machine import machine
+from vilbert.training.metrics import last_evaluation
 from vilbert.training.scratch import on_scratch
 
 
@@ -50,6 +51,7 @@ def main(
     model: Annotated[ModelSettings, typer.Option(parser=ModelSettings.model_validate_json)],
     settings: Annotated[PretrainingSettings, typer.Option(parser=PretrainingSettings.model_validate_json)],
     runtime: Annotated[RuntimeSettings, typer.Option(parser=RuntimeSettings.model_validate_json)],
+    share: Annotated[float, typer.Option(help="of the training images that it learns of, in as many steps")] = 1,
 ) -> None:
     """Pretrain on the pairs in TOKENS and the features in the STOREs; go on where an earlier run was killed.
 
@@ -58,7 +60,7 @@ def main(
     """
     outputs = [model_output, metrics_output, curves_output, baselines_output]
     store = RegionStore(stores)
-    identity = pretraining_made_of(model, settings) | {
+    identity = pretraining_made_of(model, settings, share=share) | {
         "inputs": digests(tokens, tokenizer, stores, text_init=model.text_init),
         "regions": origin_of(store),
     }
@@ -72,9 +74,13 @@ def main(
         words = AutoTokenizer.from_pretrained(tokenizer)
     demand_features(store, width=model.visual_feature_size, needs_classes=model.visual_target == "classes")
 
-    def pairs_of(split: str, *, seed: int, has_few_widths: bool) -> PretrainingDataset:
+    learnt = TokenTable(tokens, split=settings.train_split, share=share)
+    if share < 1:
+        settings = in_as_many_steps(settings, num_pairs=learnt.num_pairs_of_split, num_kept=len(learnt))
+
+    def dataset(pairs: TokenTable, *, seed: int, has_few_widths: bool) -> PretrainingDataset:
         return PretrainingDataset(
-            TokenTable(tokens, split=split),
+            pairs,
             store,
             words,
             objective=settings.objective,
@@ -83,10 +89,10 @@ def main(
             has_few_widths=has_few_widths,
         )
 
-    training = pairs_of(settings.train_split, seed=settings.seed, has_few_widths=compiles(runtime))
+    training = dataset(learnt, seed=settings.seed, has_few_widths=compiles(runtime))
     network = build_pretraining_model(model, words, num_classes=len(store.classes))
     evaluator = PretrainingEvaluator(
-        pairs_of(settings.validation_split, seed=settings.seed + 1, has_few_widths=False),
+        dataset(TokenTable(tokens, split=settings.validation_split), seed=settings.seed + 1, has_few_widths=False),
         num_pairs=settings.evaluation.num_pairs,
         # scoring reaches into layers whose weights FSDP spreads
         num_retrieval_images=0 if runtime.fsdp else settings.evaluation.num_retrieval_images,

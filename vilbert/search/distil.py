@@ -31,11 +31,11 @@ from vilbert.search.distillation import BetweenEpochs, DistillationDataset, coun
 from vilbert.search.teacher import Teacher, kept_path
 from vilbert.settings import RuntimeSettings, SearchSettings, distillation_made_of
 from vilbert.tasks.metrics import right_pairs
-from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
 from vilbert.training.machine import machine
+from vilbert.training.metrics import last_evaluation
 from vilbert.training.scratch import on_scratch
 
 

@@ -38,11 +38,11 @@ from vilbert.tasks.refcoco import turned_images
 from vilbert.tasks.table import data_of, models_of
 from vilbert.tasks.task import TaskData, TaskSource
 from vilbert.tasks.vqa import demand_answers, demand_own_list
-from vilbert.training.comparison import last_evaluation
 from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
 from vilbert.training.machine import machine
+from vilbert.training.metrics import last_evaluation
 from vilbert.training.precision import multiplied_in
 from vilbert.training.scratch import on_scratch
 
@@ -66,7 +66,6 @@ def main(
     given: Annotated[Path | None, typer.Option(help="store of the boxes that the annotations name")] = None,
     left_out: Annotated[Path | None, typer.Option(help="csv of the images that it has no record of, and why")] = None,
     images: Annotated[Path | None, typer.Option(help="table of the pictures that a task of one's own names")] = None,
-    has_new_weights: Annotated[bool, typer.Option("--new-weights", help="take the sizes of MODEL alone")] = False,
 ) -> None:
     """Fine-tune MODEL on a task; go on where an earlier run was killed.
 
@@ -104,10 +103,9 @@ def main(
         told=data.config,
         are_answers_given=getattr(of_task, "answers", None) is not None,
         is_own=task in settings.tasks,
-        has_new_weights=has_new_weights,
     )
     demand_room(of_task.max_tokens, num_positions=network.config.max_position_embeddings)
-    identity = finetuning_made_of(task, settings, has_new_weights=has_new_weights)
+    identity = finetuning_made_of(task, settings)
     identity["regions"] = origin_of(detected)
     identity["inputs"] = digests(
         model, [path for path in (store, given) if path is not None], data.files, annotations=annotations
@@ -228,7 +226,6 @@ def build_task_model(
     *,
     answers: list[str] | None,
     are_answers_given: bool,
-    has_new_weights: bool,
     is_own: bool = False,
     told: Mapping[str, Any] = MappingProxyType({}),
 ) -> PreTrainedModel:
@@ -245,7 +242,7 @@ def build_task_model(
     config = AutoConfig.from_pretrained(path)
     kind = kinds[0 if isinstance(config, VilbertConfig) else 1]
     if answers is not None:
-        has_head = kind.__name__ in (config.architectures or []) and not has_new_weights
+        has_head = kind.__name__ in (config.architectures or [])
         if has_head and is_own:
             demand_this_head(path, config.id2label, answers)
         elif has_head and str(config.id2label[0]).startswith(UNNAMED):
@@ -256,8 +253,6 @@ def build_task_model(
         config.label2id = {answer: index for index, answer in enumerate(answers)}
     for name, value in told.items():
         setattr(config, name, value)
-    if has_new_weights:
-        return kind(config)
     return kind.from_pretrained(path, config=config)
 
 

@@ -50,13 +50,18 @@ def make_sampler(
     return StepSampler(
         lengths,
         batch_size=optimizer.batch_size,
-        num_steps=max(1, round(optimizer.num_epochs * (len(lengths) // optimizer.batch_size))),
+        num_steps=count_steps(optimizer, len(lengths)),
         seed=seed,
         first_step=first_step,
         num_processes=num_processes,
         process=accelerator.process_index,
         accumulation=math.ceil(optimizer.batch_size / (runtime.micro_batch_size * num_processes)),
     )
+
+
+def count_steps(optimizer: OptimizerSettings, num_examples: int) -> int:
+    """How many a training takes."""
+    return max(1, round(optimizer.num_epochs * (num_examples // optimizer.batch_size)))
 
 
 def steps_of(

@@ -215,6 +215,18 @@ def read_metrics(path: Path) -> list[dict]:
     return lines
 
 
+def last_evaluation(path: Path) -> dict[str, float]:
+    """The metrics of a training's last evaluation by name, `eval/` left off."""
+    evaluations = [
+        {name.removeprefix("eval/"): value for name, value in line.items() if name.startswith("eval/")}
+        for line in read_metrics(path)
+    ]
+    evaluations = [evaluation for evaluation in evaluations if evaluation]
+    if not evaluations:
+        raise ValueError(f"{path} holds no evaluation")
+    return evaluations[-1]
+
+
 def metrics_in(text: str) -> dict | None:
     """The metrics of a step; None: it is something else."""
     try:

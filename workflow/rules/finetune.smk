@@ -2,6 +2,17 @@
 
 OWN_TASKS = tuple(SETTINGS.finetuning.tasks)
 GIVEN = {"vcr": "vcr", "refcoco": "coco", "refcoco_detections": "detections"}  # boxes that files name, their format
+OF_TASK = {  # what a fine-tune reads but the model
+    "store": lambda wildcards: INPUTS.store_of(wildcards.task).input,
+    "annotations": lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
+    "given": lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
+    "left_out": lambda wildcards: (
+        f"<results>/tasks_features/{wildcards.task}_dropped.csv" if wildcards.task in GIVEN else []
+    ),
+    "images": lambda wildcards: (
+        f"<results>/tasks_features/own/{wildcards.task}.parquet" if INPUTS.packs_pictures_of(wildcards.task) else []
+    ),
+}
 
 
 localrules:
@@ -99,18 +110,8 @@ rule extract_given_boxes:
 rule finetune_task:
     """One task. Started again, it goes on from the last checkpoint."""
     input:
+        **OF_TASK,
         model=INPUTS.start.input,
-        store=lambda wildcards: INPUTS.store_of(wildcards.task).input,
-        annotations=lambda wildcards: INPUTS.annotation_files(SETTINGS.annotation_files(wildcards.task)),
-        given=lambda wildcards: f"<results>/tasks_features/{wildcards.task}.lmdb" if wildcards.task in GIVEN else [],
-        left_out=lambda wildcards: (
-            f"<results>/tasks_features/{wildcards.task}_dropped.csv" if wildcards.task in GIVEN else []
-        ),
-        images=lambda wildcards: (
-            f"<results>/tasks_features/own/{wildcards.task}.parquet"
-            if INPUTS.packs_pictures_of(wildcards.task)
-            else []
-        ),
     output:
         model=directory("<results>/finetune/{task}/model"),
         metrics="<results>/finetune/{task}/metrics.jsonl",
@@ -122,7 +123,7 @@ rule finetune_task:
     benchmark:
         "<times>/finetune/{task}.tsv"
     wildcard_constraints:
-        task="|".join(PUBLISHED_TASKS + OWN_TASKS),
+        task=any_of(PUBLISHED_TASKS + OWN_TASKS),
     conda:
         "../../envs/vilbert.yaml"
     threads: ALLOCATIONS.training_threads

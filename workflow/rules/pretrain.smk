@@ -57,8 +57,9 @@ rule pretrain:
         model=told(SETTINGS.json("model", text_init=INPUTS.text_init.path)),
         settings=told(SETTINGS.json("pretraining")),
         runtime=told(SETTINGS.json("runtime")),
+        share=told(""),
     shell:
         "python -m extract.devices {resources.gpu} vilbert.training.launch {resources.nodes} {params.processes}"
         " vilbert.pretraining.pretrain {input.tokens} {input.tokenizer} {input.stores} {output}"
         " --checkpoints {params.checkpoints} --earlier {params.earlier} --model {params.model:q} --settings {params.settings:q}"
-        " --runtime {params.runtime:q} > {log} 2>&1"
+        " --runtime {params.runtime:q} {params.share} > {log} 2>&1"

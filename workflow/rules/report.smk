@@ -15,7 +15,7 @@ SHOWN = {  # what the page waits for, by what is asked for; it shows all that is
     "zero_shot_retrieval": ["<results>/zero_shot_retrieval/baselines.json"],
     "probe": ["<results>/report/probes.csv"],
     "search": ["<results>/report/search.csv"],
-    "compare": [],
+    "comparisons": ["<results>/report/comparisons.json"],
 }
 if SETTINGS.source.kind == "drawn":
     for target in ("features", "all"):

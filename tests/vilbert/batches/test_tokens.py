@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vilbert.batches.tokens import TokenTable, main, tokenize, train_tokenizer
+from vilbert.batches.tokens import TokenTable, first_images, main, tokenize, train_tokenizer
 from vilbert.settings import TextSettings
 
 CAPTIONS = ["a red dog .", "Two dogs run", "a red ball"]
@@ -75,3 +75,27 @@ def test_a_saved_tokenizer_is_taken_from_its_folder(tmp_path):
     train_tokenizer(CAPTIONS, vocab_size=97).save_pretrained(tmp_path / "own")
     table = TokenTable(write(tmp_path, ["red ball"], tokenizer=str(tmp_path / "own")), split="train")
     assert len(table[0]) == 4
+
+
+KEYS = [f"train-{row:08d}" for row in range(101)]
+
+
+def test_a_smaller_share_of_the_images_lies_within_a_larger_one():
+    quarter, half = set(first_images(KEYS, 0.25)), set(first_images(KEYS, 0.5))
+    assert (len(quarter), len(half)) == (25, 50)
+    assert quarter < half < set(KEYS)
+
+
+def test_which_images_are_of_a_share_depends_on_no_order_and_no_other_process():
+    """By sha256 of the keys: written down, so that a run of another year has the same."""
+    assert first_images(KEYS, 0.02) == first_images(KEYS[::-1], 0.02) == ["train-00000065", "train-00000069"]
+    assert first_images(KEYS[:3], 0.01) == first_images(KEYS[:3], 0.4)  # at least one
+
+
+def test_the_pairs_of_a_share_are_all_of_its_images(world):
+    whole, half = TokenTable(world.tokens, split="train"), TokenTable(world.tokens, split="train", share=0.5)
+    assert sorted(half.images()) == sorted(first_images(whole.images(), 0.5))
+    assert len(half) == 16 * 3  # of 31 images, three captions each: 15.5 is 16
+    assert half.num_pairs_of_split == whole.num_pairs_of_split == len(whole)
+    by_key = {key: ids.tolist() for key, ids in zip(whole.keys.to_pylist(), whole, strict=True)}
+    assert [by_key[key] for key in half.keys.to_pylist()] == [ids.tolist() for ids in half]

@@ -106,6 +106,14 @@ def test_evaluations_stand_at_every_seventh_step_and_at_the_end(finished):
     assert {"eval/loss/masked_token", "eval/accuracy/masked_region", "eval/retrieval/recall_at_1"} <= set(lines[0])
 
 
+def test_half_of_the_images_are_learnt_of_in_as_many_steps(finished, world, tmp_path):
+    succeed([*world.command(tmp_path), "--share", "0.5"])
+    assert len(losses(tmp_path)) == len(losses(finished)) == 21
+    assert losses(tmp_path) != losses(finished)
+    assert "48 pairs of caption and image" in (tmp_path / "model/README.md").read_text()  # of 16 images of 31
+    assert json.loads((tmp_path / "model/provenance.json").read_text())["share"] == 0.5
+
+
 def test_it_learns_and_logs_its_first_step_at_once(world, tmp_path):
     settings = {"optimizer": {"num_epochs": 40, "learning_rate": 0.01}}
     succeed(world.command(tmp_path, settings=settings, runtime={"checkpoint_steps": None, "log_every_steps": 20}))

@@ -32,9 +32,8 @@ if __name__ == "__main__":
     )
     data = TASKS[task](source)
     torch.manual_seed(3)
-    network = build_task_model(
-        MODELS[task], model, answers=data.answers, are_answers_given=False, has_new_weights=True
-    ).to(accelerator.device)
+    network = build_task_model(MODELS[task], model, answers=data.answers, are_answers_given=False)
+    network = network.to(accelerator.device)
     num_texts = 0
 
     def count(module, inputs, output):

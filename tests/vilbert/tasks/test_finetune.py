@@ -265,17 +265,6 @@ def test_the_same_weights_with_another_processor_are_another_start(learnt, drawn
     assert len(list((tmp_path / "earlier").iterdir())) == 1
 
 
-def test_new_weights_are_those_of_no_pretraining(pretrained):
-    torch.manual_seed(1)
-    kept = build_task_model(MODELS["refcoco"], pretrained, answers=None, are_answers_given=False, has_new_weights=False)
-    new = build_task_model(MODELS["refcoco"], pretrained, answers=None, are_answers_given=False, has_new_weights=True)
-    assert type(kept) is type(new)
-    name = "text_embeddings.word.weight"
-    saved = load(pretrained)[0].base_model.state_dict()[name]
-    assert torch.equal(kept.base_model.state_dict()[name], saved)
-    assert not torch.equal(new.base_model.state_dict()[name], saved)
-
-
 @pytest.mark.parametrize("has_whole_image", [True, False])
 def test_images_are_ranked_as_the_processor_makes_them(drawn, has_whole_image):
     torch.manual_seed(0)
@@ -347,16 +336,10 @@ def test_a_published_head_takes_the_list_that_came_with_it_alone(tmp_path):
     saved.save_pretrained(tmp_path)
     for answers, are_given in ((["yes", "no", ""], False), (["yes", "no"], True)):
         with pytest.raises(ValueError, match="give the list that came with its weights"):
-            build_task_model(
-                MODELS["vqa"], tmp_path, answers=answers, are_answers_given=are_given, has_new_weights=False
-            )
-    model = build_task_model(
-        MODELS["vqa"], tmp_path, answers=["yes", "no", ""], are_answers_given=True, has_new_weights=False
-    )
+            build_task_model(MODELS["vqa"], tmp_path, answers=answers, are_answers_given=are_given)
+    model = build_task_model(MODELS["vqa"], tmp_path, answers=["yes", "no", ""], are_answers_given=True)
     assert torch.equal(model.answer_head.decoder.weight, saved.answer_head.decoder.weight)
     assert model.config.id2label[2] == ""
-    new = build_task_model(MODELS["vqa"], tmp_path, answers=["yes"], are_answers_given=False, has_new_weights=True)
-    assert new.config.num_labels == 1
 
 
 def test_a_task_of_one_s_own_says_what_to_start_from_in_place_of_another_head(tmp_path):
@@ -369,15 +352,12 @@ def test_a_task_of_one_s_own_says_what_to_start_from_in_place_of_another_head(tm
             tmp_path,
             answers=["red", "yes"],
             are_answers_given=False,
-            has_new_weights=False,
             is_own=True,
         )
 
 
 def test_the_answers_travel_with_the_model(pretrained):
-    model = build_task_model(
-        MODELS["vqa"], pretrained, answers=["yes", "no", ""], are_answers_given=False, has_new_weights=False
-    )
+    model = build_task_model(MODELS["vqa"], pretrained, answers=["yes", "no", ""], are_answers_given=False)
     assert model.config.num_labels == 3
     assert model.config.id2label == {0: "yes", 1: "no", 2: ""}
     assert model.answer_head.decoder.out_features == 3

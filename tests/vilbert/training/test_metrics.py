@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from vilbert.training.feed import Step
-from vilbert.training.metrics import Clock, Meter, MetricsLog, added, read_metrics, run_id
+from vilbert.training.metrics import Clock, Meter, MetricsLog, added, last_evaluation, read_metrics, run_id
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +192,16 @@ def test_a_line_has_the_norm_of_the_last_gradient(accelerator, tmp_path):
 def test_a_clock_without_minutes_is_never_over():
     assert not Clock(None).is_over()
     assert Clock(1e-9).is_over()
+
+
+def test_the_last_evaluation_is_named_without_its_prefix(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": 1, "eval/accuracy": 0.1}, {"step": 2, "eval/accuracy": 0.8}, {"step": 2, "loss": 1.0}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert last_evaluation(path) == {"accuracy": 0.8}
+
+
+def test_a_training_without_an_evaluation_is_an_error(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 3.0}\n')
+    with pytest.raises(ValueError, match="holds no evaluation"):
+        last_evaluation(tmp_path / "metrics.jsonl")
