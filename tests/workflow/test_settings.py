@@ -206,7 +206,7 @@ def test_every_key_is_explained_in_the_docs():
     assert re.search(r"`relatedness.threshold`", made)
 
 
-@pytest.mark.parametrize("name", ["vqa", "task", "variant", "attention", "pretraining"])
+@pytest.mark.parametrize("name", ["vqa", "task", "cell", "attention", "pretraining", "zero_shot_retrieval"])
 def test_a_task_of_ones_own_takes_no_name_that_is_taken(name):
     own = {name: {"kind": "vqa", "table": "table.csv"}}
     with pytest.raises(ValueError, match=f"'{name}' is the name of a task or rule that there is; give yours another"):

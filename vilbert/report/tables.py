@@ -55,43 +55,40 @@ def interval(limits: Sequence[float] | None) -> str:
 
 
 def beside_published(table: str, comparisons: dict[str, Any]) -> Table:
-    """Each number of a table of the paper, and each of ours, by what is measured."""
-    ours = [cell for cell in comparisons["cells"] if cell["table"] == table]
-    theirs = published(table)
-    rows = []
-    for what in dict.fromkeys(cell["what"] for cell in ours):
-        rows += [of_paper(one) for one in theirs if one["what"] == what]
-        rows += [of_run(cell) for cell in ours if cell["what"] == what]
-    return as_table(rows)
+    """The numbers of a table of the paper and those of this run, a row for each training and measure of either.
+
+    What this run measures nothing of is left out.
+    """
+    ours = {key_of(cell): cell for cell in comparisons["cells"] if cell["table"] == table}
+    whats = list(dict.fromkeys(what for what, _, _ in ours))
+    theirs = {key_of(one): one for one in published(table) if one["what"] in whats}
+    keys = sorted({**theirs, **ours}, key=lambda key: whats.index(key[0]))
+    return as_table([{**named(key), **of_paper(theirs.get(key)), **of_run(ours.get(key))} for key in keys])
 
 
-def of_paper(one: dict[str, str]) -> dict[str, Any]:
-    """A published number as a row."""
-    return {
-        "measured": one["what"].replace("_", " "),
-        "by": f"Lu et al., {one['certainty']}",
-        "trained": one["cell"],
-        "measure": one["measure"],
-        "value": float(one["percent"]),
-        **dict.fromkeys(("spread", "seeds", "rule", "words alone", "chance", "ceiling")),
-    }
+def key_of(row: dict[str, Any]) -> tuple[str, str, str]:
+    """What is measured, what was trained, and by which measure."""
+    return row["what"], row["cell"], row["measure"]
 
 
-def of_run(cell: dict[str, Any]) -> dict[str, Any]:
-    """A number of this run, as a row."""
-    return {
-        "measured": cell["what"].replace("_", " "),
-        "by": "here",
-        "trained": cell["cell"],
-        "measure": cell["measure"].split("/")[-1].replace("_", " "),
-        "value": cell["mean"],
-        "spread": cell["sd"],
-        "seeds": len(cell["values"]),
-        "rule": cell["rule"],
-        "words alone": cell["blind"],
-        "chance": cell["chance"],
-        "ceiling": cell["ceiling"],
-    }
+def named(key: tuple[str, str, str]) -> dict[str, str]:
+    what, cell, measure = key
+    return {"measured": what.replace("_", " "), "trained": cell, "measure": measure.replace("_", " ")}
+
+
+def of_paper(one: dict[str, str] | None) -> dict[str, Any]:
+    """A published number, percent; marked where no second text was at hand that has it."""
+    if one is None:
+        return {"Lu et al., %": None}
+    return {"Lu et al., %": one["percent"] + ("" if one["certainty"] == "confirmed" else " *")}
+
+
+def of_run(cell: dict[str, Any] | None) -> dict[str, Any]:
+    """A number of this run, with what it is read against."""
+    names = {"mean": "here", "sd": "spread", "rule": "rule", "blind": "words alone"}
+    names |= {"chance": "chance", "ceiling": "ceiling"}
+    numbers = {told: None if cell is None else cell[name] for name, told in names.items()}
+    return numbers | {"seeds": None if cell is None else len(cell["values"])}
 
 
 def published(table: str) -> list[dict[str, str]]:

@@ -35,6 +35,7 @@ def make_report_run(folder: Path) -> Path:
     Image.new("RGB", (61, 43), (200, 30, 30)).save(folder / "report/examples/vqa/00.png")
     (folder / "report/dropped.csv").write_text("split,stage,reason,rows,share\ntrain,,kept,5,100.00%\n")
     write(folder / "detector/metrics.json", detector())
+    write(folder / "report/comparisons.json", comparisons())
     (folder / "times").mkdir()
     (folder / "times/pretrain.tsv").write_text("s\tmax_rss\tcpu_time\n12.5\t700.0\t20.0\n")
     return folder
@@ -43,6 +44,23 @@ def make_report_run(folder: Path) -> Path:
 def detector() -> dict:
     by_class = {HOSTILE: 50.0, "red circle": 90.0, "never there": None}
     return {"ap50": 70.0, "ap50_by_class": by_class, "num_train_images": 11, "num_val_images": 7, "steps": 3}
+
+
+def comparisons() -> dict:
+    """Of two shares of the data, and a text stream of a hostile name."""
+    known = {"chance": 2.0, "blind": 36.0, "rule": None, "ceiling": 100.0}
+    cells = [
+        {"table": table, "cell": cell, "what": "vqa", "measure": "accuracy", "values": {"1": value, "2": value + 2}}
+        | {"mean": value + 1, "sd": 2**0.5, **known}
+        for table, cell, value in (
+            ("data", "0 % of the images", 44.0),
+            ("data", "100 % of the images", 65.0),
+            ("text_init", HOSTILE, 1.0),
+        )
+    ]
+    finding = {"finding": "VQA gains", "source": "table 3", "better": "more", "worse": "less", "what": "vqa"}
+    finding |= {"measure": "accuracy", "verdict": "not decided", "difference": 21.0, "interval": [-3.5, 45.5]}
+    return {"budget": {}, "cells": cells, "findings": [{**finding, "p": None, "num_seeds": 2, "seeds_to_decide": 3}]}
 
 
 def write(path: Path, value: object) -> None:

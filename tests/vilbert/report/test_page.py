@@ -47,7 +47,7 @@ def test_parts_that_a_run_has_not_are_left_out(html, tmp_path):
     assert "<svg" not in empty
     assert "Nothing has been measured in this run yet." in empty
     assert re.findall(r'<h2 id="(.+?)"', html) == [
-        *("measures", "examples", "curves", "regions", "cleaning", "cost", "made-of"),
+        *("measures", "examples", "curves", "comparisons", "regions", "cleaning", "cost", "made-of"),
     ]
 
 
@@ -70,6 +70,11 @@ def test_a_file_that_is_cut_off_is_named_and_the_rest_is_shown(tmp_path):
     assert "report/examples/vqa/examples.json is damaged" in page
     assert "VQA" in page
     assert len(json.loads((folder / "report/numbers.json").read_text())["unread"]) == 2
+
+
+def test_findings_stand_with_what_would_decide_them(html):
+    (row,) = re.findall("<tr><td>VQA gains</td>.*?</tr>", html)
+    assert re.findall("<td>(.*?)</td>", row)[2:] == ["not decided", "21", "-3.5 to 45.5", "", "2", "3"]
 
 
 @pytest.mark.browser

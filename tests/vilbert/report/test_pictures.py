@@ -49,7 +49,7 @@ def test_a_name_stands_above_its_box_and_in_it_where_there_is_no_room():
 def test_a_strip_shows_pictures_from_left_to_right_and_marks_some():
     colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (0, 200, 200)]
     drawn = strip([Image.new("RGB", (61, 61), colour) for colour in colours], marked=[3])
-    assert drawn.width <= SIDE
     side = drawn.height
+    assert drawn.width == 5 * side + 4 * 4
     assert [drawn.getpixel((place * (side + 4) + side // 2, side // 2)) for place in range(5)] == colours
     assert places_of(drawn, BLUE) == (3 * (side + 4), 0, 3 * (side + 4) + side - 1, side - 1)

@@ -1,0 +1,36 @@
+from report_run import comparisons
+
+from vilbert.report.tables import beside_published, cost, findings, published
+
+
+def test_a_training_that_the_paper_has_as_well_is_one_row():
+    table = beside_published("data", comparisons())
+    rows = [dict(zip(table.names, row, strict=True)) for row in table.rows]
+    whole = next(row for row in rows if row["trained"] == "100 % of the images")
+    assert (whole["Lu et al., %"], whole["here"], whole["seeds"], whole["ceiling"]) == ("70.55", 66.0, 2, 100.0)
+    half = next(row for row in rows if row["trained"] == "50 % of the images")
+    assert (half["Lu et al., %"], half["here"], half["seeds"]) == ("70.30 *", None, None)
+    assert {row["measured"] for row in rows} == {"vqa"}
+
+
+def test_a_table_that_the_paper_has_not_is_ours_alone():
+    (row,) = beside_published("text_init", comparisons()).rows
+    assert row[3] is None
+
+
+def test_the_paper_is_quoted_by_what_is_known_of_it():
+    """Table 2's six layers are the model of table 1: confirmed are the same numbers."""
+    six = {(one["what"], one["measure"]): one for one in published("depth") if one["cell"] == "depth 6"}
+    whole = {(one["what"], one["measure"]): one for one in published("architecture") if one["cell"] == "two streams"}
+    assert [one["percent"] for one in six.values()] == [one["percent"] for one in whole.values()]
+    assert six["zero_shot_retrieval", "image_recall_at_1"]["percent"] == "31.86"
+
+
+def test_costs_are_summed_and_of_memory_the_most_is_told():
+    stage = {"rule": "a", "jobs": 2, "seconds": 3.5, "CPU seconds": 3.0, "longest job": 2.0, "peak memory (MB)": 70}
+    table = cost([{**stage, "on disk (MB)": 1.5}, {**stage, "rule": "b", "peak memory (MB)": 90, "on disk (MB)": ""}])
+    assert table.rows[-1] == ["all", 4, 7.0, 6.0, "", 90, 1.5]
+
+
+def test_a_run_without_stages_or_comparisons_has_empty_tables():
+    assert cost([]).rows == findings(None).rows == []
