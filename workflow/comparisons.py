@@ -14,7 +14,7 @@ from vilbert.settings import ModelSettings
 from workflow.inputs import Inputs, Named
 from workflow.settings import Settings
 
-OWN = "own"  # the text stream that model.text_init names, and the number of layers that the model has
+OWN = ""  # what model.text_init names; no name of a user's
 ARCHITECTURES = {"two_stream": "two streams", "single_stream": "single stream"}
 BERT_CONFIGS = ("config.json", "bert_config.json")
 BERT_SIZES = {  # of ModelSettings, by BERT's names

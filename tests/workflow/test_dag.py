@@ -321,6 +321,13 @@ def test_what_is_compared_takes_what_the_run_has_trained_and_is_one_table(finish
     assert ("100 % of the images", "pretraining") in of_data
     assert {row["verdict"] for row in report["findings"]} == {"not decided"}
     assert report["budget"]["trainings"].keys() == {"pretraining", "vqa"}
+    wider = {"comparison": grid | {"seeds": [1, 2], "data_shares": [0, 0.5, 1]}}
+    (finished / "grid.yaml").write_text(json.dumps(wider))
+    planned = ("--dry-run", "--quiet", "rules")
+    printed = snakemake(finished, *planned, configfiles=(TINY, finished / "grid.yaml"), targets=("comparisons",))
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", printed, flags=re.MULTILINE))
+    new = {"pretrain_cell": "3", "start_cell": "1", "finetune_cell": "4", "zero_shot_cell": "4", "comparisons": "1"}
+    assert counts == new | {"total": "13"}
 
 
 TABLES = {  # the other kinds end in the models of published tasks

@@ -42,8 +42,10 @@ def main(
     with naming(all_output.parent):
         text = json.dumps({"budget": told(plan, taken), "cells": cells, "findings": found}, indent=1)
         all_output.write_text(text + "\n")
-        pd.DataFrame([flat(row, taken.get(row["what"])) for row in cells]).to_csv(cells_output, index=False)
-        pd.DataFrame([without_lists(row) for row in found], columns=COLUMNS).to_csv(findings_output, index=False)
+        rows = pd.DataFrame([flat(row, taken.get(row["what"])) for row in cells])
+        rows.astype({"steps": "Int64", "examples_seen": "Int64"}).round(4).to_csv(cells_output, index=False)
+        rows = pd.DataFrame([without_lists(row) for row in found], columns=COLUMNS)
+        rows.astype({"seeds_to_decide": "Int64"}).round(4).to_csv(findings_output, index=False)
 
 
 def rows_of(cell: Cell) -> list[dict[str, Any]]:
