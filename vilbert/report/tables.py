@@ -50,8 +50,9 @@ def findings(comparisons: dict[str, Any] | None) -> Table:
     )
 
 
-def interval(limits: Sequence[float] | None) -> str:
-    return "" if limits is None else f"{limits[0]:.3g} to {limits[1]:.3g}"
+def interval(limits: Sequence[float | None]) -> str:
+    """Nothing where one seed, or seeds that differ by the same, leave none."""
+    return "" if None in limits else f"{limits[0]:.3g} to {limits[1]:.3g}"
 
 
 def beside_published(table: str, comparisons: dict[str, Any]) -> Table:

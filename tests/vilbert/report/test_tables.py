@@ -32,5 +32,12 @@ def test_costs_are_summed_and_of_memory_the_most_is_told():
     assert table.rows[-1] == ["all", 4, 7.0, 6.0, "", 90, 1.5]
 
 
+def test_one_seed_leaves_no_interval():
+    one = comparisons()
+    one["findings"][0] |= {"interval": [None, None], "num_seeds": 1, "seeds_to_decide": None}
+    (row,) = findings(one).rows
+    assert row[4] == ""
+
+
 def test_a_run_without_stages_or_comparisons_has_empty_tables():
     assert cost([]).rows == findings(None).rows == []
