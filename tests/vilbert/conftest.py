@@ -47,3 +47,12 @@ def batch() -> dict[str, Tensor]:
 def world(tmp_path_factory) -> World:
     """Captions, tokenizer and features to pretrain on."""
     return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, to look at pages with."""
+    from browsing import chromium  # which needs playwright
+
+    with chromium() as browser:
+        yield browser

@@ -5,17 +5,16 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import PATIENCE, free_port, opened, shown
 from commands import ONE_THREAD, failure
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from small_run import make_model, make_picture, make_run
 
 import vilbert
@@ -25,16 +24,6 @@ from vilbert.model.modeling_tasks import MULTI_LABEL, VilbertForClassification, 
 from vilbert.model.modeling_tasks import VilbertForRegionGrounding as Grounding
 from vilbert.model.modeling_vilbert import VilbertForPreTraining
 from vilbert.page import SIDE, Sight, bars, load_models, score_captions, stay_offline
-
-# Chromium itself looks for updates and for Google's hosts otherwise; a sandbox it has not as root.
-FLAGS = [
-    f"--{name}"
-    for name in (
-        *("no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
-        *("disable-background-networking", "disable-component-update", "disable-sync"),
-    )
-]
-PATIENCE = 40_000  # ms, on cores that others use as well
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +53,6 @@ def pictures(tmp_path_factory) -> Path:
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
 def demo(*arguments: object) -> list[str]:
     return ["-m", "vilbert.cli", "demo", *map(str, arguments)]
 
@@ -77,38 +60,17 @@ def demo(*arguments: object) -> list[str]:
 @pytest.fixture(scope="module")
 def address(models, pictures, tmp_path_factory) -> Iterator[str]:
     """Of the page of all those models, which is shown until the tests have ended."""
-    command = [sys.executable, *demo(*models.values(), "--pictures", pictures, "--port", free_port())]
-    log = tmp_path_factory.mktemp("log") / "log"
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file, env=ONE_THREAD) as page:
-        try:
-            while not (said := re.search(r"open (http://127\.0\.0\.1:\d+) ", log.read_text())):
-                assert page.poll() is None, log.read_text()
-                time.sleep(0.1)
-            yield said[1]
-        finally:
-            page.kill()
-    assert "Traceback" not in log.read_text()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if (chromium := shutil.which("chromium")) is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser:
-        yield browser
+    port = free_port()
+    with shown(
+        demo(*models.values(), "--pictures", pictures, "--port", port), tmp_path_factory.mktemp("log")
+    ) as address:
+        yield address
 
 
 @pytest.fixture
 def page(browser, address) -> Iterator[Page]:
-    """The page as it is opened, in a browser of whose requests none leaves the machine."""
-    asked: list[str] = []
-    with browser.new_page(viewport={"width": 1300, "height": 900}) as page:
-        page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
+    with opened(browser, address) as page:
         yield page
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
-    assert asked
 
 
 def choose(page: Page, picture: Path) -> None:

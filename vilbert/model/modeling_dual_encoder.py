@@ -92,9 +92,9 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         input_ids, attention_mask: [M, T], the texts of the B examples, then others that are candidates.
         visual_features, visual_boxes, visual_attention_mask: [N, R, ...], their images, likewise.
         image_ids: int64 [B], the same for examples of one image.
-        image_candidates: int64 [Q, K], for the text of each of the first examples, rows of N.
+        image_candidates: int64 [Q, K], for the text of some examples, rows of N, the right one first.
         image_scores: [Q, K], how well they fit, by the teacher, in logits.
-        text_candidates, text_scores: the same for the image of each, rows of M.
+        text_candidates, text_scores: the same for the image of each of them, rows of M.
         """
         texts = self.embed_texts(input_ids, attention_mask, token_type_ids)
         images = self.embed_images(visual_features, visual_boxes, visual_attention_mask)
@@ -105,10 +105,10 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         if image_candidates is not None and text_candidates is not None:
             assert image_scores is not None
             assert text_scores is not None
-            asked = len(image_candidates)
+            right_texts, right_images = texts[text_candidates[:, 0]], images[image_candidates[:, 0]]
             losses["distillation"] = (
-                distillation_loss(texts[:asked], images[image_candidates], image_scores, temperature=self.temperature)
-                + distillation_loss(images[:asked], texts[text_candidates], text_scores, temperature=self.temperature)
+                distillation_loss(right_texts, images[image_candidates], image_scores, temperature=self.temperature)
+                + distillation_loss(right_images, texts[text_candidates], text_scores, temperature=self.temperature)
             ) / 2
         return VilbertDualEncoderOutput(
             loss=torch.stack([*losses.values()]).sum(), losses=losses, text_embeddings=texts, image_embeddings=images

@@ -9,11 +9,8 @@ import typer
 
 from extract.command import run
 from extract.devices import DeviceChoice
-from vilbert.page import serve, stay_offline
 from vilbert.pipelines import demand_text
-from vilbert.search.page import STYLE, make_page
 from vilbert.search.searcher import NUM_BEST, Searcher
-from vilbert.search.sheet import draw_sheet
 
 
 def main(
@@ -36,6 +33,9 @@ def main(
     demand_one_question(text, image, serves=serves, rerank=rerank)
     searcher = Searcher(index, model=model, teacher=teacher, detector=detector, device=device)
     if serves:
+        from vilbert.page import serve, stay_offline
+        from vilbert.search.page import STYLE, make_page  # with matplotlib, as below: a text in a terminal needs none
+
         with TemporaryDirectory() as folder:
             stay_offline(keep_in=Path(folder))
             serve(make_page(searcher), port=port, style=STYLE)
@@ -47,6 +47,8 @@ def main(
     if output is None:
         print(json.dumps(rows, indent=1))
     else:
+        from vilbert.search.sheet import draw_sheet
+
         draw_sheet(rows, title, output)
 
 

@@ -1,5 +1,6 @@
 """A teacher, captions and features in miniature, for the tests of searching."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,6 +70,17 @@ class SearchWorld(NamedTuple):
             ),
         )
         return out / "model"
+
+    def command(self, out: Path, *, settings: dict, runtime: dict) -> list[str]:
+        """Arguments of `python -m vilbert.search.distil`."""
+        arguments = [self.pairs, self.teacher, *self.world.stores, out / "model", out / "metrics.jsonl"]
+        for name in ("checkpoints", "earlier", "scores"):
+            arguments += [f"--{name}", out / name]
+        arguments += ["--train-split", "train", "--validation-split", "val"]
+        sections = {"settings": merged(SEARCH, settings), "runtime": merged(RUNTIME, runtime)}
+        for name, section in sections.items():
+            arguments += [f"--{name}", json.dumps(section)]
+        return ["-m", "vilbert.search.distil", *map(str, arguments)]
 
 
 def search_settings(**changed) -> SearchSettings:

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from commands import succeed
 from safetensors.torch import load_file
 
 from vilbert.search.distillation import Places
@@ -36,6 +37,32 @@ def test_killed_in_an_epoch_it_ends_with_the_same_weights(search_world, dual_enc
     again = weights_of(search_world.distil(killed))
     for name, weight in weights_of(dual_encoder).items():
         assert torch.equal(again[name], weight), name
+
+
+def test_two_processes_with_half_a_step_each_have_the_losses_of_one(search_world, tmp_path):
+    """Each tells its examples apart from all of the step; those that the teacher is asked of are the same ones."""
+    calm = search_world._replace(teacher=without_dropout(search_world.teacher, tmp_path / "teacher"))
+    settings = {"num_distilled": 4, "optimizer": {"batch_size": 24}}
+    calm.distil(tmp_path / "alone", **settings)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = calm.command(tmp_path / "together", settings=settings, runtime={"micro_batch_size": 12})
+    succeed([*launcher, *command])
+    alone, together = (losses_of(tmp_path / name) for name in ("alone", "together"))
+    assert len(alone) == 6  # 93 captions are three batches of 24, twice
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), atol=1e-4, rtol=0)
+
+
+def without_dropout(teacher, copy):
+    shutil.copytree(teacher, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"dropout": 0}))
+    return copy
+
+
+def losses_of(out):
+    """Of every step, both."""
+    names = ("loss/contrastive", "loss/distillation")
+    return [[line[name] for name in names] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
 
 
 def test_a_step_that_would_be_cut_is_refused(search_world, tmp_path):
