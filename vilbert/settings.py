@@ -15,6 +15,7 @@ from extract.section import MANNER, Count, FilePath, Fraction, Section, demand_p
 Weight = Annotated[float, Field(ge=0)]
 # Raised when the same data and settings give another model than before: trainings of the version before are made anew.
 TRAINING_VERSION = 1
+DISTILLATION_VERSION = 2  # the same of dual encoders alone
 
 
 def demand_folder_of_node(path: str) -> str:
@@ -355,7 +356,7 @@ class SearchSettings(Section):
 
 def distillation_made_of(settings: SearchSettings, *, splits: tuple[str, str]) -> dict[str, Any]:
     """The same of a dual encoder; what it is measured by makes it no other."""
-    return {"version": TRAINING_VERSION, "search": settings.made_of(), "splits": list(splits)}
+    return {"version": DISTILLATION_VERSION, "search": settings.made_of(), "splits": list(splits)}
 
 
 class ComparisonSettings(Section):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from pretraining_world import RUNTIME, World, make_world, merged, model_settings
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
 from extract.regions.store import RegionStore
 from vilbert.model.directory import write_model
@@ -94,12 +94,18 @@ def make_search_world(folder: Path) -> SearchWorld:
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(world.tokenizer)
     teacher = build_pretraining_model(model_settings(), tokenizer, num_classes=len(store.classes))
+    searched = SearchWorld(world, folder / "pairs.parquet", folder / "teacher", store)
+    write_teacher(teacher, searched)
+    return searched
+
+
+def write_teacher(model: PreTrainedModel, searched: SearchWorld) -> None:
+    """A model that has learnt of the world's regions, where the world has its teacher."""
     write_model(
-        teacher,
-        VilbertProcessor(tokenizer),
-        folder / "teacher",
-        classes=store.classes,
-        provenance={"regions": origin_of(store)},
+        model,
+        VilbertProcessor(AutoTokenizer.from_pretrained(searched.world.tokenizer)),
+        searched.teacher,
+        classes=searched.store.classes,
+        provenance={"regions": origin_of(searched.store)},
         card="",
     )
-    return SearchWorld(world, folder / "pairs.parquet", folder / "teacher", store)

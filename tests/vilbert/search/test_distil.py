@@ -5,8 +5,13 @@ import pytest
 import torch
 from commands import succeed
 from safetensors.torch import load_file
+from search_world import write_teacher
 
+import vilbert
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.search.distillation import Places
+from vilbert.search.folder import main as index_folder
+from vilbert.search.searcher import Searcher
 from vilbert.training.metrics import read_metrics
 
 
@@ -39,6 +44,7 @@ def test_killed_in_an_epoch_it_ends_with_the_same_weights(search_world, dual_enc
         assert torch.equal(again[name], weight), name
 
 
+@pytest.mark.slow
 def test_two_processes_with_half_a_step_each_have_the_losses_of_one(search_world, tmp_path):
     """Each tells its examples apart from all of the step; those that the teacher is asked of are the same ones."""
     calm = search_world._replace(teacher=without_dropout(search_world.teacher, tmp_path / "teacher"))
@@ -50,6 +56,20 @@ def test_two_processes_with_half_a_step_each_have_the_losses_of_one(search_world
     alone, together = (losses_of(tmp_path / name) for name in ("alone", "together"))
     assert len(alone) == 6  # 93 captions are three batches of 24, twice
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), atol=1e-4, rtol=0)
+
+
+def test_a_model_fine_tuned_on_retrieval_teaches_by_its_score_head(search_world, tmp_path):
+    """From its scores to an answer whose best it has put in order."""
+    theirs = search_world._replace(teacher=tmp_path / "retrieval")
+    write_teacher(VilbertForImageTextRetrieval.from_pretrained(search_world.teacher), theirs)
+    model = theirs.distil(tmp_path, optimizer={"num_epochs": 1})
+    index_folder(model, search_world.world.stores[1], tmp_path / "index")
+    rows = Searcher(tmp_path / "index").by_text("a red circle", k=3, rerank=3)
+    scorer = vilbert.pipeline(theirs.teacher)
+    regions = [search_world.store[row["image"]] for row in rows]
+    scores = [row["score"] for row in scorer.score(regions, "a red circle")]
+    assert [row["score"] for row in rows] == pytest.approx(sorted(scores, reverse=True))
+    assert len(set(scores)) == 3
 
 
 def without_dropout(teacher, copy):
