@@ -23,7 +23,7 @@ from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.layers import run_layers
 from vilbert.model.modeling_vilbert import VilbertPreTrainedModel
 
-CO_ATTENTION = "co_layers."  # what of a trunk is cut, by the names of its weights
+CUT = ("co_layers.", "text_pooler.", "visual_pooler.")  # of a trunk, by the names of its weights
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 0.5
 
 
@@ -48,8 +48,9 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
                 "`vilbert.dual_encoder_of` cuts a trained model"
             )
         self.vilbert = self.make_trunk()
-        self.text_projection = nn.Linear(config.co_hidden_size, config.embedding_size)
-        self.visual_projection = nn.Linear(config.co_hidden_size, config.embedding_size)
+        del self.vilbert.text_pooler, self.vilbert.visual_pooler  # which read token 0 and region 0 alone
+        self.text_projection = nn.Linear(config.text_hidden_size, config.embedding_size)
+        self.visual_projection = nn.Linear(config.visual_hidden_size, config.embedding_size)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.post_init()
 
@@ -65,7 +66,7 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         states = trunk.text_embeddings(input_ids, types, None)
         mask = attention_mask.bool()
         states = run_layers(trunk.text_layers, states, mask=mask[:, None, None])
-        return pooled(self.text_projection(F.relu(trunk.text_pooler(states))), mask)
+        return pooled(self.text_projection(states), mask)
 
     def embed_images(self, visual_features: Tensor, visual_boxes: Tensor, visual_attention_mask: Tensor) -> Tensor:
         """[N, R, feature size], [N, R, 5] and [N, R] -> [N, E], each of length 1."""
@@ -73,7 +74,7 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         states = trunk.visual_embeddings(visual_features, visual_boxes)
         mask = visual_attention_mask.bool()
         states = run_layers(trunk.visual_layers, states, mask=mask[:, None, None])
-        return pooled(self.visual_projection(F.relu(trunk.visual_pooler(states))), mask)
+        return pooled(self.visual_projection(states), mask)
 
     def forward(
         self,
@@ -120,7 +121,7 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
 def dual_encoder_of(
     teacher: VilbertPreTrainedModel, *, embedding_size: int, temperature: float = 0.07
 ) -> VilbertDualEncoder:
-    """The text layers and the visual layers of a trained ViLBERT, without the co-attention between them.
+    """The text layers and the visual layers of a trained ViLBERT, without co-attention and poolers.
 
     Its projections are drawn from torch's generator.
 
@@ -135,9 +136,7 @@ def dual_encoder_of(
     of_projections = {"embedding_size": embedding_size, "temperature": temperature}
     student = VilbertDualEncoder(VilbertConfig.from_dict(config.to_dict() | cut | of_projections))
     weights = teacher.base_model.state_dict()
-    student.vilbert.load_state_dict(
-        {name: weight for name, weight in weights.items() if not name.startswith(CO_ATTENTION)}
-    )
+    student.vilbert.load_state_dict({name: weight for name, weight in weights.items() if not name.startswith(CUT)})
     return student
 
 
