@@ -350,7 +350,7 @@ class SearchSettings(Section):
         description="captions of the validation split that search them, evenly spread"
     )
     reranked: Annotated[tuple[PositiveInt, ...], MANNER] = Field(
-        description="numbers of best images that the teacher puts in order anew"
+        description="numbers of best images that are put in order anew with the teacher's scores"
     )
 
 

@@ -2,7 +2,7 @@
 TABLE FIGURE.
 
 Dimension key:
-    Q: captions   I: images that they search   K: best images that the teacher puts in order anew
+    Q: captions   I: images that they search   K: best images that are put in order anew by both models
 """
 
 import csv
@@ -83,10 +83,11 @@ def main(
             score_pairs(network, [ids], [EncodedImage.of(one, has_whole_image=has_whole_image) for one in best_images])
         return (time.process_time() - start) / len(some) * len(searched.tokens)
 
+    both = similarities / encoder.temperature.item() + whole.scores
     rows = [row_of(FIRST_STAGE, similarities, searched, k=0, cpu_seconds=of_first_stage)]
     for k in settings.reranked:
         if k <= len(searched.image_keys):
-            scores = reranked(similarities, whole.scores, k)
+            scores = reranked(similarities, both, k)
             seconds = of_first_stage + seconds_of(k)
             rows.append(row_of(f"best {k} re-ranked", scores, searched, k=k, cpu_seconds=seconds))
     num_images = len(searched.image_keys)
@@ -112,7 +113,7 @@ def best_columns(similarities: np.ndarray, k: int) -> np.ndarray:
 
 
 def reranked(similarities: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
-    """What ranks [Q, I]: the k best of the first stage by the teacher's scores, then the others as they were."""
+    """What ranks [Q, I]: the k best of the first stage by other scores, then the others as they were."""
     best = best_columns(similarities, k)
     of_best = np.take_along_axis(scores, best, axis=1).astype(np.float64)
     combined = similarities.astype(np.float64)

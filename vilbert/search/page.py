@@ -28,7 +28,7 @@ def make_page(searcher: Searcher) -> Any:
         text = gradio.Textbox(label="What they show", placeholder="a red circle left of a small square")
         with gradio.Row():
             count = gradio.Slider(1, most, value=min(10, most), step=1, label="Pictures")
-            rerank = gradio.Slider(0, most, value=min(16, most), step=1, label="Of them put in order by ViLBERT")
+            rerank = gradio.Slider(0, most, value=min(16, most), step=1, label="Of them put in order with ViLBERT")
             has_boxes = gradio.Checkbox(label="Regions")
         button = gradio.Button("Search", variant="primary")
         said = gradio.HTML()

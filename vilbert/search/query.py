@@ -19,7 +19,8 @@ def main(
     image: Annotated[Path | None, typer.Option(help="a picture in place of the text: what is like it")] = None,
     k: Annotated[int, typer.Option(help="pictures to find")] = NUM_BEST,
     rerank: Annotated[
-        int, typer.Option(help="of the best, those that the model puts in order anew which the encoder has learnt from")
+        int,
+        typer.Option(help="of the best, those that are put in order anew with the scores of the encoder's teacher"),
     ] = 0,
     output: Annotated[Path | None, typer.Option(help="sheet of the pictures, .png; by default JSON is printed")] = None,
     model: Annotated[Path | None, typer.Option(help="dual encoder; by default the one that made the index")] = None,

@@ -59,17 +59,23 @@ def test_two_processes_with_half_a_step_each_have_the_losses_of_one(search_world
 
 
 def test_a_model_fine_tuned_on_retrieval_teaches_by_its_score_head(search_world, tmp_path):
-    """From its scores to an answer whose best it has put in order."""
+    """From its scores to an answer whose best are in the order of what both say together."""
     theirs = search_world._replace(teacher=tmp_path / "retrieval")
-    write_teacher(VilbertForImageTextRetrieval.from_pretrained(search_world.teacher), theirs)
+    torch.manual_seed(1)
+    teacher = VilbertForImageTextRetrieval.from_pretrained(search_world.teacher)
+    torch.nn.init.normal_(teacher.score_head.weight, std=9)  # scores that differ
+    write_teacher(teacher, theirs)
     model = theirs.distil(tmp_path, optimizer={"num_epochs": 1})
     index_folder(model, search_world.world.stores[1], tmp_path / "index")
-    rows = Searcher(tmp_path / "index").by_text("a red circle", k=3, rerank=3)
+    searcher = Searcher(tmp_path / "index")
+    rows = searcher.by_text("a red circle", k=3, rerank=3)
     scorer = vilbert.pipeline(theirs.teacher)
     regions = [search_world.store[row["image"]] for row in rows]
     scores = [row["score"] for row in scorer.score(regions, "a red circle")]
-    assert [row["score"] for row in rows] == pytest.approx(sorted(scores, reverse=True))
+    assert [row["score"] for row in rows] == pytest.approx(scores)
     assert len(set(scores)) == 3
+    logits = [row["similarity"] / searcher.encoder.temperature.item() + row["score"] for row in rows]
+    assert logits == sorted(logits, reverse=True)
 
 
 def without_dropout(teacher, copy):

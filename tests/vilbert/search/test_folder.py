@@ -22,7 +22,7 @@ def test_a_store_is_indexed_and_searched(search_world, dual_encoder, tmp_path):
     assert len(ImageIndex(tmp_path / "index")) == 11
     rows = Searcher(tmp_path / "index").by_text("a red circle", k=3, rerank=2)
     assert len(rows) == 3
-    assert rows[0]["score"] >= rows[1]["score"]
+    assert ["score" in row for row in rows] == [True, True, False]
 
 
 def test_a_part_of_a_folder_is_known_by_its_files_and_the_model(tmp_path):
