@@ -7,7 +7,7 @@ Dimension key:
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,7 +131,7 @@ def row_of(way: str, scores: np.ndarray, searched: Searched, *, k: int, cpu_seco
     return {"way": way} | rounded(recalls(best_ranks(scores, searched.is_right))) | costs | sizes_of(searched)
 
 
-def rounded(values: dict[str, float]) -> dict[str, float]:
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
 
