@@ -16,6 +16,7 @@ from vilbert.comparison_settings import ComparisonSettings
 Weight = Annotated[float, Field(ge=0)]
 # Raised when the same data and settings give another model than before: trainings of the version before are made anew.
 TRAINING_VERSION = 1
+DISTILLATION_VERSION = 2  # the same of dual encoders alone
 
 
 def demand_folder_of_node(path: str) -> str:
@@ -355,13 +356,13 @@ class SearchSettings(Section):
         description="captions of the validation split that search them, evenly spread"
     )
     reranked: Annotated[tuple[PositiveInt, ...], MANNER] = Field(
-        description="numbers of best images that the teacher puts in order anew"
+        description="numbers of best images that are put in order anew with the teacher's scores"
     )
 
 
 def distillation_made_of(settings: SearchSettings, *, splits: tuple[str, str]) -> dict[str, Any]:
     """The same of a dual encoder; what it is measured by makes it no other."""
-    return {"version": TRAINING_VERSION, "search": settings.made_of(), "splits": list(splits)}
+    return {"version": DISTILLATION_VERSION, "search": settings.made_of(), "splits": list(splits)}
 
 
 class RuntimeSettings(Section):

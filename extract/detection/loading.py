@@ -6,8 +6,6 @@ from shlex import quote
 import torch
 
 from extract.detection.detector import Detector
-from extract.detection.detector_bottom_up import BottomUpDetector
-from extract.detection.detector_torchvision import TorchvisionDetector
 from extract.settings import DetectorSettings
 
 
@@ -27,8 +25,13 @@ def load_detector(path: Path, *, settings: DetectorSettings, device: torch.devic
         raise FileNotFoundError(
             f"no detector at {path}; train one with `snakemake {quote(str(path))}` or set detector.weights"
         )
+    # torchvision takes as long to import as torch, and a search by a text needs no detector
     if settings.bottom_up is not None:
+        from extract.detection.detector_bottom_up import BottomUpDetector
+
         return BottomUpDetector.load(path, settings=settings, device=device)
     if settings.backend != "torchvision":
         raise ValueError(f"detector.backend is '{settings.backend}', which needs detector.bottom_up")
+    from extract.detection.detector_torchvision import TorchvisionDetector
+
     return TorchvisionDetector.load(path, dtype=getattr(torch, settings.dtype), device=device)

@@ -274,7 +274,7 @@ def test_every_task_is_fine_tuned_and_measured(finished):
         assert part in page
     assert (run / "zero_shot_retrieval/metrics.json").is_file()
     assert "kind,accuracy,chance,blind,rule" in (run / "report/probes.csv").read_text()
-    assert "way,recall_at_1,recall_at_5,recall_at_10,pairs_scored" in (run / "report/search.csv").read_text()
+    assert "way,k,recall_at_1,recall_at_5,recall_at_10,pairs_scored" in (run / "report/search.csv").read_text()
     assert (run / "search/index/index.json").is_file()
     shutil.copytree(run / "tasks/images/val", finished / "own_images")
     (finished / "own_images/broken.jpg").write_bytes(b"\xff\xd8\xff no image")

@@ -23,7 +23,7 @@ from vilbert.model.configuration_vilbert import VilbertConfig
 from vilbert.model.layers import run_layers
 from vilbert.model.modeling_vilbert import VilbertPreTrainedModel
 
-CO_ATTENTION = "co_layers."  # what of a trunk is cut, by the names of its weights
+CUT = ("co_layers.", "text_pooler.", "visual_pooler.")  # of a trunk, by the names of its weights
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 0.5
 
 
@@ -48,8 +48,9 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
                 "`vilbert.dual_encoder_of` cuts a trained model"
             )
         self.vilbert = self.make_trunk()
-        self.text_projection = nn.Linear(config.co_hidden_size, config.embedding_size)
-        self.visual_projection = nn.Linear(config.co_hidden_size, config.embedding_size)
+        del self.vilbert.text_pooler, self.vilbert.visual_pooler  # which read token 0 and region 0 alone
+        self.text_projection = nn.Linear(config.text_hidden_size, config.embedding_size)
+        self.visual_projection = nn.Linear(config.visual_hidden_size, config.embedding_size)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.post_init()
 
@@ -63,15 +64,17 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         trunk = self.vilbert
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         states = trunk.text_embeddings(input_ids, types, None)
-        states = run_layers(trunk.text_layers, states, mask=attention_mask.bool()[:, None, None])
-        return unit(self.text_projection(F.relu(trunk.text_pooler(states[:, 0]))))
+        mask = attention_mask.bool()
+        states = run_layers(trunk.text_layers, states, mask=mask[:, None, None])
+        return pooled(self.text_projection(states), mask)
 
     def embed_images(self, visual_features: Tensor, visual_boxes: Tensor, visual_attention_mask: Tensor) -> Tensor:
         """[N, R, feature size], [N, R, 5] and [N, R] -> [N, E], each of length 1."""
         trunk = self.vilbert
         states = trunk.visual_embeddings(visual_features, visual_boxes)
-        states = run_layers(trunk.visual_layers, states, mask=visual_attention_mask.bool()[:, None, None])
-        return unit(self.visual_projection(F.relu(trunk.visual_pooler(states[:, 0]))))
+        mask = visual_attention_mask.bool()
+        states = run_layers(trunk.visual_layers, states, mask=mask[:, None, None])
+        return pooled(self.visual_projection(states), mask)
 
     def forward(
         self,
@@ -92,9 +95,9 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         input_ids, attention_mask: [M, T], the texts of the B examples, then others that are candidates.
         visual_features, visual_boxes, visual_attention_mask: [N, R, ...], their images, likewise.
         image_ids: int64 [B], the same for examples of one image.
-        image_candidates: int64 [Q, K], for the text of each of the first examples, rows of N.
+        image_candidates: int64 [Q, K], for the text of some examples, rows of N, the right one first.
         image_scores: [Q, K], how well they fit, by the teacher, in logits.
-        text_candidates, text_scores: the same for the image of each, rows of M.
+        text_candidates, text_scores: the same for the image of each of them, rows of M.
         """
         texts = self.embed_texts(input_ids, attention_mask, token_type_ids)
         images = self.embed_images(visual_features, visual_boxes, visual_attention_mask)
@@ -105,10 +108,10 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
         if image_candidates is not None and text_candidates is not None:
             assert image_scores is not None
             assert text_scores is not None
-            asked = len(image_candidates)
+            right_texts, right_images = texts[text_candidates[:, 0]], images[image_candidates[:, 0]]
             losses["distillation"] = (
-                distillation_loss(texts[:asked], images[image_candidates], image_scores, temperature=self.temperature)
-                + distillation_loss(images[:asked], texts[text_candidates], text_scores, temperature=self.temperature)
+                distillation_loss(right_texts, images[image_candidates], image_scores, temperature=self.temperature)
+                + distillation_loss(right_images, texts[text_candidates], text_scores, temperature=self.temperature)
             ) / 2
         return VilbertDualEncoderOutput(
             loss=torch.stack([*losses.values()]).sum(), losses=losses, text_embeddings=texts, image_embeddings=images
@@ -118,7 +121,7 @@ class VilbertDualEncoder(VilbertPreTrainedModel):
 def dual_encoder_of(
     teacher: VilbertPreTrainedModel, *, embedding_size: int, temperature: float = 0.07
 ) -> VilbertDualEncoder:
-    """The text layers and the visual layers of a trained ViLBERT, without the co-attention between them.
+    """The text layers and the visual layers of a trained ViLBERT, without co-attention and poolers.
 
     Its projections are drawn from torch's generator.
 
@@ -133,9 +136,7 @@ def dual_encoder_of(
     of_projections = {"embedding_size": embedding_size, "temperature": temperature}
     student = VilbertDualEncoder(VilbertConfig.from_dict(config.to_dict() | cut | of_projections))
     weights = teacher.base_model.state_dict()
-    student.vilbert.load_state_dict(
-        {name: weight for name, weight in weights.items() if not name.startswith(CO_ATTENTION)}
-    )
+    student.vilbert.load_state_dict({name: weight for name, weight in weights.items() if not name.startswith(CUT)})
     return student
 
 
@@ -180,6 +181,12 @@ def gathered(tensor: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def unit(vectors: Tensor) -> Tensor:
-    """[..., E] float32, each of length 1."""
-    return F.normalize(vectors.float(), dim=-1)
+def pooled(vectors: Tensor, mask: Tensor) -> Tensor:
+    """[N, Q, E] and [N, Q] -> [N, E] float32 of length 1, of each number the greatest that is not padding.
+
+    So a number can say whether something is there, whatever else is.
+
+    Source: Chen et al. 2021, https://arxiv.org/abs/2011.04305, who find it better than what is more complex.
+    """
+    greatest = vectors.float().masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+    return F.normalize(greatest, dim=-1)

@@ -90,7 +90,6 @@ def main(
         Teacher(network, processor, store, kept_in=kept_path(scores, made_of)),
         settings=settings,
         checkpoints=checkpoints,
-        num_processes=num_processes(),
     )
     steps_an_epoch = max(1, len(dataset) // settings.optimizer.batch_size)
     between = BetweenEpochs(dataset, held_out, steps_an_epoch=steps_an_epoch)
@@ -107,10 +106,7 @@ def main(
             folder=folder,
             loss_weights={"contrastive": settings.contrastive, "distillation": settings.distillation},
             count_items=count_items,
-            expected_items={
-                "contrastive": 1,
-                "distillation": dataset.num_distilled * num_processes() / settings.optimizer.batch_size,
-            },
+            expected_items={"contrastive": 1, "distillation": 1 / dataset.stride},
             count_flops=None,
             evaluator=between,
             evaluation_steps=steps_an_epoch,

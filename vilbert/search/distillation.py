@@ -31,8 +31,9 @@ from vilbert.training.devices import is_first_process
 
 
 class DistillationDataset(Dataset):
-    """Captions with their images; for the first of each batch, hard ones and what the teacher says of them.
+    """Captions with their images; for some of each batch, hard ones and what the teacher says of them.
 
+    They stand evenly apart, so that they are the same for one process and for several that get as many of them each.
     Which hard ones depends on (seed, epoch, example) and on what was mined for the epoch alone.
     """
 
@@ -45,14 +46,13 @@ class DistillationDataset(Dataset):
         *,
         settings: SearchSettings,
         checkpoints: Path,
-        num_processes: int = 1,
     ):
         """Args:
         checkpoints: folder that has what is mined for each epoch but the first.
         """
         self.captions, self.store, self.processor, self.teacher = captions, store, processor, teacher
         self.settings, self.checkpoints = settings, checkpoints
-        self.num_distilled = -(-settings.num_distilled // num_processes)
+        self.stride = -(-settings.optimizer.batch_size // settings.num_distilled)
         self.mined: dict[int, Mined] = {}
 
     def __len__(self) -> int:
@@ -71,8 +71,8 @@ class DistillationDataset(Dataset):
         columns = captions.image_of[rows].tolist()
         rows_needed, columns_needed = Places(rows), Places(columns)
         asked: list[Batch] = []
-        for place, draw in enumerate(draws[: self.num_distilled]):
-            hard_columns, hard_rows = self.hard(draw)
+        for place in range(0, len(draws), self.stride):
+            hard_columns, hard_rows = self.hard(draws[place])
             text, image = captions.tokens[rows[place]], captions.image_keys[columns[place]]
             images = [columns[place], *hard_columns]
             texts = [rows[place], *hard_rows]

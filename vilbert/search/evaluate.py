@@ -2,12 +2,12 @@
 TABLE FIGURE.
 
 Dimension key:
-    Q: captions   I: images that they search   K: best images that the teacher puts in order anew
+    Q: captions   I: images that they search   K: best images that are put in order anew by both models
 """
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,9 +31,10 @@ from vilbert.search.searched import Searched, read_searched
 from vilbert.settings import SearchSettings
 
 NUM_TIMED = 50  # captions that re-ranking is timed with
-EVERY_PAIR, FIRST_STAGE, RULE, CHANCE = "every pair scored", "first stage", "a rule that learns nothing", "chance"
+EVERY_PAIR, FIRST_STAGE = "every pair scored", "first stage"
+RULE, CHANCE, CEILING = "a rule that learns nothing", "chance", "ceiling"
 COLUMNS = (
-    *("way", "recall_at_1", "recall_at_5", "recall_at_10", "pairs_scored", "cpu_seconds"),
+    *("way", "k", "recall_at_1", "recall_at_5", "recall_at_10", "pairs_scored", "cpu_seconds"),
     *("queries", "images", "images_of_training"),
 )
 
@@ -82,16 +83,18 @@ def main(
             score_pairs(network, [ids], [EncodedImage.of(one, has_whole_image=has_whole_image) for one in best_images])
         return (time.process_time() - start) / len(some) * len(searched.tokens)
 
-    rows = [row_of(FIRST_STAGE, similarities, searched, num_scored=0, cpu_seconds=of_first_stage)]
+    both = similarities / encoder.temperature.item() + whole.scores
+    rows = [row_of(FIRST_STAGE, similarities, searched, k=0, cpu_seconds=of_first_stage)]
     for k in settings.reranked:
         if k <= len(searched.image_keys):
-            scores = reranked(similarities, whole.scores, k)
+            scores = reranked(similarities, both, k)
             seconds = of_first_stage + seconds_of(k)
-            rows.append(row_of(f"best {k} re-ranked", scores, searched, num_scored=k, cpu_seconds=seconds))
+            rows.append(row_of(f"best {k} re-ranked", scores, searched, k=k, cpu_seconds=seconds))
     num_images = len(searched.image_keys)
-    rows.append(row_of(EVERY_PAIR, whole.scores, searched, num_scored=num_images, cpu_seconds=float(whole.cpu_seconds)))
-    baselines = search_baselines(searched.texts, searched.image_keys, searched.is_right, store)
-    rows += [{"way": name, **values} for name, values in ((RULE, baselines.rule), (CHANCE, baselines.chance)) if values]
+    rows.append(row_of(EVERY_PAIR, whole.scores, searched, k=num_images, cpu_seconds=float(whole.cpu_seconds)))
+    counted = search_baselines(searched.texts, searched.image_keys, searched.is_right, store)
+    baselines = {RULE: counted.rule, CHANCE: counted.chance, CEILING: counted.ceiling}
+    rows += [{"way": name} | rounded(values) | sizes_of(searched) for name, values in baselines.items() if values]
     write_table(table_output, rows)
     draw_recalls(figure_output, rows, ks=[k for k in settings.reranked if k <= num_images])
 
@@ -110,7 +113,7 @@ def best_columns(similarities: np.ndarray, k: int) -> np.ndarray:
 
 
 def reranked(similarities: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
-    """What ranks [Q, I]: the k best of the first stage by the teacher's scores, then the others as they were."""
+    """What ranks [Q, I]: the k best of the first stage by other scores, then the others as they were."""
     best = best_columns(similarities, k)
     of_best = np.take_along_axis(scores, best, axis=1).astype(np.float64)
     combined = similarities.astype(np.float64)
@@ -119,20 +122,24 @@ def reranked(similarities: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray
     return combined
 
 
-def row_of(way: str, scores: np.ndarray, searched: Searched, *, num_scored: int, cpu_seconds: float) -> dict[str, Any]:
+def row_of(way: str, scores: np.ndarray, searched: Searched, *, k: int, cpu_seconds: float) -> dict[str, Any]:
     """Args:
     scores: [Q, I].
-    num_scored: pairs a caption.
+    k: pairs that the teacher scored, of a caption.
     """
-    return {
-        "way": way,
-        **{name: round(value, 4) for name, value in recalls(best_ranks(scores, searched.is_right)).items()},
-        "pairs_scored": num_scored * len(scores),
-        "cpu_seconds": round(cpu_seconds, 1),
-        "queries": len(scores),
-        "images": len(searched.image_keys),
-        "images_of_training": len(searched.image_keys) - searched.num_held_out,
-    }
+    costs = {"k": k, "pairs_scored": k * len(scores), "cpu_seconds": round(cpu_seconds, 1)}
+    return {"way": way} | rounded(recalls(best_ranks(scores, searched.is_right))) | costs | sizes_of(searched)
+
+
+def rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+def sizes_of(searched: Searched) -> dict[str, int]:
+    """Captions, the images that they search, and how many of these both models have learnt of."""
+    num_images = len(searched.image_keys)
+    num_learnt_of = num_images - searched.num_held_out
+    return {"queries": len(searched.texts), "images": num_images, "images_of_training": num_learnt_of}
 
 
 def write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ import typer
 
 from extract.command import run
 from extract.hold import Hold
-from extract.tables import naming, read_json, read_table
+from extract.tables import naming, read_json, reading
 from vilbert.model.directory import WEIGHTS, demand_model, sha256_of
 from vilbert.search.embed import read_embeddings
 
@@ -70,7 +70,7 @@ class ImageIndex:
         note = read_json(folder / NOTE)
         self.folder, self.model, self.sha256 = folder, Path(note["model"]), str(note["sha256"])
         self.vectors = read_vectors(folder / VECTORS)
-        self._images = read_table(folder / IMAGES, schema=IMAGE_SCHEMA)
+        self._images = read_images(folder / IMAGES)
         if len(self._images) != self.vectors.ntotal:
             raise ValueError(
                 f"{folder} holds {self.vectors.ntotal} vectors of {len(self._images)} images; make it anew"
@@ -198,6 +198,15 @@ def read_vectors(path: Path) -> Any:
         return faiss().read_index(str(path))
     except RuntimeError as error:
         raise ValueError(f"{path} is damaged ({str(error).splitlines()[-1]}); make the index anew") from error
+
+
+def read_images(path: Path) -> pa.Table:
+    """A row an image, by IMAGE_SCHEMA. pyarrow's `read_table` imports pandas, which takes longer than a query.
+
+    Raises: FileNotFoundError; ValueError for a file that is damaged.
+    """
+    with reading(path), pq.ParquetFile(path) as file:
+        return file.read(IMAGE_SCHEMA.names)
 
 
 def faiss() -> Any:

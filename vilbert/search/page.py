@@ -1,6 +1,7 @@
 """A page to search by: a text, the pictures that were found, their regions and scores."""
 
 from functools import partial
+from html import escape
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -27,10 +28,10 @@ def make_page(searcher: Searcher) -> Any:
         text = gradio.Textbox(label="What they show", placeholder="a red circle left of a small square")
         with gradio.Row():
             count = gradio.Slider(1, most, value=min(10, most), step=1, label="Pictures")
-            rerank = gradio.Slider(0, most, value=min(16, most), step=1, label="Of them put in order by ViLBERT")
+            rerank = gradio.Slider(0, most, value=min(16, most), step=1, label="Of them put in order with ViLBERT")
             has_boxes = gradio.Checkbox(label="Regions")
         button = gradio.Button("Search", variant="primary")
-        said = gradio.Markdown()
+        said = gradio.HTML()
         pictures = gradio.Gallery(
             label="Found, the best first", show_label=False, object_fit="contain", height="auto", elem_classes="found"
         )
@@ -43,18 +44,18 @@ def make_page(searcher: Searcher) -> Any:
 def answer(
     searcher: Searcher, text: str, k: int, rerank: int, has_boxes: bool
 ) -> tuple[list[tuple[Image.Image, str]], str]:
-    """Pictures with what is written below them, and a line about those that cannot be shown."""
+    """Pictures with what is written below them, and HTML: what is wrong, also with a picture that cannot be shown."""
     try:
         rows = searcher.by_text(text, k=int(k), rerank=int(rerank))
     except (ValueError, OSError) as error:
-        return [], str(error)
+        return [], escape(str(error))
     shown, reasons = [], []
     for row in rows:
         try:
             shown.append((drawn(searcher, row, has_boxes=has_boxes), told(row)))
         except (ValueError, OSError) as error:
             reasons.append(f"{row['image']}: {error}")
-    return shown, "; ".join(reasons)
+    return shown, escape("; ".join(reasons))
 
 
 def drawn(searcher: Searcher, row: Row, *, has_boxes: bool) -> Image.Image:

@@ -9,11 +9,8 @@ import typer
 
 from extract.command import run
 from extract.devices import DeviceChoice
-from vilbert.page import serve, stay_offline
 from vilbert.pipelines import demand_text
-from vilbert.search.page import STYLE, make_page
 from vilbert.search.searcher import NUM_BEST, Searcher
-from vilbert.search.sheet import draw_sheet
 
 
 def main(
@@ -22,7 +19,8 @@ def main(
     image: Annotated[Path | None, typer.Option(help="a picture in place of the text: what is like it")] = None,
     k: Annotated[int, typer.Option(help="pictures to find")] = NUM_BEST,
     rerank: Annotated[
-        int, typer.Option(help="of the best, those that the model puts in order anew which the encoder has learnt from")
+        int,
+        typer.Option(help="of the best, those that are put in order anew with the scores of the encoder's teacher"),
     ] = 0,
     output: Annotated[Path | None, typer.Option(help="sheet of the pictures, .png; by default JSON is printed")] = None,
     model: Annotated[Path | None, typer.Option(help="dual encoder; by default the one that made the index")] = None,
@@ -36,6 +34,9 @@ def main(
     demand_one_question(text, image, serves=serves, rerank=rerank)
     searcher = Searcher(index, model=model, teacher=teacher, detector=detector, device=device)
     if serves:
+        from vilbert.page import serve, stay_offline
+        from vilbert.search.page import STYLE, make_page  # with matplotlib, as below: a text in a terminal needs none
+
         with TemporaryDirectory() as folder:
             stay_offline(keep_in=Path(folder))
             serve(make_page(searcher), port=port, style=STYLE)
@@ -47,6 +48,8 @@ def main(
     if output is None:
         print(json.dumps(rows, indent=1))
     else:
+        from vilbert.search.sheet import draw_sheet
+
         draw_sheet(rows, title, output)
 
 

@@ -46,7 +46,7 @@ class Searcher:
         self._stores: dict[str, RegionStore] = {}
 
     def by_text(self, text: str, *, k: int = NUM_BEST, rerank: int = 0) -> list[Row]:
-        """The best k images, of which the cross-encoder has put the best `rerank` in order anew.
+        """The best k images, the best `rerank` of them put in order anew with the cross-encoder's scores.
 
         Raises: ValueError for an empty text, or more images than there are.
         """
@@ -89,13 +89,22 @@ class Searcher:
         return FoundRegions(row["image"], self._stores[store][row["image"]], None)
 
     def _scored(self, rows: list[Row], text: str) -> list[Row]:
-        """The rows with the `score` of each, or the reason why there is none, the best first."""
+        """The rows with the `score` of each, or the reason why there is none, the best by both models first.
+
+        Both say it in logits, the dual encoder by its temperature, and what they say is added: on the drawn world the
+        first stage alone is better at the first place than the cross-encoder alone, and both together are better still.
+        """
         scored = self.teacher.score([self.regions(row) for row in rows], text)
         both = [
             row | {name: value for name, value in said.items() if name != "image"}
             for row, said in zip(rows, scored, strict=True)
         ]
-        return sorted(both, key=lambda row: row.get("score", -math.inf), reverse=True)
+        temperature = self.encoder.temperature.item()
+
+        def logit(row: Row) -> float:
+            return row["similarity"] / temperature + row["score"] if "score" in row else -math.inf
+
+        return sorted(both, key=logit, reverse=True)
 
 
 def row_of(found: Found) -> Row:

@@ -9,6 +9,7 @@ from vilbert.model.modeling_dual_encoder import (
     contrastive_loss,
     distillation_loss,
     dual_encoder_of,
+    pooled,
 )
 from vilbert.model.modeling_single_stream import VilbertSingleStreamForPreTraining
 from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
@@ -60,6 +61,12 @@ def test_what_is_padded_changes_nothing():
         padded[name][:, 3:] = 0
     torch.testing.assert_close(student(**padded).text_embeddings, student(**short).text_embeddings)
     torch.testing.assert_close(student(**padded).image_embeddings, student(**short).image_embeddings)
+
+
+def test_of_each_number_the_greatest_is_taken_that_is_not_padding():
+    vectors = torch.tensor([[[3.0, -7], [1, -4], [9, 9]], [[-1.0, 0], [-2, -5], [-3, -6]]])
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    torch.testing.assert_close(pooled(vectors, mask), torch.tensor([[0.6, -0.8], [-1.0, 0]]))
 
 
 def test_it_is_saved_and_loaded(tmp_path):

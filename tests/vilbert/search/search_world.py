@@ -1,11 +1,12 @@
 """A teacher, captions and features in miniature, for the tests of searching."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from pretraining_world import RUNTIME, World, make_world, merged, model_settings
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
 from extract.regions.store import RegionStore
 from vilbert.model.directory import write_model
@@ -70,6 +71,17 @@ class SearchWorld(NamedTuple):
         )
         return out / "model"
 
+    def command(self, out: Path, *, settings: dict, runtime: dict) -> list[str]:
+        """Arguments of `python -m vilbert.search.distil`."""
+        arguments = [self.pairs, self.teacher, *self.world.stores, out / "model", out / "metrics.jsonl"]
+        for name in ("checkpoints", "earlier", "scores"):
+            arguments += [f"--{name}", out / name]
+        arguments += ["--train-split", "train", "--validation-split", "val"]
+        sections = {"settings": merged(SEARCH, settings), "runtime": merged(RUNTIME, runtime)}
+        for name, section in sections.items():
+            arguments += [f"--{name}", json.dumps(section)]
+        return ["-m", "vilbert.search.distil", *map(str, arguments)]
+
 
 def search_settings(**changed) -> SearchSettings:
     return SearchSettings.model_validate(merged(SEARCH, changed))
@@ -82,12 +94,18 @@ def make_search_world(folder: Path) -> SearchWorld:
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(world.tokenizer)
     teacher = build_pretraining_model(model_settings(), tokenizer, num_classes=len(store.classes))
+    searched = SearchWorld(world, folder / "pairs.parquet", folder / "teacher", store)
+    write_teacher(teacher, searched)
+    return searched
+
+
+def write_teacher(model: PreTrainedModel, searched: SearchWorld) -> None:
+    """A model that has learnt of the world's regions, where the world has its teacher."""
     write_model(
-        teacher,
-        VilbertProcessor(tokenizer),
-        folder / "teacher",
-        classes=store.classes,
-        provenance={"regions": origin_of(store)},
+        model,
+        VilbertProcessor(AutoTokenizer.from_pretrained(searched.world.tokenizer)),
+        searched.teacher,
+        classes=searched.store.classes,
+        provenance={"regions": origin_of(searched.store)},
         card="",
     )
-    return SearchWorld(world, folder / "pairs.parquet", folder / "teacher", store)

@@ -3,9 +3,15 @@ import shutil
 
 import pytest
 import torch
+from commands import succeed
 from safetensors.torch import load_file
+from search_world import write_teacher
 
+import vilbert
+from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.search.distillation import Places
+from vilbert.search.folder import main as index_folder
+from vilbert.search.searcher import Searcher
 from vilbert.training.metrics import read_metrics
 
 
@@ -36,6 +42,53 @@ def test_killed_in_an_epoch_it_ends_with_the_same_weights(search_world, dual_enc
     again = weights_of(search_world.distil(killed))
     for name, weight in weights_of(dual_encoder).items():
         assert torch.equal(again[name], weight), name
+
+
+@pytest.mark.slow
+def test_two_processes_with_half_a_step_each_have_the_losses_of_one(search_world, tmp_path):
+    """Each tells its examples apart from all of the step; those that the teacher is asked of are the same ones."""
+    calm = search_world._replace(teacher=without_dropout(search_world.teacher, tmp_path / "teacher"))
+    settings = {"num_distilled": 4, "optimizer": {"batch_size": 24}}
+    calm.distil(tmp_path / "alone", **settings)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = calm.command(tmp_path / "together", settings=settings, runtime={"micro_batch_size": 12})
+    succeed([*launcher, *command])
+    alone, together = (losses_of(tmp_path / name) for name in ("alone", "together"))
+    assert len(alone) == 6  # 93 captions are three batches of 24, twice
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), atol=1e-4, rtol=0)
+
+
+def test_a_model_fine_tuned_on_retrieval_teaches_by_its_score_head(search_world, tmp_path):
+    """From its scores to an answer whose best are in the order of what both say together."""
+    theirs = search_world._replace(teacher=tmp_path / "retrieval")
+    torch.manual_seed(1)
+    teacher = VilbertForImageTextRetrieval.from_pretrained(search_world.teacher)
+    torch.nn.init.normal_(teacher.score_head.weight, std=9)  # scores that differ
+    write_teacher(teacher, theirs)
+    model = theirs.distil(tmp_path, optimizer={"num_epochs": 1})
+    index_folder(model, search_world.world.stores[1], tmp_path / "index")
+    searcher = Searcher(tmp_path / "index")
+    rows = searcher.by_text("a red circle", k=3, rerank=3)
+    scorer = vilbert.pipeline(theirs.teacher)
+    regions = [search_world.store[row["image"]] for row in rows]
+    scores = [row["score"] for row in scorer.score(regions, "a red circle")]
+    assert [row["score"] for row in rows] == pytest.approx(scores)
+    assert len(set(scores)) == 3
+    logits = [row["similarity"] / searcher.encoder.temperature.item() + row["score"] for row in rows]
+    assert logits == sorted(logits, reverse=True)
+
+
+def without_dropout(teacher, copy):
+    shutil.copytree(teacher, copy)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"dropout": 0}))
+    return copy
+
+
+def losses_of(out):
+    """Of every step, both."""
+    names = ("loss/contrastive", "loss/distillation")
+    return [[line[name] for name in names] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
 
 
 def test_a_step_that_would_be_cut_is_refused(search_world, tmp_path):
