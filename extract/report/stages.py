@@ -7,7 +7,18 @@ from pathlib import Path
 from extract.report.stale import is_of_another_shard
 from extract.tables import reading
 
-WEIGHTS = {"draw_world": "world", "download": "images", "extract_regions": "features", "judge_pairs": "pairs"}
+WEIGHTS = {  # the folder that is weighed with a rule
+    "draw_world": "world",
+    "draw_tasks": "tasks",
+    "download": "images",
+    "extract_regions": "features",
+    "judge_pairs": "pairs",
+    "pretrain": "pretrain",
+    "extract_task_regions": "tasks_features",
+    "finetune": "finetune",
+    "distil_retriever": "search",
+    "pretrain_cell": "comparisons",
+}
 
 
 def stage_rows(run: Path, *, shards: Set[str]) -> list[dict]:
@@ -53,6 +64,6 @@ def number(text: str | None) -> float:
 
 
 def size_of(folder: Path, *, shards: Set[str]) -> int:
-    """Bytes of all files below, but for those of other shards."""
-    paths = (path for path in folder.rglob("*") if not is_of_another_shard(path, shards))
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    """Bytes of all files below, but for those of other shards; of a file of several names once."""
+    paths = (path for path in folder.rglob("*") if not is_of_another_shard(path, shards) and path.is_file())
+    return sum({(found.st_dev, found.st_ino): found.st_size for found in map(Path.stat, paths)}.values())

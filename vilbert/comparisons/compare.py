@@ -4,6 +4,7 @@ FINDINGS and CELLS are tables (csv), ALL is both and the budget (JSON).
 """
 
 import json
+import math
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from vilbert.comparisons.findings import MEASURES, Finding, findings
 from vilbert.comparisons.paired import paired_difference, seeds_to_decide, verdict
 from vilbert.comparisons.plan import Cell, Plan
 
-AGAINST = ("chance", "blind", "rule", "ceiling")
+AGAINST = ("chance", "blind", "no_text", "rule", "ceiling")
 COLUMNS = [  # of the findings
     *("finding", "verdict", "difference", "low", "high", "p", "num_seeds", "seeds_to_decide"),
     *("what", "measure", "better", "worse", "source"),
@@ -52,7 +53,7 @@ def rows_of(cell: Cell) -> list[dict[str, Any]]:
     """A row for each measure of a cell, over its seeds."""
     rows = []
     for what, folders in cell.folders.items():
-        of_seeds = {seed: measures_in(Path(folder)) for seed, folder in folders.items()}
+        of_seeds = {seed: measures_in(Path(folder), what=what) for seed, folder in folders.items()}
         for measure in next(iter(of_seeds.values())):
             measured = {seed: of_seed[measure] for seed, of_seed in of_seeds.items() if measure in of_seed}
             values = {seed: row["value"] for seed, row in measured.items()}
@@ -71,10 +72,15 @@ def rows_of(cell: Cell) -> list[dict[str, Any]]:
     return rows
 
 
-def measures_in(folder: Path) -> dict[str, Row]:
-    """Rows of baselines.json by measure, with the split before it where there are several."""
+def measures_in(folder: Path, *, what: str) -> dict[str, Row]:
+    """Rows of baselines.json by measure, with the split before it of a task that has several.
+
+    Raises: ValueError for a measure that is no number.
+    """
     rows = read_rows(folder / "baselines.json")
-    has_splits = len({row["split"] for row in rows}) > 1
+    if broken := [row["measure"] for row in rows if not math.isfinite(row["value"])]:
+        raise ValueError(f"{folder / 'baselines.json'}: {broken[0]} is no number; that training has to be made anew")
+    has_splits = what == "refcoco" or len({row["split"] for row in rows}) > 1
     return {f"{row['split']}/{row['measure']}" if has_splits else row["measure"]: row for row in rows}
 
 
@@ -107,7 +113,9 @@ def row_of(finding: Finding, cells: list[dict[str, Any]]) -> dict[str, Any] | No
         "interval": [difference.low, difference.high],
         "p": difference.p,
         "num_seeds": difference.num_seeds,
-        "seeds_to_decide": seeds_to_decide(difference) if decision == "not decided" else None,
+        "seeds_to_decide": seeds_to_decide(difference, ceiling=better["ceiling"])
+        if decision == "not decided"
+        else None,
     }
 
 

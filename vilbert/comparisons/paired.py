@@ -53,11 +53,14 @@ def verdict(found: Difference, *, ceiling: float) -> str:
     return "not seen" if found.high < GAIN_THAT_MATTERS * ceiling else "not decided"
 
 
-def seeds_to_decide(found: Difference) -> int | None:
-    """How many seeds the test needs to see this mean at this spread in four of five repetitions; None: too many."""
-    if found.sd is None or not found.mean:
+def seeds_to_decide(found: Difference, *, ceiling: float) -> int | None:
+    """With how many seeds of this mean and spread four of five repetitions say that it is seen, or that it is not.
+
+    None: nothing is known of the spread, or nobody trains so many.
+    """
+    if found.sd is None:
         return None
-    effect = abs(found.mean) / found.sd
+    effect = max(found.mean, GAIN_THAT_MATTERS * ceiling - found.mean) / found.sd
     if power(effect, MOST_SEEDS) < POWER:
         return None
     low, high = 1, MOST_SEEDS  # too few, and enough

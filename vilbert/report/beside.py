@@ -2,55 +2,52 @@
 
 from typing import Any
 
-COLUMNS = ("what", "split", "measure", "chance", "rule", "ceiling", "apart")  # besides those of the two runs
+AGAINST = ("chance", "rule", "ceiling")
 
 Key = tuple[str, str | None, str]
+Row = dict[str, Any]
 
 
-def beside(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str, Any]]:
+def beside(first: dict[str, Any], second: dict[str, Any]) -> list[Row]:
     """A row for each measure that one of two `numbers.json` has, in the order of the first, then for what both cost.
 
-    `apart`: yes where the intervals of the two do not touch, so that more than the choice of examples differs; two
-    runs of the same settings and other seeds may be that as well.
+    What a measure is read against is told of both where it differs. `apart`: yes where the intervals of the two do not
+    touch, so that more than the choice of examples differs; two runs of the same settings and other seeds may be that
+    as well.
     """
     of_first, of_second = measures_of(first), measures_of(second)
+    names = f"1: {first['run']}", f"2: {second['run']}"
     rows = []
     for key in dict.fromkeys([*of_first, *of_second]):
-        ours, theirs = of_first.get(key), of_second.get(key)
-        either = ours or theirs
-        assert either is not None
-        row = {"what": key[0], "split": key[1] or "", "measure": key[2]}
-        row |= {first["run"]: told(ours), other_name(first, second): told(theirs)}
-        row |= {name: rounded(either[name]) for name in ("chance", "rule", "ceiling")}
-        rows.append(row | {"apart": "yes" if ours and theirs and are_apart(ours, theirs) else ""})
-    costs = [f"{sum(stage['seconds'] for stage in one['stages']):,.0f} s" for one in (first, second)]
-    cost = dict.fromkeys(COLUMNS, "") | {"what": "cost", "measure": "all stages, one after the other"}
-    return [*rows, cost | dict(zip((first["run"], other_name(first, second)), costs, strict=True))]
+        both = [of.get(key) for of in (of_first, of_second)]
+        row = dict(zip(("what", "split", "measure"), key, strict=True)) | dict(zip(names, map(told, both), strict=True))
+        known = [one for one in both if one is not None]
+        row |= {name: " / ".join(dict.fromkeys(rounded(one[name]) for one in known)) for name in AGAINST}
+        rows.append(row | {"apart": "yes" if len(known) == 2 and are_apart(*known) else ""})
+    cost = dict.fromkeys(("what", "split", "measure", *names, *AGAINST, "apart"), "")
+    cost |= {"what": "cost", "measure": "all stages, one after the other"}
+    seconds = [f"{sum(stage['seconds'] for stage in one['stages']):,.0f} s" for one in (first, second)]
+    return [*rows, cost | dict(zip(names, seconds, strict=True))]
 
 
-def other_name(first: dict[str, Any], second: dict[str, Any]) -> str:
-    """Of the second run, which may be called as the first is."""
-    return second["run"] + (" (second)" if second["run"] == first["run"] else "")
-
-
-def measures_of(numbers: dict[str, Any]) -> dict[Key, dict[str, Any]]:
+def measures_of(numbers: dict[str, Any]) -> dict[Key, Row]:
     """By what tells a measure from all others of its run."""
     return {(row["what"], row["split"], row["measure"]): row for row in numbers["measures"]}
 
 
-def told(row: dict[str, Any] | None) -> str:
+def told(row: Row | None) -> str:
     """A value, and the interval around it."""
     if row is None:
         return ""
     around = "" if row["low"] is None else f" ({row['low']:.3g} to {row['high']:.3g})"
-    return f"{row['value']:.3g}{around}"
+    return rounded(row["value"]) + around
 
 
 def rounded(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
-def are_apart(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+def are_apart(ours: Row, theirs: Row) -> bool:
     """Whether both have an interval and these do not touch."""
     if ours["low"] is None or theirs["low"] is None:
         return False

@@ -5,6 +5,7 @@ Each function draws one, narrow enough for a phone; several stand beside each ot
 
 import io
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import altair as alt
@@ -13,6 +14,7 @@ import pandas as pd
 INK, MODEL, MUTED, PALE = "#1d2430", "#2a6f97", "#8a94a3", "#d8dde5"
 SERIES = ["#2a6f97", "#d1495b", "#66a182", "#8d6a9f"]
 WIDTH, HEIGHT = 250, 170
+MOST_BARS = 40
 LEVELS = {  # what a measure is read against: its colour
     "chance": "#8a94a3",
     "blind": "#e0a030",
@@ -108,7 +110,7 @@ def curves(
 def by_class(precisions: dict[str, float], *, title: str) -> str:
     """Bars of percent, the lowest first; of many classes the lowest and the highest."""
     ordered = sorted(precisions.items(), key=lambda item: item[1])
-    shown = ordered if len(ordered) <= 40 else ordered[:20] + ordered[-20:]
+    shown = ordered if len(ordered) <= MOST_BARS else ordered[: MOST_BARS // 2] + ordered[-MOST_BARS // 2 :]
     data = pd.DataFrame(shown, columns=["class", "percent"])
     bars = (
         alt.Chart(data)
@@ -118,7 +120,10 @@ def by_class(precisions: dict[str, float], *, title: str) -> str:
             x=alt.X("percent:Q", scale=alt.Scale(domain=[0, 100]), title="average precision at an overlap of a half"),
         )
     )
-    return drawn(bars.properties(width=WIDTH, height=alt.Step(13)), title=title)
+    told = (
+        title if len(shown) == len(ordered) else f"{title}: the {MOST_BARS // 2} lowest and highest of {len(ordered)}"
+    )
+    return drawn(bars.properties(width=WIDTH, height=alt.Step(13)), title=told)
 
 
 def by_cell(cells: Sequence[dict[str, Any]], *, title: str) -> str:
@@ -170,4 +175,4 @@ def drawn(chart: Any, *, title: str = "") -> str:
         styled = styled.properties(title=title)
     file = io.StringIO()
     styled.save(file, format="svg")
-    return file.getvalue()
+    return file.getvalue().replace("<svg ", f'<svg role="img" aria-label="{escape(title or "bars")}" ', 1)

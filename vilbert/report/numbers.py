@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,34 +12,15 @@ from extract.tables import read_json
 from vilbert.baselines.rows import KINDS, read_rows
 from vilbert.model.origin import PROVENANCE, read_object
 from vilbert.report.doubts import ALIKE
+from vilbert.report.found import Found
 from vilbert.report.intervals import interval_of
 from vilbert.training.folder import read_note
 
 NUMBERS = "report/numbers.json"
 MEASURED = {"pretraining": "pretrain", "zero_shot_retrieval": "zero_shot_retrieval"}  # folders; tasks have their own
 BESIDE_PICTURES = {"attention": "attention", "pretraining": "pretraining"}  # folders of examples that are measured
-NO_SHARE = ("median_rank", ALIKE)  # in the names of measures that are none of their examples, or no merit
-
-
-class Found:
-    """The files of a run's folder, read as far as they are there.
-
-    What is damaged or cut off is kept in `unread`, with the reason.
-    """
-
-    def __init__(self, run: Path) -> None:
-        self.run = run
-        self.unread: list[dict[str, str]] = []
-
-    def of(self, path: str, read: Callable[[Path], Any], *, missing: Any) -> Any:
-        """What `read` makes of a path below the run, or `missing`."""
-        try:
-            return read(self.run / path)
-        except FileNotFoundError:
-            return missing
-        except (ValueError, LookupError, TypeError) as error:
-            self.unread.append({"file": path, "why": str(error)})
-            return missing
+# In the names of measures that are no share of their examples, or no merit.
+NO_SHARE = ("median_rank", "macro_f1", "auroc", "average_precision", ALIKE)
 
 
 def gather(found: Found) -> dict[str, Any]:
@@ -49,6 +31,8 @@ def gather(found: Found) -> dict[str, Any]:
         row for what, folder in folders_of(run).items() for row in found.of(folder, measures_in(what, run), missing=[])
     ]
     measures += found.of("report/probes.csv", probe_measures, missing=[])
+    for task in sorted(path.parent.name for path in run.glob("finetune/*/predictions")):
+        measures += found.of(f"finetune/{task}/predictions", alike_in(task), missing=[])
     for folder, what in BESIDE_PICTURES.items():
         measures += found.of(f"report/examples/{folder}/measures.json", other_measures(what), missing=[])
     return {
@@ -74,8 +58,12 @@ def folders_of(run: Path) -> dict[str, str]:
 
 
 def models_of(run: Path) -> list[str]:
-    """Folders of the models of a run, that of pretraining first."""
-    found = [run / "pretrain/model", *sorted(run.glob("finetune/*/model")), run / "search/model"]
+    """Folders of the models of a run, that of pretraining first, those of its comparisons last."""
+    compared = [
+        *sorted(run.glob("comparisons/*/*/pretrain/model")),
+        *sorted(run.glob("comparisons/*/*/finetune/*/model")),
+    ]
+    found = [run / "pretrain/model", *sorted(run.glob("finetune/*/model")), run / "search/model", *compared]
     return [str(path.relative_to(run)) for path in found if (path / PROVENANCE).exists()]
 
 
@@ -98,18 +86,38 @@ def measures_in(what: str, run: Path) -> Callable[[Path], list[dict]]:
 def measured(what: str, row: dict[str, Any], *, file: str) -> dict[str, Any]:
     """One measure, with the interval that its examples leave open.
 
-    `scale` is 100 for percent, 1 for shares; null for what is neither.
+    `value` is null where it is no number; `scale` is 100 for percent, 1 for shares, null for what is neither.
     """
-    name, value, count = row["measure"], row["value"], row["num_examples"]
+    name, count = row["measure"], row["num_examples"]
+    value = row["value"] if row["value"] is not None and math.isfinite(row["value"]) else None
     is_share = not any(part in name for part in NO_SHARE)
     scale = (100 if (row["ceiling"] or 1) > 1 else 1) if is_share else None
     low, high = None, None
-    if scale and count and math.isfinite(value):
+    if scale and count and value is not None:
         low, high = (scale * limit for limit in interval_of(min(max(value / scale, 0), 1), num_examples=count))
     kinds = {kind: row.get(kind) for kind in KINDS}
     return {"what": what, "split": row.get("split"), "measure": name, "value": value, "low": low, "high": high} | (
         kinds | {"scale": scale, "num_examples": count, "num_dropped": row.get("num_dropped"), "file": file}
     )
+
+
+def alike_in(task: str) -> Callable[[Path], list[dict]]:
+    """What reads from the predictions of a task that finds images for texts how often the same one stands first."""
+
+    def read(predictions: Path) -> list[dict]:
+        rows = []
+        for path in sorted(predictions.glob("*.json")):
+            found = [
+                row["images"][0] for row in read_json(path) if isinstance(row.get("images"), list) and row["images"]
+            ]
+            if found:
+                ((_, count),) = Counter(found).most_common(1)
+                share = {"measure": ALIKE, "value": count / len(found), "num_examples": len(found), "ceiling": None}
+                file = f"finetune/{task}/predictions/{path.name}"
+                rows.append(measured(task, {"split": path.stem, **share}, file=file))
+        return rows
+
+    return read
 
 
 def probe_measures(path: Path) -> list[dict]:

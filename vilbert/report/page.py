@@ -5,6 +5,7 @@ Two runs: their numbers side by side, in the terminal.
 
 import base64
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,8 @@ from extract.terminal import plain_table
 from vilbert.report import charts, sections
 from vilbert.report.beside import beside
 from vilbert.report.doubts import doubts_of
-from vilbert.report.numbers import NUMBERS, Found, gather
+from vilbert.report.found import Found
+from vilbert.report.numbers import NUMBERS, gather
 from vilbert.training.folder import commit
 from vilbert.training.machine import machine
 
@@ -57,7 +59,7 @@ def main(
     found = Found(runs[0])
     numbers = gather(found)
     page = make_page(found, numbers)
-    for name, text in ((NUMBERS, json.dumps(numbers, indent=1) + "\n"), (PAGE, page)):
+    for name, text in ((NUMBERS, json.dumps(finite(numbers), indent=1, allow_nan=False) + "\n"), (PAGE, page)):
         with whole_file(runs[0] / name) as partial:
             partial.write_text(text, encoding="utf-8")
         print(runs[0] / name)
@@ -85,9 +87,18 @@ def make_page(found: Found, numbers: dict[str, Any]) -> str:
         doubts=doubts_of(numbers),
         made={"at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "commit": commit(), "machine": machine()},
         colours=charts.LEVELS,
-        exists=lambda path: (found.run / path).exists(),
+        exists=lambda path: (found.run / path).is_file(),
         **parts,
     )
+
+
+def finite(value: Any) -> Any:
+    """The same with null for what is no number, which JSON has not."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def picture(path: Path) -> str:

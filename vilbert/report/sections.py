@@ -1,36 +1,42 @@
 """What the page draws of a run: charts of its numbers, and examples with their pictures."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from extract.tables import read_json
 from vilbert.report import charts, tables
-from vilbert.report.numbers import BESIDE_PICTURES, Found
+from vilbert.report.found import Found
+from vilbert.report.numbers import BESIDE_PICTURES
 from vilbert.training.learning_curves import LIMITS, OBJECTIVES
 from vilbert.training.metrics import read_metrics
 
 LEVELS = ("rule", "chance")
+COMPARISONS = "report/comparisons.json"
 
 
 def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
-    """All that the template reads besides the numbers, by name; what the run has not is empty."""
+    """All that the template reads besides the numbers, by name; what the run has not, or has damaged, is empty."""
     by_what: dict[str, list[dict[str, Any]]] = {}
     for row in numbers["measures"]:
         by_what.setdefault(row["what"], []).append(row)
+    bars = {what: charts.against_baselines(shares) for what, shares in with_scale(by_what).items()}
+    curves = pretraining_curves(found, by_what) + task_curves(found)
+    empty = tables.Table([], [])
     return {
         "by_what": by_what,
-        "bars": {what: Markup(charts.against_baselines(shares)) for what, shares in with_scale(by_what).items()},
-        "curves": [Markup(svg) for svg in pretraining_curves(found, by_what) + task_curves(found)],
-        "precisions": precision_chart(numbers["detector"]),
+        "bars": {what: Markup(svg) for what, svg in bars.items()},
+        "curves": [Markup(svg) for svg in curves],
+        "precisions": found.of("detector/metrics.json", lambda _: precision_chart(numbers["detector"]), missing=""),
         "examples": examples_in(found),
-        "search_chart": search_chart(numbers["search"]),
-        "comparison_charts": comparison_charts(numbers["comparisons"]),
-        "findings": tables.findings(numbers["comparisons"]),
-        "beside_published": {
-            name: tables.beside_published(name, numbers["comparisons"])
-            for name in dict.fromkeys(cell["table"] for cell in (numbers["comparisons"] or {}).get("cells", []))
-        },
+        "search_chart": found.of("report/search.csv", lambda _: search_chart(numbers["search"]), missing=""),
+        "compared": found.of(COMPARISONS, lambda _: compared(numbers["comparisons"]), missing=[]),
+        "findings": found.of(COMPARISONS, lambda _: tables.findings(numbers["comparisons"]), missing=empty),
+        "budget": (numbers["comparisons"] or {}).get("budget"),
+        "published": tables.beside_published("architecture", tables.own_cells(numbers)),
         "search": tables.as_table(numbers["search"]),
         "score": tables.as_table(numbers["cleaning"]["score"]),
         "cost": tables.cost(numbers["stages"]),
@@ -40,7 +46,10 @@ def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
 
 def with_scale(by_what: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
     """The measures that are shares of something."""
-    kept = {what: [row for row in rows if row["scale"] is not None] for what, rows in by_what.items()}
+    kept = {
+        what: [row for row in rows if row["scale"] is not None and row["value"] is not None]
+        for what, rows in by_what.items()
+    }
     return {what: rows for what, rows in kept.items() if rows}
 
 
@@ -83,7 +92,7 @@ def points_of(lines: list[dict], names: dict[str, str]) -> list[dict[str, Any]]:
         {"step": line["step"], "value": line[name], "line": told}
         for name, told in names.items()
         for line in lines
-        if name in line
+        if name in line and math.isfinite(line[name])
     ]
 
 
@@ -98,10 +107,10 @@ def levels_of(measures: list[dict[str, Any]], names: dict[str, str]) -> list[dic
 
 
 def precision_chart(detector: dict[str, Any] | None) -> str:
-    """Average precision by class; '' without a detector of the run's own."""
-    if detector is None or not detector["ap50_by_class"]:
+    """Average precision by class; '' without a detector of the run's own, or held-out boxes."""
+    known = {name: value for name, value in detector["ap50_by_class"].items() if value is not None} if detector else {}
+    if detector is None or not known:
         return ""
-    known = {name: value for name, value in detector["ap50_by_class"].items() if value is not None}
     return Markup(charts.by_class(known, title=f"detector, {detector['num_val_images']} held-out images"))
 
 
@@ -117,29 +126,54 @@ def search_chart(rows: list[dict[str, str]]) -> str:
     return Markup(charts.recall_against_pairs(points, title="R@1 of a search"))
 
 
-def comparison_charts(comparisons: dict[str, Any] | None) -> dict[str, list[str]]:
-    """By table, a chart for each measure."""
-    drawn: dict[str, list[str]] = {}
-    by_chart: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for cell in (comparisons or {}).get("cells", []):
-        by_chart.setdefault((cell["table"], cell["what"], cell["measure"]), []).append(cell)
-    for (table, what, measure), cells in by_chart.items():
-        title = f"{what}: {measure.split('/')[-1]}".replace("_", " ")
-        drawn.setdefault(table, []).append(Markup(charts.by_cell(cells, title=title)))
-    return drawn
+def compared(comparisons: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """By table of the paper, a chart for each measure, and all numbers beside the published ones."""
+    if comparisons is None:
+        return []
+    by_table: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for cell in comparisons["cells"]:
+        by_table.setdefault(cell["table"], {}).setdefault((cell["what"], cell["measure"]), []).append(cell)
+    return [
+        {
+            "name": name,
+            "charts": [
+                Markup(charts.by_cell(cells, title=f"{what}: {measure.split('/')[-1]}".replace("_", " ")))
+                for (what, measure), cells in by_measure.items()
+            ],
+            "beside": tables.beside_published(name, comparisons["cells"]),
+        }
+        for name, by_measure in by_table.items()
+    ]
 
 
 def examples_in(found: Found) -> dict[str, list[dict[str, Any]]]:
     """By what was asked, its examples; their pictures by their path in the run."""
-    examples = {}
     paths = found.run.glob("report/examples/*/examples.json")
-    for path in sorted(paths, key=lambda path: (path.parent.name not in BESIDE_PICTURES, path.parent.name)):
-        place = f"report/examples/{path.parent.name}"
-        rows = found.of(f"{place}/examples.json", read_json, missing=[])
-        for row in rows:
-            row["picture"] = f"{place}/{row['picture']}" if row.get("picture") else None
-            for word in row.get("words", []):
-                word["picture"] = f"{place}/{word['picture']}"
-        if rows:
-            examples[path.parent.name] = rows
-    return examples
+    names = sorted((path.parent.name for path in paths), key=lambda name: (name not in BESIDE_PICTURES, name))
+    read = {name: found.of(f"report/examples/{name}/examples.json", examples_of, missing=[]) for name in names}
+    return {name: rows for name, rows in read.items() if rows}
+
+
+def examples_of(path: Path) -> list[dict[str, Any]]:
+    """Those of one folder.
+
+    Raises: ValueError for a picture that is none, or lies elsewhere; KeyError for an example without its parts.
+    """
+    folder = path.parent
+    rows = read_json(path)
+    for row in rows:
+        parts = ("words",) if row["kind"] == "attention" else ("answer", "expected", "right", "score", "alternatives")
+        _ = [row[part] for part in ("text", *parts)]
+        for shown in (row, *row.get("words", [])):
+            shown["picture"] = picture_in(folder, shown["picture"])
+    return rows
+
+
+def picture_in(folder: Path, name: str) -> str:
+    """The path of a picture, below the run."""
+    path = folder / name
+    if Path(name).name != name or path.suffix not in (".jpg", ".png"):
+        raise ValueError(f"'{name}' is no picture in {folder}")
+    with Image.open(path) as image:
+        image.verify()
+    return f"report/examples/{folder.name}/{name}"

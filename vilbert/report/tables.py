@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vilbert.baselines.rows import KINDS
+
+PUBLISHED_WHATS = ("vqa", "vcr", "refcoco", "retrieval", "zero_shot_retrieval")
 PUBLISHED = Path(__file__).parent / "lu_2019.csv"
 
 
@@ -55,16 +58,41 @@ def interval(limits: Sequence[float | None]) -> str:
     return "" if None in limits else f"{limits[0]:.3g} to {limits[1]:.3g}"
 
 
-def beside_published(table: str, comparisons: dict[str, Any]) -> Table:
-    """The numbers of a table of the paper and those of this run, a row for each training and measure of either.
+def beside_published(table: str, cells: Sequence[dict[str, Any]]) -> Table:
+    """The numbers of a table of the paper and of this run, percent, a row for each training and measure of either.
 
     What this run measures nothing of is left out.
+
+    Args:
+        cells: of the comparisons, or `own_cells`.
     """
-    ours = {key_of(cell): cell for cell in comparisons["cells"] if cell["table"] == table}
+    ours = {key_of(cell): cell for cell in cells if cell["table"] == table}
     whats = list(dict.fromkeys(what for what, _, _ in ours))
     theirs = {key_of(one): one for one in published(table) if one["what"] in whats}
     keys = sorted({**theirs, **ours}, key=lambda key: whats.index(key[0]))
     return as_table([{**named(key), **of_paper(theirs.get(key)), **of_run(ours.get(key))} for key in keys])
+
+
+def own_cells(numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the run's own model comes to, as a cell of table 1 of one seed: where nothing was compared."""
+    made_of = {training["model"]: training["made_of"] for training in numbers["trainings"]}.get("pretrain/model")
+    if made_of is None or "model" not in made_of:
+        return []
+    label = "single stream" if made_of["model"].get("architecture") == "single_stream" else "two streams"
+    return [
+        {
+            "table": "architecture",
+            "cell": label,
+            "what": row["what"],
+            "measure": f"{row['split']}/{row['measure']}" if row["what"] == "refcoco" else row["measure"],
+            "values": {"own": row["value"]},
+            "mean": row["value"],
+            "sd": None,
+            **{kind: row[kind] for kind in KINDS},
+        }
+        for row in numbers["measures"]
+        if row["what"] in PUBLISHED_WHATS and row["scale"] is not None and row["value"] is not None
+    ]
 
 
 def key_of(row: dict[str, Any]) -> tuple[str, str, str]:
@@ -85,11 +113,14 @@ def of_paper(one: dict[str, str] | None) -> dict[str, Any]:
 
 
 def of_run(cell: dict[str, Any] | None) -> dict[str, Any]:
-    """A number of this run, with what it is read against."""
-    names = {"mean": "here", "sd": "spread", "rule": "rule", "blind": "words alone"}
+    """A number of this run, with what it is read against, percent; of a rank or a loss as it is."""
+    names = {"mean": "here, %", "sd": "spread", "rule": "rule", "blind": "words alone", "no_text": "image alone"}
     names |= {"chance": "chance", "ceiling": "ceiling"}
-    numbers = {told: None if cell is None else cell[name] for name, told in names.items()}
-    return numbers | {"seeds": None if cell is None else len(cell["values"])}
+    if cell is None:
+        return dict.fromkeys((*names.values(), "seeds"))
+    times = 100 if cell["ceiling"] is not None and cell["ceiling"] <= 1 and "rank" not in cell["measure"] else 1
+    numbers = {told: None if cell[name] is None else times * cell[name] for name, told in names.items()}
+    return numbers | {"seeds": len(cell["values"])}
 
 
 def published(table: str) -> list[dict[str, str]]:

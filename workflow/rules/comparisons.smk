@@ -43,6 +43,8 @@ rule start_cell:
         directory("<results>/comparisons/{cell}/{seed}/untrained/model"),
     log:
         "<logs>/start_cell/{cell}-{seed}.log",
+    benchmark:
+        "<times>/start_cell/{cell}-{seed}.tsv"
     wildcard_constraints:
         cell=any_of(COMPARISONS.untrained),
         seed=r"\d+",

@@ -16,6 +16,8 @@ if HAS_ATTENTION:
             directory("<results>/report/examples/attention"),
         log:
             "<logs>/show_attention.log",
+        benchmark:
+            "<times>/show_attention.tsv"
         conda:
             "../../envs/vilbert.yaml"
         resources:
@@ -54,6 +56,8 @@ if HAS_PICTURES:
             directory("<results>/report/examples/{task}"),
         log:
             "<logs>/show_answers/{task}.log",
+        benchmark:
+            "<times>/show_answers/{task}.tsv"
         wildcard_constraints:
             task="|".join(PUBLISHED_TASKS + OWN_TASKS),
         conda:
@@ -84,6 +88,8 @@ rule show_retrieval:
         directory("<results>/report/examples/pretraining"),
     log:
         "<logs>/show_retrieval.log",
+    benchmark:
+        "<times>/show_retrieval.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:

@@ -45,6 +45,8 @@ rule pack_task_images:
         table="<results>/tasks_features/images.parquet",
     log:
         "<logs>/pack_task_images.log",
+    benchmark:
+        "<times>/pack_task_images.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:

@@ -22,12 +22,6 @@ if SETTINGS.source.kind == "drawn":
         SHOWN[target].append("<results>/report/cleaning_score.csv")
 
 
-def shown_of_asked(wildcards):
-    """What is asked for is known when jobs are made, not when rules are read."""
-    asked = SHOWN.keys() & workflow.dag_settings.targets or {"all"}
-    return [file for target in sorted(asked) for file in SHOWN[target]]
-
-
 localrules:
     make_page,
 
@@ -54,6 +48,8 @@ rule describe_features:
         ),
     log:
         "<logs>/describe_features.log",
+    benchmark:
+        "<times>/describe_features.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:
@@ -74,7 +70,11 @@ rule make_page:
     By the process that knows what is asked for: on a cluster the one that submits.
     """
     input:
-        shown_of_asked,
+        lambda wildcards: [  # what is asked for is known when jobs are made, not when rules are read
+            file
+            for target in sorted(SHOWN.keys() & workflow.dag_settings.targets or {"all"})
+            for file in SHOWN[target]
+        ],
     output:
         page="<results>/report/index.html",
         numbers="<results>/report/numbers.json",
@@ -86,6 +86,6 @@ rule make_page:
         mem_mb=scaled(1000),
         runtime=ALLOCATIONS.minutes(10),
     params:
-        run=RESULTS,
+        run=subpath(output.page, ancestor=2),
     shell:
         "python -m vilbert.report.page {params.run} > {log} 2>&1"

@@ -85,6 +85,8 @@ rule build_index:
         directory("<results>/search/index"),
     log:
         "<logs>/build_index.log",
+    benchmark:
+        "<times>/build_index.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:

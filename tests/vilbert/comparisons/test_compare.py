@@ -20,7 +20,8 @@ def leave(folder: Path, value: float, *, what: str = "vqa", steps: int = 7, spli
     (folder / "model/provenance.json").write_text(json.dumps(provenance))
     lines = [{"step": 1, "loss": 3.0}, {"step": steps, "loss": 1.0}, {"step": steps, "eval/x": value}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    row = {"measure": "accuracy", "value": value, "chance": 2.0, "blind": None, "rule": 30.0, "ceiling": 100.0}
+    row = {"measure": "accuracy", "value": value, "chance": 2.0, "rule": 30.0, "ceiling": 100.0}
+    row |= {"blind": None, "no_text": None}
     (folder / "baselines.json").write_text(json.dumps([row | {"split": split} for split in splits]))
 
 
@@ -62,6 +63,7 @@ def test_a_cell_is_its_values_their_mean_and_spread_and_what_they_are_read_again
         "sd": pytest.approx(43**0.5),  # (36 + 1 + 49) / 2
         "chance": 2.0,
         "blind": None,
+        "no_text": None,
         "rule": 30.0,
         "ceiling": 100.0,
     }

@@ -33,7 +33,7 @@ def test_one_seed_or_equal_differences_decide_nothing(better):
     found = paired_difference(better, WORSE)
     assert (found.low, found.high, found.p) == (None, None, None)
     assert verdict(found, ceiling=1) == "not decided"
-    assert seeds_to_decide(found) is None
+    assert seeds_to_decide(found, ceiling=1) is None
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,14 @@ def test_a_finding_is_seen_not_seen_or_not_decided(found, expected):
 @pytest.mark.parametrize(("effect", "num_seeds"), [(0.2, 199), (0.5, 34), (0.8, 15), (1, 10)])
 def test_as_many_seeds_as_the_tables_of_power_say(effect, num_seeds):
     """Cohen 1988, table 2.4.1, and G*Power: matched pairs, two-sided 5 %, power 0.8."""
-    assert seeds_to_decide(difference(effect)) == num_seeds
-    assert seeds_to_decide(difference(-effect)) == num_seeds
+    assert seeds_to_decide(difference(effect), ceiling=0) == num_seeds
+    assert seeds_to_decide(difference(-effect), ceiling=0) == num_seeds
+
+
+@pytest.mark.parametrize(("mean", "num_seeds"), [(0, 10), (0.2, 15), (-0.5, 6)])
+def test_so_many_seeds_tell_that_no_gain_matters(mean, num_seeds):
+    """A hundredth of the ceiling is one standard deviation here: by the same tables for 1, 0.8 and 1.5 of them."""
+    assert seeds_to_decide(difference(mean), ceiling=100) == num_seeds
 
 
 def test_power_is_how_often_drawn_differences_are_seen():
@@ -65,5 +71,5 @@ def test_power_is_how_often_drawn_differences_are_seen():
 
 
 def test_what_no_number_of_seeds_decides_has_none():
-    assert seeds_to_decide(difference(0)) is None
-    assert seeds_to_decide(difference(0.001)) is None
+    assert seeds_to_decide(difference(0), ceiling=0) is None
+    assert seeds_to_decide(difference(0.001), ceiling=0) is None

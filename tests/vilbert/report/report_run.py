@@ -24,6 +24,7 @@ def make_report_run(folder: Path) -> Path:
     ]
     (folder / "pretrain/metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     made_of = {"commit": "0123456789abcdef", "pretraining": {"seed": 7, "note": HOSTILE}}
+    made_of["model"] = {"architecture": "two_stream"}
     write(folder / "pretrain/model/provenance.json", made_of)
     write(
         folder / "finetune" / "vqa" / "baselines.json", [measure("accuracy", 66.0, chance=2.0, rule=39.0, ceiling=100)]
@@ -48,7 +49,7 @@ def detector() -> dict:
 
 def comparisons() -> dict:
     """Of two shares of the data, and a text stream of a hostile name."""
-    known = {"chance": 2.0, "blind": 36.0, "rule": None, "ceiling": 100.0}
+    known = {"chance": 2.0, "blind": 36.0, "no_text": None, "rule": None, "ceiling": 100.0}
     cells = [
         {"table": table, "cell": cell, "what": "vqa", "measure": "accuracy", "values": {"1": value, "2": value + 2}}
         | {"mean": value + 1, "sd": 2**0.5, **known}
@@ -60,7 +61,12 @@ def comparisons() -> dict:
     ]
     finding = {"finding": "VQA gains", "source": "table 3", "better": "more", "worse": "less", "what": "vqa"}
     finding |= {"measure": "accuracy", "verdict": "not decided", "difference": 21.0, "interval": [-3.5, 45.5]}
-    return {"budget": {}, "cells": cells, "findings": [{**finding, "p": None, "num_seeds": 2, "seeds_to_decide": 3}]}
+    budget = {"trainings": {"pretraining": {"steps": 3108, "examples": 198_912}}}
+    return {
+        "budget": budget,
+        "cells": cells,
+        "findings": [{**finding, "p": None, "num_seeds": 2, "seeds_to_decide": 3}],
+    }
 
 
 def write(path: Path, value: object) -> None:

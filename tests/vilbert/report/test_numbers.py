@@ -3,7 +3,8 @@ import json
 import pytest
 from report_run import make_report_run, measure, write
 
-from vilbert.report.numbers import Found, gather
+from vilbert.report.found import Found
+from vilbert.report.numbers import gather
 
 
 @pytest.fixture
@@ -53,6 +54,22 @@ def test_what_it_cost_and_was_made_from_is_among_them(run):
     assert json.loads(json.dumps(numbers)) == numbers
 
 
+def test_how_often_one_image_stands_first_is_read_from_what_was_found(run):
+    found = [
+        {"annotation": "1", "images": ["a", "b"]},
+        {"annotation": "2", "images": ["a"]},
+        {"annotation": "3", "images": ["b"]},
+    ]
+    write(run / "finetune/vqa/predictions/val.json", found)
+    row = measures_of(gather(Found(run)))["vqa", "commonest_first"]
+    assert (row["value"], row["num_examples"], row["scale"]) == (2 / 3, 3, None)
+
+
+def test_what_is_no_share_has_no_interval(run):
+    write(run / "pretrain/baselines.json", [measure("auroc", 0.8)])
+    assert measures_of(gather(Found(run)))["pretraining", "auroc"]["low"] is None
+
+
 def test_an_empty_folder_has_nothing_and_nothing_is_wrong(tmp_path):
     numbers = gather(Found(tmp_path))
     assert numbers["measures"] == numbers["trainings"] == numbers["stages"] == numbers["unread"] == []
@@ -71,6 +88,10 @@ def test_an_empty_folder_has_nothing_and_nothing_is_wrong(tmp_path):
         ("pretrain/model/provenance.json", "{"),
         ("times/pretrain.tsv", "s\tmax_rss\nx\ty\n"),
         ("report/comparisons.json", "["),
+        (
+            "pretrain/baselines.json",
+            '[{"measure": "a", "value": "x", "num_examples": 3, "ceiling": 1, "split": "val"}]',
+        ),
     ],
 )
 def test_a_damaged_file_is_named_and_the_rest_is_there(run, file, content):

@@ -4,6 +4,7 @@ import re
 import pytest
 from browsing import chromium, opened
 from commands import failure
+from PIL import Image
 from report_run import HOSTILE, make_report_run, measure, write
 
 from vilbert.report.page import main
@@ -75,6 +76,49 @@ def test_a_file_that_is_cut_off_is_named_and_the_rest_is_shown(tmp_path):
 def test_findings_stand_with_what_would_decide_them(html):
     (row,) = re.findall("<tr><td>VQA gains</td>.*?</tr>", html)
     assert re.findall("<td>(.*?)</td>", row)[2:] == ["not decided", "21", "-3.5 to 45.5", "", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("report/comparisons.json", "[]"),
+        ("report/comparisons.json", '{"cells": [{"table": "data"}], "findings": null}'),
+        ("report/search.csv", "way,k,pairs_scored\nfirst stage,0,0\n"),
+        ("report/examples/vqa/examples.json", '[{"text": "no kind"}]'),
+        ("report/examples/vqa/examples.json", '[{"kind": "question", "picture": "../../../secret.png"}]'),
+        ("report/examples/vqa/00.png", "no picture"),
+        ("pretrain/model/provenance.json", '{"commit": 5, "model": {}}'),
+        ("detector/metrics.json", '{"ap50": 1}'),
+    ],
+)
+def test_what_is_not_as_it_is_meant_costs_its_part_alone(tmp_path, file, content):
+    folder = make_report_run(tmp_path / "r")
+    Image.new("RGB", (7, 5)).save(tmp_path / "secret.png")
+    (folder / file).write_text(content)
+    main([folder])
+    page = (folder / "report/index.html").read_text()
+    assert ("Could not be read" in page) == ("commit" not in content)
+    assert "VQA" in page
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path):
+    folder = make_report_run(tmp_path / "r")
+    for file in ("pretrain/metrics.jsonl", "detector/metrics.json"):
+        (folder / file).unlink()
+        (folder / file).mkdir()
+    main([folder])
+    assert len(json.loads((folder / "report/numbers.json").read_text())["unread"]) >= 2
+
+
+def test_nothing_that_is_no_number_comes_into_the_numbers(tmp_path):
+    folder = make_report_run(tmp_path / "r")
+    write(folder / "pretrain/baselines.json", [measure("accuracy", float("nan"), rule=float("inf"))])
+    (folder / "pretrain/metrics.jsonl").write_text('{"step": 1, "loss/alignment": NaN}\n')
+    main([folder])
+    told = (folder / "report/numbers.json").read_text()
+    assert "NaN" not in told
+    assert "Infinity" not in told
+    assert "accuracy is no number" in (folder / "report/index.html").read_text()
 
 
 @pytest.mark.browser

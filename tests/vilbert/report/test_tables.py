@@ -1,21 +1,42 @@
-from report_run import comparisons
+from report_run import comparisons, make_report_run
 
-from vilbert.report.tables import beside_published, cost, findings, published
+from vilbert.report.found import Found
+from vilbert.report.numbers import gather
+from vilbert.report.tables import beside_published, cost, findings, own_cells, published
+
+
+def rows_of(table):
+    return [dict(zip(table.names, row, strict=True)) for row in table.rows]
 
 
 def test_a_training_that_the_paper_has_as_well_is_one_row():
-    table = beside_published("data", comparisons())
-    rows = [dict(zip(table.names, row, strict=True)) for row in table.rows]
+    rows = rows_of(beside_published("data", comparisons()["cells"]))
     whole = next(row for row in rows if row["trained"] == "100 % of the images")
-    assert (whole["Lu et al., %"], whole["here"], whole["seeds"], whole["ceiling"]) == ("70.55", 66.0, 2, 100.0)
+    assert (whole["Lu et al., %"], whole["here, %"], whole["seeds"], whole["ceiling"]) == ("70.55", 66.0, 2, 100.0)
     half = next(row for row in rows if row["trained"] == "50 % of the images")
-    assert (half["Lu et al., %"], half["here"], half["seeds"]) == ("70.30 *", None, None)
+    assert (half["Lu et al., %"], half["here, %"], half["seeds"]) == ("70.30 *", None, None)
     assert {row["measured"] for row in rows} == {"vqa"}
 
 
+def test_shares_stand_in_percent_as_the_papers_do():
+    cells = [
+        {**cell, "what": "vcr", "measure": "both", "mean": 0.5, "ceiling": 1.0} for cell in comparisons()["cells"][:2]
+    ]
+    rows = [row for row in rows_of(beside_published("data", cells)) if row["measure"] == "both"]
+    whole = next(row for row in rows if row["trained"] == "100 % of the images")
+    assert (whole["Lu et al., %"], whole["here, %"], whole["ceiling"]) == ("54.04", 50.0, 100.0)
+
+
 def test_a_table_that_the_paper_has_not_is_ours_alone():
-    (row,) = beside_published("text_init", comparisons()).rows
-    assert row[3] is None
+    (row,) = rows_of(beside_published("text_init", comparisons()["cells"]))
+    assert row["Lu et al., %"] is None
+
+
+def test_a_run_that_compared_nothing_stands_beside_the_paper_with_its_own_model(tmp_path):
+    numbers = gather(Found(make_report_run(tmp_path / "r")))
+    rows = rows_of(beside_published("architecture", own_cells(numbers)))
+    assert {row["trained"]: row["here, %"] for row in rows}["two streams"] == 66.0
+    assert {row["trained"]: row["Lu et al., %"] for row in rows}["single stream, not pretrained"] == "65.90 *"
 
 
 def test_the_paper_is_quoted_by_what_is_known_of_it():
