@@ -36,7 +36,7 @@ def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
         "compared": found.of(COMPARISONS, lambda _: compared(numbers["comparisons"]), missing=[]),
         "findings": found.of(COMPARISONS, lambda _: tables.findings(numbers["comparisons"]), missing=empty),
         "budget": (numbers["comparisons"] or {}).get("budget"),
-        "published": tables.beside_published("architecture", tables.own_cells(numbers)),
+        "published": tables.of_both(tables.beside_published("architecture", tables.own_cells(numbers))),
         "search": tables.as_table(numbers["search"]),
         "score": tables.as_table(numbers["cleaning"]["score"]),
         "cost": tables.cost(numbers["stages"]),

@@ -73,6 +73,12 @@ def beside_published(table: str, cells: Sequence[dict[str, Any]]) -> Table:
     return as_table([{**named(key), **of_paper(theirs.get(key)), **of_run(ours.get(key))} for key in keys])
 
 
+def of_both(table: Table) -> Table:
+    """The rows of `beside_published` that the paper and this run have."""
+    places = [table.names.index(name) for name in ("Lu et al., %", "here, %")] if table.rows else []
+    return Table(table.names, [row for row in table.rows if all(row[place] is not None for place in places)])
+
+
 def own_cells(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     """What the run's own model comes to, as a cell of table 1 of one seed: where nothing was compared."""
     made_of = {training["model"]: training["made_of"] for training in numbers["trainings"]}.get("pretrain/model")
