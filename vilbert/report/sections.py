@@ -127,7 +127,7 @@ def search_chart(rows: list[dict[str, str]]) -> str:
 
 
 def compared(comparisons: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """By table of the paper, a chart for each measure, and all numbers beside the published ones."""
+    """By table of the paper, a chart for each measure that it has, and all numbers beside the published ones."""
     if comparisons is None:
         return []
     by_table: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
@@ -139,10 +139,12 @@ def compared(comparisons: dict[str, Any] | None) -> list[dict[str, Any]]:
             "charts": [
                 Markup(charts.by_cell(cells, title=f"{what}: {measure.split('/')[-1]}".replace("_", " ")))
                 for (what, measure), cells in by_measure.items()
+                if len(cells) > 1 and (what, measure) in of_the_paper
             ],
             "beside": tables.beside_published(name, comparisons["cells"]),
         }
         for name, by_measure in by_table.items()
+        if (of_the_paper := {(one["what"], one["measure"]) for one in tables.published(name)} or by_measure.keys())
     ]
 
 
