@@ -54,6 +54,8 @@ class Comparisons:
         self.tables = self._tables()
         self.cells = {cell.name: cell for table in self.tables.values() for cell in table.values()}
         self._models = {name: self._model(cell) for name, cell in self.cells.items()}
+        # Now, as what a folder holds is written down: Snakemake takes stock of the files before it asks for inputs.
+        self._text_inits = {name: inputs.compared_text_init(name) for name in self.asked.text_inits}
 
     def _tables(self) -> dict[str, dict[str, Cell]]:
         """Cells by table and label."""
@@ -111,7 +113,7 @@ class Comparisons:
         label = self.cells[name].text_init
         if label == OWN:
             return self.inputs.text_init
-        return self.inputs.compared_text_init(label)
+        return self._text_inits[label]
 
     def made_of_pretraining(self, name: str, seed: int) -> str:
         """What makes the pretraining of a cell what it is."""

@@ -216,7 +216,7 @@ NOT_WALKED = {"run", "source.kind"}
 
 TARGETS = {  # not by name those that have an output: a target is left out of the comparison
     "drawn": [
-        *("all", "finetune", "search", "results/tiny/report/comparisons.json"),
+        *("all", "finetune", "search", "comparisons"),
         *("results/tiny/zero_shot_retrieval/metrics.json", "results/tiny/report/probes.csv"),
     ]
 }
