@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.gpu import pairs
 from benchmarks.gpu.machine import Machine, Row
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 # Lines: the first of one step, the others of ten. By the first half, every width has been compiled.
 NUM_LINES, NUM_MEASURED = 24, 12

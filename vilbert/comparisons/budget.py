@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from extract.tables import read_json
 from vilbert.comparisons.plan import Plan
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 
 class Budget(NamedTuple):

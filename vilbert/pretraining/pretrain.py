@@ -33,8 +33,8 @@ from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.learning_curves import OBJECTIVES, draw_learning_curves
 from vilbert.training.loop import train
-from vilbert.training.machine import machine
-from vilbert.training.metrics import last_evaluation
+from vilbert.training.machine import machine_of_training
+from vilbert.training.metrics_file import last_evaluation
 from vilbert.training.scratch import on_scratch
 
 
@@ -129,7 +129,7 @@ def main(
                 VilbertProcessor(words),
                 model_output,
                 classes=store.classes,
-                provenance=folder.provenance | {"detector": store.manifest.detector, "machine": machine()},
+                provenance=folder.provenance | {"detector": store.manifest.detector, "machine": machine_of_training()},
                 card=card,
             )
             write_rows(baselines_output, rows)

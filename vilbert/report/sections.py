@@ -12,7 +12,7 @@ from vilbert.report import charts, tables
 from vilbert.report.found import Found
 from vilbert.report.numbers import BESIDE_PICTURES
 from vilbert.training.learning_curves import LIMITS, OBJECTIVES
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 LEVELS = ("rule", "chance")
 COMPARISONS = "report/comparisons.json"

@@ -34,8 +34,8 @@ from vilbert.tasks.metrics import right_pairs
 from vilbert.training.devices import is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
-from vilbert.training.machine import machine
-from vilbert.training.metrics import last_evaluation
+from vilbert.training.machine import machine_of_training
+from vilbert.training.metrics_file import last_evaluation
 from vilbert.training.scratch import on_scratch
 
 
@@ -123,7 +123,7 @@ def main(
                 processor,
                 model_output,
                 classes=store.classes,
-                provenance=folder.provenance | told | {"machine": machine()},
+                provenance=folder.provenance | told | {"machine": machine_of_training()},
                 card=model_card(
                     "ViLBERT as a dual encoder",
                     trained,

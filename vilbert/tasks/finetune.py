@@ -41,8 +41,8 @@ from vilbert.tasks.vqa import demand_answers, demand_own_list
 from vilbert.training.devices import compiles, is_first_process
 from vilbert.training.folder import TrainingFolder
 from vilbert.training.loop import train
-from vilbert.training.machine import machine
-from vilbert.training.metrics import last_evaluation
+from vilbert.training.machine import machine_of_training
+from vilbert.training.metrics_file import last_evaluation
 from vilbert.training.precision import multiplied_in
 from vilbert.training.scratch import on_scratch
 
@@ -152,7 +152,8 @@ def main(
                 processor,
                 model_output,
                 classes=detected.classes,
-                provenance=folder.provenance | {"detector": detected.manifest.detector, "machine": machine()},
+                provenance=folder.provenance
+                | {"detector": detected.manifest.detector, "machine": machine_of_training()},
                 card=card,
             )
             write_rows(baselines_output, rows)

@@ -14,7 +14,7 @@ from matplotlib.typing import ColorType
 
 from extract.command import run
 from vilbert.baselines.rows import Row
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 TRAINING, HELD_OUT = "#9aa5b1", "#2a6f97"
 OBJECTIVES = {"masked_token": "masked tokens", "masked_region": "masked regions", "alignment": "alignment"}

@@ -1,24 +1,27 @@
-"""On what a training ran, for the record."""
+"""On what a training ran, for the record; nothing heavy is imported here."""
 
 import os
 import platform
 from pathlib import Path
 
-import torch
-
 CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, str | int]:
-    """Names and numbers of what this process may use, and the versions of what computes."""
-    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    """The CPU, and how many cores of it this process may use."""
     return {
         "cpu": cpu_name(CPUINFO.read_text() if CPUINFO.exists() else ""),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        "gpus": ", ".join(gpus),
         "python": platform.python_version(),
-        "torch": torch.__version__,
     }
+
+
+def machine_of_training() -> dict[str, str | int]:
+    """The same with its GPUs, and the version of what computes."""
+    import torch  # takes two seconds
+
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return machine() | {"gpus": ", ".join(gpus), "torch": torch.__version__}
 
 
 def cpu_name(cpuinfo: str) -> str:

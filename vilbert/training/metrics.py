@@ -18,6 +18,7 @@ from extract.tables import naming
 from extract.terminal import bar
 from vilbert.model.inputs import Batch
 from vilbert.training.feed import Step
+from vilbert.training.metrics_file import read_metrics
 
 PROJECT = "vilbert"  # by which trackers know it
 
@@ -198,42 +199,6 @@ class Clock:
 
     def is_over(self) -> bool:
         return time.monotonic() - self.since >= self.seconds
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """Lines of a metrics.jsonl; a last one that was cut off, so that no newline ends it, is left out.
-
-    Raises: ValueError for what no training wrote.
-    """
-    lines = []
-    for number, text in enumerate(path.read_text(errors="replace").splitlines(keepends=True), start=1):
-        line = metrics_in(text)
-        if line is not None:
-            lines.append(line)
-        elif text.endswith("\n"):
-            raise ValueError(f"line {number} of {path} is {text[:40]!r}, expected the metrics of a step, as JSON")
-    return lines
-
-
-def last_evaluation(path: Path) -> dict[str, float]:
-    """The metrics of a training's last evaluation by name, `eval/` left off."""
-    evaluations = [
-        {name.removeprefix("eval/"): value for name, value in line.items() if name.startswith("eval/")}
-        for line in read_metrics(path)
-    ]
-    evaluations = [evaluation for evaluation in evaluations if evaluation]
-    if not evaluations:
-        raise ValueError(f"{path} holds no evaluation")
-    return evaluations[-1]
-
-
-def metrics_in(text: str) -> dict | None:
-    """The metrics of a step; None: it is something else."""
-    try:
-        line = json.loads(text)
-    except json.JSONDecodeError:
-        return None
-    return line if isinstance(line, dict) and "step" in line else None
 
 
 def run_id(checkpoints: Path) -> str:

@@ -26,7 +26,7 @@ from vilbert.model.origin import learnt_from
 from vilbert.settings import TRAINING_VERSION
 from vilbert.training.checkpoints import checkpoints_in
 from vilbert.training.folder import read_note, write_note
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 EVALUATION_IN_PARTS = {"num_pairs": 33}  # a batch of 32, and one of 1
 WORDS = "vilbert.text_embeddings.word.weight"

@@ -12,7 +12,7 @@ from commands import ONE_THREAD, failure, succeed
 
 from vilbert.training.checkpoints import checkpoints_in
 from vilbert.training.folder import read_note, write_note
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from vilbert.model.modeling_tasks import VilbertForImageTextRetrieval
 from vilbert.search.distillation import Places
 from vilbert.search.folder import main as index_folder
 from vilbert.search.searcher import Searcher
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 
 def weights_of(model):

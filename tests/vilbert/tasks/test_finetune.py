@@ -28,7 +28,7 @@ from vilbert.tasks.finetune import TaskEvaluator, build_task_model, demand_room,
 from vilbert.tasks.probes import main as probe
 from vilbert.tasks.task import TaskData
 from vilbert.tasks.zero_shot import main as zero_shot
-from vilbert.training.metrics import read_metrics
+from vilbert.training.metrics_file import read_metrics
 
 SIZES = {"vocab_size": 199, "visual_feature_size": 11, "visual_num_classes": 3, "max_position_embeddings": 101}
 MEASURES = {

@@ -1,4 +1,4 @@
-from vilbert.training.machine import cpu_name, machine
+from vilbert.training.machine import cpu_name, machine_of_training
 
 
 def test_the_cpu_is_called_as_linux_calls_it():
@@ -10,6 +10,6 @@ def test_elsewhere_it_has_some_name():
 
 
 def test_a_machine_has_cores_and_versions():
-    told = machine()
+    told = machine_of_training()
     assert told["cores"] >= 1
     assert all(told[name] for name in ("cpu", "python", "torch"))

@@ -6,7 +6,8 @@ import torch
 from accelerate import Accelerator
 
 from vilbert.training.feed import Step
-from vilbert.training.metrics import Clock, Meter, MetricsLog, added, last_evaluation, read_metrics, run_id
+from vilbert.training.metrics import Clock, Meter, MetricsLog, added, run_id
+from vilbert.training.metrics_file import last_evaluation, read_metrics
 
 
 @pytest.fixture(scope="module")
