@@ -15,7 +15,6 @@ from vilbert.training.learning_curves import LIMITS, OBJECTIVES
 from vilbert.training.metrics_file import read_metrics
 
 LEVELS = ("rule", "chance")
-COMPARISONS = "report/comparisons.json"
 
 
 def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +24,6 @@ def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
         by_what.setdefault(row["what"], []).append(row)
     bars = {what: charts.against_baselines(shares) for what, shares in with_scale(by_what).items()}
     curves = pretraining_curves(found, by_what) + task_curves(found)
-    empty = tables.Table([], [])
     return {
         "by_what": by_what,
         "bars": {what: Markup(svg) for what, svg in bars.items()},
@@ -33,9 +31,9 @@ def of(found: Found, numbers: dict[str, Any]) -> dict[str, Any]:
         "precisions": found.of("detector/metrics.json", lambda _: precision_chart(numbers["detector"]), missing=""),
         "examples": examples_in(found),
         "search_chart": found.of("report/search.csv", lambda _: search_chart(numbers["search"]), missing=""),
-        "compared": found.of(COMPARISONS, lambda _: compared(numbers["comparisons"]), missing=[]),
-        "findings": found.of(COMPARISONS, lambda _: tables.findings(numbers["comparisons"]), missing=empty),
-        "budget": (numbers["comparisons"] or {}).get("budget"),
+        **found.of(
+            "report/comparisons.json", lambda _: of_comparisons(numbers["comparisons"]), missing=of_comparisons(None)
+        ),
         "published": tables.of_both(tables.beside_published("architecture", tables.own_cells(numbers))),
         "search": tables.as_table(numbers["search"]),
         "score": tables.as_table(numbers["cleaning"]["score"]),
@@ -126,22 +124,31 @@ def search_chart(rows: list[dict[str, str]]) -> str:
     return Markup(charts.recall_against_pairs(points, title="R@1 of a search"))
 
 
-def compared(comparisons: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """By table of the paper, a chart for each measure that it has, and all numbers beside the published ones."""
+def of_comparisons(comparisons: dict[str, Any] | None) -> dict[str, Any]:
+    """What trainings that stand side by side tell: tables of the paper, findings, and what each training took."""
     if comparisons is None:
-        return []
+        return {"compared": [], "findings": tables.findings([]), "budget": {}}
+    return {
+        "compared": compared(comparisons["cells"]),
+        "findings": tables.findings(comparisons["findings"]),
+        "budget": comparisons["budget"]["trainings"],
+    }
+
+
+def compared(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By table of the paper, a chart for each measure that it has, and all numbers beside the published ones."""
     by_table: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
-    for cell in comparisons["cells"]:
+    for cell in cells:
         by_table.setdefault(cell["table"], {}).setdefault((cell["what"], cell["measure"]), []).append(cell)
     return [
         {
             "name": name,
             "charts": [
-                Markup(charts.by_cell(cells, title=f"{what}: {measure.split('/')[-1]}".replace("_", " ")))
-                for (what, measure), cells in by_measure.items()
-                if len(cells) > 1 and (what, measure) in of_the_paper
+                Markup(charts.by_cell(of_measure, title=f"{what}: {measure.split('/')[-1]}".replace("_", " ")))
+                for (what, measure), of_measure in by_measure.items()
+                if len(of_measure) > 1 and (what, measure) in of_the_paper
             ],
-            "beside": tables.beside_published(name, comparisons["cells"]),
+            "beside": tables.beside_published(name, cells),
         }
         for name, by_measure in by_table.items()
         if (of_the_paper := {(one["what"], one["measure"]) for one in tables.published(name)} or by_measure.keys())

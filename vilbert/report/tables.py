@@ -34,7 +34,7 @@ def cost(stages: Sequence[dict[str, Any]]) -> Table:
     return as_table([*stages, whole | {"peak memory (MB)": peak}])
 
 
-def findings(comparisons: dict[str, Any] | None) -> Table:
+def findings(found: Sequence[dict[str, Any]]) -> Table:
     """What Lu et al. found, and whether that is seen here."""
     return as_table(
         [
@@ -48,7 +48,7 @@ def findings(comparisons: dict[str, Any] | None) -> Table:
                 "seeds": one["num_seeds"],
                 "seeds that would decide": one["seeds_to_decide"],
             }
-            for one in (comparisons or {}).get("findings", [])
+            for one in found
         ]
     )
 

@@ -123,6 +123,8 @@ rule compare_cells:
         all="<results>/report/comparisons.json",
     log:
         "<logs>/compare_cells.log",
+    benchmark:
+        "<times>/compare_cells.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:

@@ -40,6 +40,8 @@ if SETTINGS.fetches_detector:
             DETECTOR.path,
         log:
             "<logs>/fetch_detector.log",
+        benchmark:
+            "<times>/fetch_detector.tsv"
         conda:
             "../../envs/vilbert.yaml"
         resources:

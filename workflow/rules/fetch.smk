@@ -30,6 +30,8 @@ rule fetch_tokenizer:
         directory("<results>/hub/tokenizer"),
     log:
         "<logs>/fetch_tokenizer.log",
+    benchmark:
+        "<times>/fetch_tokenizer.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:
@@ -48,6 +50,8 @@ rule fetch_text_init:
         directory("<results>/hub/text_init"),
     log:
         "<logs>/fetch_text_init.log",
+    benchmark:
+        "<times>/fetch_text_init.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:

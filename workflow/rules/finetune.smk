@@ -220,6 +220,8 @@ rule describe_finetuning:
         report("<results>/report/finetuning.csv", caption="../report/finetuning.rst", category="Fine-tuning"),
     log:
         "<logs>/describe_finetuning.log",
+    benchmark:
+        "<times>/describe_finetuning.tsv"
     conda:
         "../../envs/vilbert.yaml"
     resources:

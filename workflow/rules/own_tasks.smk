@@ -9,6 +9,8 @@ rule list_named_pictures:
         "<results>/tasks_features/own/{task}_pictures.csv",
     log:
         "<logs>/list_named_pictures/{task}.log",
+    benchmark:
+        "<times>/list_named_pictures/{task}.tsv"
     wildcard_constraints:
         task="|".join(OWN_TASKS),
     conda:
@@ -34,6 +36,8 @@ rule pack_named_pictures:
         table="<results>/tasks_features/own/{task}.parquet",
     log:
         "<logs>/pack_named_pictures/{task}.log",
+    benchmark:
+        "<times>/pack_named_pictures/{task}.tsv"
     wildcard_constraints:
         task="|".join(OWN_TASKS),
     conda:

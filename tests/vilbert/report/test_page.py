@@ -73,6 +73,12 @@ def test_a_file_that_is_cut_off_is_named_and_the_rest_is_shown(tmp_path):
     assert len(json.loads((folder / "report/numbers.json").read_text())["unread"]) == 2
 
 
+def test_what_a_run_measures_and_does_not_compare_stands_beside_the_paper_too(html):
+    """VQA of the run's own seed, below what is compared."""
+    assert "The run's own model, of one seed:" in html
+    assert html.count("<td>70.55</td>") == 2
+
+
 def test_findings_stand_with_what_would_decide_them(html):
     (row,) = re.findall("<tr><td>VQA gains</td>.*?</tr>", html)
     assert re.findall("<td>(.*?)</td>", row)[2:] == ["not decided", "21", "-3.5 to 45.5", "", "2", "3"]
@@ -97,6 +103,7 @@ def test_what_is_not_as_it_is_meant_costs_its_part_alone(tmp_path, file, content
     (folder / file).write_text(content)
     main([folder])
     page = (folder / "report/index.html").read_text()
+    assert len(json.loads((folder / "report/numbers.json").read_text())["unread"]) == ("commit" not in content)
     assert ("Could not be read" in page) == ("commit" not in content)
     assert "VQA" in page
 

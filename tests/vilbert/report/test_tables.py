@@ -59,9 +59,9 @@ def test_costs_are_summed_and_of_memory_the_most_is_told():
 def test_one_seed_leaves_no_interval():
     one = comparisons()
     one["findings"][0] |= {"interval": [None, None], "num_seeds": 1, "seeds_to_decide": None}
-    (row,) = findings(one).rows
+    (row,) = findings(one["findings"]).rows
     assert row[4] == ""
 
 
 def test_a_run_without_stages_or_comparisons_has_empty_tables():
-    assert cost([]).rows == findings(None).rows == []
+    assert cost([]).rows == findings([]).rows == []
