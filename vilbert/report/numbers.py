@@ -18,7 +18,7 @@ from vilbert.training.folder import read_note
 
 NUMBERS = "report/numbers.json"
 MEASURED = {"pretraining": "pretrain", "zero_shot_retrieval": "zero_shot_retrieval"}  # folders; tasks have their own
-BESIDE_PICTURES = {"attention": "attention", "pretraining": "pretraining"}  # folders of examples that are measured
+BESIDE_PICTURES = ("attention", "pretraining")  # folders of examples that are measured
 # In the names of measures that are no share of their examples, or no merit.
 NO_SHARE = ("median_rank", "macro_f1", "auroc", "average_precision", ALIKE)
 
@@ -33,8 +33,8 @@ def gather(found: Found) -> dict[str, Any]:
     measures += found.of("report/probes.csv", probe_measures, missing=[])
     for task in sorted(path.parent.name for path in run.glob("finetune/*/predictions")):
         measures += found.of(f"finetune/{task}/predictions", alike_in(task), missing=[])
-    for folder, what in BESIDE_PICTURES.items():
-        measures += found.of(f"report/examples/{folder}/measures.json", other_measures(what), missing=[])
+    for what in BESIDE_PICTURES:
+        measures += found.of(f"report/examples/{what}/measures.json", other_measures(what), missing=[])
     return {
         "run": run.resolve().name,
         "measures": measures,

@@ -6,6 +6,7 @@ Two runs: their numbers side by side, in the terminal.
 import base64
 import json
 import math
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,7 +55,11 @@ def main(
     if len(runs) > 2:
         raise ValueError(f"got {len(runs)} runs, expected one to make its page, or two to compare")
     if len(runs) == 2:
-        print(plain_table(beside(*(gather(Found(run)) for run in runs))))
+        both = [gather(Found(path)) for path in runs]
+        print(plain_table(beside(*both)))
+        for path, numbers in zip(runs, both, strict=True):
+            for one in numbers["unread"]:
+                print(f"{path / one['file']} could not be read: {one['why']}", file=sys.stderr)
         return
     found = Found(runs[0])
     numbers = gather(found)

@@ -170,8 +170,12 @@ def test_a_wrong_call_is_one_sentence(tmp_path, names, message):
 
 
 def test_two_runs_are_printed_side_by_side(run, tmp_path, capsys):
-    main([run, make_report_run(tmp_path / "other")])
-    said = capsys.readouterr().out.splitlines()
+    other = make_report_run(tmp_path / "other")
+    (other / "pretrain/baselines.json").write_text("[")
+    main([run, other])
+    printed = capsys.readouterr()
+    assert f"{other}/pretrain could not be read: {other}/pretrain/baselines.json is damaged" in printed.err
+    said = printed.out.splitlines()
     assert said[0].split()[:2] == ["what", "split"]
     assert "other" in said[0]
     assert not (tmp_path / "other/report/index.html").exists()
