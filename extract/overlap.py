@@ -11,10 +11,12 @@ def overlaps(boxes: np.ndarray, others: np.ndarray, *, corner_offset: float = 0.
         boxes, others: x1 y1 x2 y2, any unit.
         corner_offset: 1 where x2 and y2 are the last pixels inside (Caffe), 0 where they are the edges.
     """
-    boxes, others = boxes.astype(np.float64), others.astype(np.float64)
-    top_left = np.maximum(boxes[:, None, :2], others[:, :2])
-    bottom_right = np.minimum(boxes[:, None, 2:], others[:, 2:])
-    shared = (bottom_right - top_left + corner_offset).clip(min=0).prod(axis=2)
-    areas, other_areas = ((one[:, 2:] - one[:, :2] + corner_offset).prod(axis=1) for one in (boxes, others))
-    unions = areas[:, None] + other_areas - shared
+    left, top, right, bottom = boxes.astype(np.float64).T[:, :, None]
+    other_left, other_top, other_right, other_bottom = others.astype(np.float64).T
+    widths = np.minimum(right, other_right) - np.maximum(left, other_left) + corner_offset
+    heights = np.minimum(bottom, other_bottom) - np.maximum(top, other_top) + corner_offset
+    shared = np.maximum(widths, 0) * np.maximum(heights, 0)
+    areas = (right - left + corner_offset) * (bottom - top + corner_offset)
+    other_areas = (other_right - other_left + corner_offset) * (other_bottom - other_top + corner_offset)
+    unions = areas + other_areas - shared
     return np.divide(shared, unions, out=np.zeros_like(unions), where=unions > 0)

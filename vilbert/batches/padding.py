@@ -13,7 +13,7 @@ import torch
 from extract.regions.store import Regions
 from vilbert.batches.masking import RegionMask, write_visible
 from vilbert.model.inputs import Batch
-from vilbert.model.processing_vilbert import encode_boxes
+from vilbert.model.processing_vilbert import WHOLE_IMAGE, relative_boxes
 
 TOKENS_APART, REGIONS_APART = 8, 12  # widths that layers are compiled for
 
@@ -91,8 +91,10 @@ def pad_images(
     for row, image in enumerate(images):
         count = 1 + len(image)
         write_visible(image.features, masks[row] if masks else nothing_hidden(image), features[row, :count])
-        boxes[row, :count] = encode_boxes(image.boxes, image.image_size)
         mask[row, :count] = 1
+    sizes = np.repeat([image.image_size for image in images], [len(image) for image in images], axis=0)
+    boxes[:, 0] = WHOLE_IMAGE
+    boxes[:, 1:][mask[:, 1:] == 1] = relative_boxes(np.concatenate([image.boxes for image in images]), sizes)
     first = 0 if has_whole_image else 1
     return {
         "visual_features": torch.from_numpy(features[:, first:]),

@@ -17,6 +17,7 @@ from extract.regions.store import Regions
 from vilbert.model.configuration_vilbert import named_for_trust
 
 OVERSHOOT = 1.0  # pixels that a detector may draw beyond the image; more is a mistake of units
+WHOLE_IMAGE = (0.0, 0.0, 1.0, 1.0, 1.0)  # as a box among others
 
 
 class VilbertProcessor(ProcessorMixin):
@@ -158,25 +159,32 @@ def encode_features(features: np.ndarray) -> np.ndarray:
 
 
 def encode_boxes(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Boxes as the model reads them: corners as fractions of the image, then the share of it that they cover.
+    """Boxes of one image as the model reads them, float32 [N + 1, 5] in [0, 1]; the first, 0 0 1 1 1, is the whole image.
+
+    Args, raises: as `relative_boxes`.
+    """
+    return np.concatenate([np.array([WHOLE_IMAGE], np.float32), relative_boxes(boxes, image_size)])
+
+
+def relative_boxes(boxes: np.ndarray, image_size: np.ndarray | tuple[int, int]) -> np.ndarray:
+    """Corners as fractions of the image, then the share of it that a box covers: float32 [N, 5] in [0, 1].
 
     Args:
         boxes: [N, 4] x1 y1 x2 y2, pixels; what a detector drew up to a pixel beyond the image is cut off.
-        image_size: width, height, pixels.
-    Returns: float32 [N + 1, 5] in [0, 1]; the first, 0 0 1 1 1, is the whole image.
+        image_size: width, height, pixels; [N, 2] where the boxes are of several images.
     Raises: ValueError for boxes that are not in the image.
     Source: Lu et al. 2019, section 3.1.
     """
-    size = np.array([*image_size, *image_size], np.float64)
-    is_inside = (boxes >= -OVERSHOOT) & (boxes <= size + OVERSHOOT)
-    is_ordered = (boxes[:, :2] <= boxes[:, 2:]).all(axis=1, keepdims=True)
-    bad = np.flatnonzero(~(is_inside & is_ordered).all(axis=1))
-    if len(bad):
-        box = ", ".join(f"{value:g}" for value in boxes[bad[0]])
+    size = np.tile(np.asarray(image_size, np.float64), 2)
+    is_good = ((boxes >= -OVERSHOOT) & (boxes <= size + OVERSHOOT)).all(axis=1)
+    is_good &= (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
+    if not is_good.all():
+        bad = int(np.flatnonzero(~is_good)[0])
+        box = ", ".join(f"{value:g}" for value in boxes[bad])
+        width, height = np.broadcast_to(size, boxes.shape)[bad, :2]
         raise ValueError(
-            f"box {bad[0]} is ({box}), expected x1 <= x2 and y1 <= y2, in pixels of an image of "
-            f"{image_size[0]} x {image_size[1]}"
+            f"box {bad} is ({box}), expected x1 <= x2 and y1 <= y2, in pixels of an image of {width:g} x {height:g}"
         )
-    corners = np.concatenate([[[0, 0, 1, 1]], np.clip(boxes, 0, size) / size])
+    corners = np.clip(boxes, 0, size) / size
     areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     return np.concatenate([corners, areas[:, None]], axis=1).astype(np.float32)

@@ -8,8 +8,7 @@ from vilbert.batches.tokens import train_tokenizer
 from vilbert.model.processing_vilbert import VilbertProcessor
 
 
-def regions(count: int, *, seed: int) -> Regions:
-    """In an image of 31 x 37."""
+def regions(count: int, *, seed: int, size: tuple[int, int] = (31, 37)) -> Regions:
     generator = np.random.default_rng(seed)
     corners = np.sort(generator.uniform(0, 31, (count, 2, 2)), axis=1).reshape(count, 4)
     return Regions(
@@ -17,7 +16,7 @@ def regions(count: int, *, seed: int) -> Regions:
         scores=np.ones(count, np.float32),
         features=generator.normal(size=(count, 7)).astype(np.float16),
         class_probs=np.ones((count, 3), np.float16),
-        image_size=(31, 37),
+        image_size=size,
         num_confident=count,
         is_short=False,
     )
@@ -25,7 +24,7 @@ def regions(count: int, *, seed: int) -> Regions:
 
 @pytest.mark.parametrize("has_whole_image", [True, False])
 def test_images_are_padded_as_by_the_processor(has_whole_image):
-    images = [regions(5, seed=1), regions(2, seed=2), regions(3, seed=3)]
+    images = [regions(5, seed=1), regions(2, seed=2, size=(64, 31)), regions(3, seed=3)]
     processor = VilbertProcessor(train_tokenizer(["a dog"], vocab_size=40), has_whole_image)
     expected, padded = processor.encode_regions(images), pad_images(images, has_whole_image=has_whole_image)
     assert padded["visual_features"].shape == (3, 5 + has_whole_image, 7)
