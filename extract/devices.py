@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from itertools import takewhile
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))  # NVIDIA's, AMD's
 PATIENCE = 0.5  # seconds between two looks for a GPU that is free
 
 
@@ -57,10 +59,32 @@ def best_device(choice: DeviceChoice = DeviceChoice.AUTO) -> "torch.device":
     """
     import torch  # takes seconds, and a job that asks for no GPU needs none of it
 
-    has_gpu = torch.cuda.is_available()
-    if choice == DeviceChoice.CUDA and not has_gpu:
+    if choice == DeviceChoice.CPU:
+        return torch.device("cpu")
+    is_there = has_gpu()
+    if choice == DeviceChoice.CUDA and not is_there:
         raise ValueError("asked for cuda, and PyTorch finds no GPU; without --device it takes the CPU")
-    return torch.device("cuda" if has_gpu and choice != DeviceChoice.CPU else "cpu")
+    return torch.device("cuda" if is_there else "cpu")
+
+
+def has_gpu(drivers: Sequence[Path] = DRIVERS) -> bool:
+    """Whether there is one to compute on.
+
+    Args:
+        drivers: files that stand where a machine has GPUs.
+    Raises: ValueError where there are some, and none has the name that the process was given: CUDA hides all of them,
+        and the job would take days on the CPU without a word.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return True
+    if os.environ.get(VISIBLE) and gpus_here() and any(driver.exists() for driver in drivers):
+        raise ValueError(
+            f"{VISIBLE} is '{os.environ[VISIBLE]}', and PyTorch finds no GPU of that name; `nvidia-smi -L` lists those "
+            f"of this machine; set it to '' for the CPU"
+        )
+    return False
 
 
 def gpus_here() -> list[str]:

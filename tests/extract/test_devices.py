@@ -7,7 +7,10 @@ import sys
 import time
 
 import pytest
+import torch
 from places import ROOT
+
+from extract.devices import has_gpu
 
 # A job of the tests: notes what it has, waits, and notes that it ends.
 JOB = """
@@ -118,6 +121,26 @@ def test_a_gpu_that_is_named_twice_is_one_and_what_hides_gpus_is_none(start, gpu
 def test_a_job_without_gpus_is_left_alone(start, tmp_path):
     assert start(0, seconds=0, gpus="").wait(timeout=60) == 0
     assert not any((tmp_path / "locks").iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(("named", "is_here"), [("", True), ("-1", True), (None, True), ("7", False)])
+def test_without_a_gpu_or_a_name_of_one_jobs_take_the_cpu(monkeypatch, tmp_path, named, is_here):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if named is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    driver = tmp_path / "nvidiactl"
+    if is_here:
+        driver.touch()
+    assert not has_gpu([driver])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_named_and_not_there_does_not_become_the_cpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    (tmp_path / "nvidiactl").touch()
+    with pytest.raises(ValueError, match="CUDA_VISIBLE_DEVICES is '7', and PyTorch finds no GPU of that name"):
+        has_gpu([tmp_path / "nvidiactl"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["2"], ["two", "vilbert.predict"]])

@@ -1,9 +1,12 @@
 """What a user reads where a GPU's memory does not suffice."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -13,3 +16,9 @@ def enough_memory(remedy: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise ValueError(f"the GPU's memory is too small: {remedy}") from error
+
+
+def each_in_memory(items: Iterable[Item], remedy: str) -> Iterator[Item]:
+    """The same items. Raises: ValueError likewise, if a GPU's memory is too small for the making of one."""
+    with enough_memory(remedy):
+        yield from items

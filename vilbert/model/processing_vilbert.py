@@ -159,7 +159,7 @@ def encode_features(features: np.ndarray) -> np.ndarray:
 
 
 def encode_boxes(boxes: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Boxes of one image as the model reads them, float32 [N + 1, 5] in [0, 1]; the first, 0 0 1 1 1, is the whole image.
+    """Boxes of an image as the model reads them, float32 [N + 1, 5] in [0, 1]; the first, 0 0 1 1 1, is all of it.
 
     Args, raises: as `relative_boxes`.
     """

@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from transformers import set_seed
 
 from extract.command import run
+from extract.devices import best_device
 from extract.regions.store import RegionStore, read_manifest
 from extract.tables import naming
 from vilbert.model.card import model_card
@@ -81,8 +81,7 @@ def main(
         return read_captions(pairs, split=split, tokenizer=processor.tokenizer, max_tokens=longest)
 
     held_out = captions_of(validation_split)
-    if torch.cuda.is_available():
-        network.to("cuda")
+    network.to(best_device())
     dataset = DistillationDataset(
         captions_of(train_split),
         store,

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from transformers import AutoModelForPreTraining, PreTrainedModel
 
 from extract.command import run
+from extract.devices import best_device
 from extract.regions.store import RegionStore
 from extract.tables import naming
 from extract.terminal import plain_table
@@ -71,7 +71,7 @@ def load(path: Path) -> PreTrainedModel:
     model, loading = AutoModelForPreTraining.from_pretrained(path, output_loading_info=True)
     if any(name.startswith("alignment_head.") for name in loading["missing_keys"]):
         raise ValueError(f"{path} holds no alignment head, expected a pretrained model, not one of another task")
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().to(best_device())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from extract.devices import has_gpu
 from vilbert.model.layers import CoAttentionLayer, SelfAttentionLayer
 from vilbert.settings import RuntimeSettings
 
@@ -27,16 +28,16 @@ def make_accelerator(
 
     Args:
         dtype: that matrices are multiplied in.
-    Raises: ValueError for FSDP without a GPU, or a tracker that is not installed.
+    Raises: ValueError for FSDP without a GPU, a GPU that is named and not there, or a tracker that is not installed.
     """
-    has_gpu = torch.cuda.is_available()
-    if runtime.fsdp and not has_gpu:
+    is_on_gpu = has_gpu()
+    if runtime.fsdp and not is_on_gpu:
         raise ValueError("runtime.fsdp is true, but there is no GPU to spread the weights over; set it to false")
     there = {str(tracker) for tracker in get_available_trackers()}
     if missing := [tracker for tracker in runtime.trackers if tracker not in there]:
         raise ValueError(f"runtime.trackers names {missing[0]}, which is not installed; pip install {missing[0]}")
     return Accelerator(
-        cpu=not has_gpu,
+        cpu=not is_on_gpu,
         mixed_precision="bf16" if dtype == "bfloat16" else "no",
         log_with=list(runtime.trackers) or None,
         project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "trackers")),
@@ -47,7 +48,7 @@ def make_accelerator(
 
 def compiles(runtime: RuntimeSettings) -> bool:
     """Whether a training's layers are compiled, and so want batches of few widths."""
-    return torch.cuda.is_available() if runtime.compile == "auto" else bool(runtime.compile)
+    return has_gpu() if runtime.compile == "auto" else bool(runtime.compile)
 
 
 def has_graphs(runtime: RuntimeSettings) -> bool:
@@ -95,7 +96,7 @@ def is_first_process() -> bool:
 
     Asked before there is an accelerator, it makes the group of the processes, which without a GPU wants to be told so.
     """
-    return PartialState(cpu=not torch.cuda.is_available()).is_main_process
+    return PartialState(cpu=not has_gpu()).is_main_process
 
 
 def anywhere(accelerator: Accelerator, is_so: bool) -> bool:

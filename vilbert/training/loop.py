@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
 from vilbert.batches.sampling import Draw
-from vilbert.model.device_memory import enough_memory
+from vilbert.model.device_memory import each_in_memory, enough_memory
 from vilbert.model.inputs import Batch
 from vilbert.settings import OptimizerSettings, RuntimeSettings
 from vilbert.training.checkpoints import demand_shared, drop_half_written, restore_newest, write_checkpoint
@@ -124,7 +124,8 @@ def train(
         if steps_done and is_evaluated(steps_done) and anywhere(accelerator, log.lacks_evaluation_of(steps_done)):
             evaluate_at(steps_done, network)
         network.train()
-        for step in map(arrived, one_ahead(steps, is_pause=lambda step: is_evaluated(step.number))):
+        ahead = one_ahead(steps, is_pause=lambda step: is_evaluated(step.number))
+        for step in map(arrived, each_in_memory(ahead, what_to_lower(num_at_once))):
             learning_rate = learning_rate_at(step.number, num_steps, optimizer)
             with enough_memory(what_to_lower(num_at_once)):
                 losses, gradient_norm = take_step(

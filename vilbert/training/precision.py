@@ -10,6 +10,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
+from extract.devices import has_gpu
 from vilbert.model.inputs import Batch
 from vilbert.settings import RuntimeSettings
 from vilbert.training.devices import is_first_process
@@ -57,9 +58,9 @@ def choose_dtype(
         is_half_faster: asked of a CPU that multiplies bfloat16 by itself; any other emulates it, in twice the time.
     Raises: ValueError for bfloat16 on a GPU that has none.
     """
-    has_gpu = torch.cuda.is_available()
-    has_half = has_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
-    if "bfloat16" in (asked, asked == "auto" and begun_in) and has_gpu and not has_half:
+    is_on_gpu = has_gpu()
+    has_half = is_on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+    if "bfloat16" in (asked, asked == "auto" and begun_in) and is_on_gpu and not has_half:
         whose = "runtime.dtype is" if asked == "bfloat16" else "the training began in"
         raise ValueError(
             f"{whose} bfloat16, which {torch.cuda.get_device_name()} has not; set runtime.dtype to float32"
@@ -68,7 +69,7 @@ def choose_dtype(
         return Choice(asked, "runtime.dtype")
     if begun_in is not None:
         return Choice(begun_in, "as the training began")
-    if has_gpu:
+    if is_on_gpu:
         return Choice("bfloat16", "the GPU has it") if has_half else Choice("float32", "the GPU has no bfloat16")
     if not torch.cpu._is_amx_tile_supported():
         return Choice("float32", "this CPU has no AMX")

@@ -85,27 +85,42 @@ class TooLarge(PreTrainedModel):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
+def train_too_large(world, folder, *, dataset=None, micro_batch_size=12):
+    whole = make_dataset(world)
+    train(
+        TooLarge(),
+        whole if dataset is None else dataset,
+        lengths=whole.tokens.sizes(),
+        optimizer=pretraining_settings().optimizer,
+        runtime=runtime_settings(micro_batch_size=micro_batch_size, trackers=[]),
+        seed=3,
+        folder=TrainingFolder(folder / "checkpoints", {}, earlier=folder / "earlier"),
+        loss_weights=dict.fromkeys(OBJECTIVES, 1.0),
+        count_items=count_items,
+        expected_items=whole.expected_items(),
+        count_flops=None,
+        evaluator=lambda model: {},
+        evaluation_steps=None,
+    )
+
+
 @pytest.mark.parametrize(("micro_batch_size", "half"), [(12, 6), (4, 2)])
 def test_too_little_memory_says_what_to_halve(world, tmp_path, micro_batch_size, half):
-    dataset = make_dataset(world)
-    settings = pretraining_settings().optimizer
     expected = f"{micro_batch_size} examples at once; set runtime.micro_batch_size to {half}, or"
     with pytest.raises(ValueError, match=f"the GPU's memory is too small: it does not hold {expected}"):
-        train(
-            TooLarge(),
-            dataset,
-            lengths=dataset.tokens.sizes(),
-            optimizer=settings,
-            runtime=runtime_settings(micro_batch_size=micro_batch_size, trackers=[]),
-            seed=3,
-            folder=TrainingFolder(tmp_path / "checkpoints", {}, earlier=tmp_path / "earlier"),
-            loss_weights=dict.fromkeys(OBJECTIVES, 1.0),
-            count_items=count_items,
-            expected_items=dataset.expected_items(),
-            count_flops=None,
-            evaluator=lambda model: {},
-            evaluation_steps=None,
-        )
+        train_too_large(world, tmp_path, micro_batch_size=micro_batch_size)
+
+
+class CopiedInVain:
+    """Batches that a GPU has no memory for, though they come before the first pass."""
+
+    def __getitems__(self, draws):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
+def test_too_little_memory_for_the_copy_of_a_batch_says_the_same(world, tmp_path):
+    with pytest.raises(ValueError, match="12 examples at once; set runtime"):
+        train_too_large(world, tmp_path, dataset=CopiedInVain())
 
 
 def test_one_example_cannot_be_halved():
