@@ -13,11 +13,13 @@ from typing import Any
 import lmdb
 import numpy as np
 import torch
+from torch import Tensor
 
 from extract.regions.store import RegionStore
-from vilbert.batches.padding import Tokens
+from vilbert.batches.padding import Tokens, pad_images, pad_texts
+from vilbert.model.device_memory import enough_memory
 from vilbert.model.processing_vilbert import VilbertProcessor
-from vilbert.retrieval.scoring import EncodedImage, score_pairs
+from vilbert.retrieval.scoring import head_scores
 
 MAP_SIZE = 1 << 36  # bytes that the file may grow to
 
@@ -58,10 +60,15 @@ class Teacher:
             self.num_asked += len(missing)
         return np.array([struct.unpack("<f", value)[0] for value in found if value is not None], np.float32)
 
+    @torch.inference_mode()
     def _ask(self, texts: Sequence[Tokens], images: Sequence[str]) -> list[float]:
-        captions = [torch.from_numpy(text.ids.astype(np.int64)) for text in texts]
-        regions = [EncodedImage.of(self.store[key], has_whole_image=self.processor.has_whole_image) for key in images]
-        return score_pairs(self.model, captions, regions).flatten().tolist()
+        batch = pad_texts(texts, pad_token_id=self.processor.tokenizer.pad_token_id)
+        batch |= pad_images([self.store[key] for key in images], has_whole_image=self.processor.has_whole_image)
+        trunk, device = self.model.base_model, self.model.device
+        with enough_memory("the teacher does not fit beside what learns from it; take a smaller one"):
+            output = trunk(**{name: tensor.to(device) for name, tensor in batch.items()})
+            scores: Tensor = head_scores(self.model, trunk.fuse(output))
+        return scores.cpu().tolist()
 
 
 def name_of(text: Tokens, image: str) -> bytes:
