@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+from vilbert.retrieval.ranks import ALIKE
+
 FEW = 50  # examples, below which a share is uncertain by 0.14 and more
 SURE = 0.99  # of a chance that leaves nothing to find out
-ALIKE = "commonest_first"  # a measure: how often the image stands first that does so most often
 MOST_ALIKE = 0.5
 WITHOUT = {  # learning, or one of the two
     "rule": "a rule that learns nothing",

@@ -11,9 +11,9 @@ from extract.report.stages import stage_rows
 from extract.tables import read_json
 from vilbert.baselines.rows import KINDS, read_rows
 from vilbert.model.origin import PROVENANCE, read_object
-from vilbert.report.doubts import ALIKE
 from vilbert.report.found import Found
 from vilbert.report.intervals import interval_of
+from vilbert.retrieval.ranks import ALIKE
 from vilbert.training.folder import read_note
 
 NUMBERS = "report/numbers.json"
@@ -33,6 +33,7 @@ def gather(found: Found) -> dict[str, Any]:
     measures += found.of("report/probes.csv", probe_measures, missing=[])
     for task in sorted(path.parent.name for path in run.glob("finetune/*/predictions")):
         measures += found.of(f"finetune/{task}/predictions", alike_in(task), missing=[])
+    measures += found.of("zero_shot_retrieval/metrics.json", alike_without_training, missing=[])
     for what in BESIDE_PICTURES:
         measures += found.of(f"report/examples/{what}/measures.json", other_measures(what), missing=[])
     return {
@@ -99,6 +100,15 @@ def measured(what: str, row: dict[str, Any], *, file: str) -> dict[str, Any]:
     return {"what": what, "split": row.get("split"), "measure": name, "value": value, "low": low, "high": high} | (
         kinds | {"scale": scale, "num_examples": count, "num_dropped": row.get("num_dropped"), "file": file}
     )
+
+
+def alike_without_training(path: Path) -> list[dict]:
+    """How often the same image stands first, as retrieval without training has told."""
+    told = read_json(path)
+    if ALIKE not in told:  # of an earlier version
+        return []
+    row = {"measure": ALIKE, "value": told[ALIKE], "num_examples": told["num_captions"], "ceiling": None}
+    return [measured("zero_shot_retrieval", row, file="zero_shot_retrieval/metrics.json")]
 
 
 def alike_in(task: str) -> Callable[[Path], list[dict]]:

@@ -24,10 +24,9 @@ from vilbert.model.origin import demand_same_regions
 from vilbert.pretraining.data import PretrainingDataset
 from vilbert.pretraining.evaluation import alignment_scores, one_pair_an_image
 from vilbert.report.answers import NUM_RETRIEVED, Answer
-from vilbert.report.doubts import ALIKE
 from vilbert.report.examples import choose, write_examples
 from vilbert.report.pictures import read_images
-from vilbert.retrieval.ranks import best_first
+from vilbert.retrieval.ranks import ALIKE, best_first, commonest_first
 from vilbert.settings import PretrainingSettings
 
 
@@ -63,7 +62,8 @@ def main(
     found = answers_of(scores, captions, [dataset.tokens.image_keys[index].as_py() for index in indices])
     shown = choose(found, seed=settings.seed)
     write_examples(shown, read_images(tars, {key for one in shown for key in one.image_keys}), output)
-    (output / "measures.json").write_text(json.dumps([commonest_first(scores)], indent=1))
+    alike = {"measure": ALIKE, "value": commonest_first(scores), "chance": None, "num_examples": len(scores)}
+    (output / "measures.json").write_text(json.dumps([alike], indent=1))
 
 
 def answers_of(scores: np.ndarray, captions: Sequence[str], image_keys: Sequence[str]) -> list[Answer]:
@@ -87,22 +87,6 @@ def answers_of(scores: np.ndarray, captions: Sequence[str], image_keys: Sequence
         )
         for place, caption in enumerate(captions)
     ]
-
-
-def commonest_first(scores: np.ndarray) -> dict[str, str | float | int | None]:
-    """For which share of the captions the image stands first that does so most often, as a measure: 1 for a model that
-    ranks alike whatever the caption says.
-
-    Args:
-        scores: [N, N]
-    """
-    first = scores.argmax(axis=1)
-    return {
-        "measure": ALIKE,
-        "value": float(np.bincount(first).max() / len(first)),
-        "chance": None,
-        "num_examples": len(first),
-    }
 
 
 if __name__ == "__main__":

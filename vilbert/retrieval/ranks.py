@@ -10,6 +10,7 @@ Dimension key:
 import numpy as np
 
 LIMITS = (1, 5, 10)
+ALIKE = "commonest_first"  # a measure, what the function of that name gives
 
 
 def best_ranks(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
@@ -27,6 +28,13 @@ def best_first(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
 def feared_scores(scores: np.ndarray, is_right: np.ndarray) -> np.ndarray:
     """The scores [Q, N], the worst in place of what is no number."""
     return np.where(np.isnan(scores), np.where(is_right, -np.inf, np.inf), scores)
+
+
+def commonest_first(scores: np.ndarray) -> float:
+    """For which share of the rows of [Q, N] that column stands first which does so most often: 1 for a model that ranks
+    alike whatever it is asked."""
+    first = scores.argmax(axis=1)
+    return float(np.bincount(first).max() / len(first))
 
 
 def recalls(ranks: np.ndarray) -> dict[str, float]:

@@ -18,6 +18,7 @@ from extract.terminal import plain_table
 from vilbert.baselines.rows import write_rows
 from vilbert.model.directory import demand_model, read_processor
 from vilbert.model.origin import demand_same_regions
+from vilbert.retrieval.ranks import ALIKE, commonest_first
 from vilbert.settings import FinetuningSettings, RuntimeSettings
 from vilbert.tasks.reading import write_dropped
 from vilbert.tasks.retrieval_baselines import RetrievalBaselines
@@ -52,10 +53,12 @@ def main(
     (dataset,), dropped = retrieval_splits(source, of_task.validation_split)
     scorer, dtype = load(model), choose_dtype(runtime.dtype).dtype
     with multiplied_in(dtype, scorer.device.type):
-        metrics = dataset.measure(dataset.predict(scorer))
+        scores = dataset.predict(scorer)
+    metrics = dataset.measure(scores)
     rows = RetrievalBaselines().of(dataset).rows("validation", metrics)
     with naming(metrics_output.parent):
-        metrics_output.write_text(json.dumps({"num_images": len(dataset.keys), **metrics}, indent=1) + "\n")
+        told = {"num_images": len(dataset.keys), "num_captions": len(scores), ALIKE: commonest_first(scores.numpy())}
+        metrics_output.write_text(json.dumps(told | metrics, indent=1) + "\n")
         write_dropped(dropped_output, dropped)
         write_rows(baselines_output, rows)
     print(plain_table(rows))

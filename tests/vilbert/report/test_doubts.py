@@ -1,8 +1,9 @@
 import pytest
 from report_run import measure
 
-from vilbert.report.doubts import ALIKE, doubts_of
+from vilbert.report.doubts import doubts_of
 from vilbert.report.numbers import measured
+from vilbert.retrieval.ranks import ALIKE
 
 
 def doubts(*rows):

@@ -3,6 +3,7 @@ import json
 import pytest
 from report_run import make_report_run, measure, write
 
+from vilbert.report.doubts import doubts_of
 from vilbert.report.found import Found
 from vilbert.report.numbers import gather
 
@@ -63,6 +64,18 @@ def test_how_often_one_image_stands_first_is_read_from_what_was_found(run):
     write(run / "finetune/vqa/predictions/val.json", found)
     row = measures_of(gather(Found(run)))["vqa", "commonest_first"]
     assert (row["value"], row["num_examples"], row["scale"]) == (2 / 3, 3, None)
+
+
+def test_retrieval_without_training_tells_it_itself(run):
+    (run / "zero_shot_retrieval").mkdir(exist_ok=True)
+    write(run / "zero_shot_retrieval/metrics.json", {"num_images": 5, "num_captions": 25, "commonest_first": 0.8})
+    numbers = gather(Found(run))
+    row = measures_of(numbers)["zero_shot_retrieval", "commonest_first"]
+    assert (row["value"], row["num_examples"], row["scale"]) == (0.8, 25, None)
+    (doubt,) = [one for one in doubts_of(numbers) if "ranks alike" in one]
+    assert doubt.startswith("zero shot retrieval: one image stands first for 80% of the captions")
+    write(run / "zero_shot_retrieval/metrics.json", {"num_images": 5, "image_recall_at_1": 0.2})
+    assert not gather(Found(run))["unread"], "what an earlier version wrote is no damage"
 
 
 def test_what_is_no_share_has_no_interval(run):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from vilbert.report.pictures import read_images
-from vilbert.report.retrieved import answers_of, commonest_first
+from vilbert.report.retrieved import answers_of
 
 KEYS = ["val-0", "val-1", "val-2"]
 COLOURS = {"val-0": (200, 0, 0), "val-1": (0, 200, 0), "val-2": (0, 0, 200)}
@@ -50,16 +50,3 @@ def test_a_caption_is_answered_by_the_images_that_fit_best():
     assert [one.answer for one in found] == [f"its own image is number {rank} of 3" for rank in (3, 1, 3)]
     assert [one.is_right for one in found] == [False, True, False]
     assert [one.own for one in found] == [{"val-0"}, {"val-1"}, {"val-2"}]
-
-
-@pytest.mark.parametrize(
-    ("scores", "share"),
-    [
-        ([[0.1, 0.9, 0.2], [0.0, 0.7, 0.1], [0.5, 0.6, 0.1]], 1.0),  # whatever the caption says
-        ([[0.9, 0.1, 0.2], [0.0, 0.7, 0.1], [0.5, 0.1, 0.6]], 1 / 3),
-    ],
-)
-def test_how_often_the_commonest_image_stands_first(scores, share):
-    measure = commonest_first(np.array(scores))
-    assert measure["value"] == pytest.approx(share)
-    assert measure["num_examples"] == 3

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vilbert.retrieval.ranks import best_first, best_ranks, chance_summary, recalls
+from vilbert.retrieval.ranks import best_first, best_ranks, chance_summary, commonest_first, recalls
 
 NAN = float("nan")
 
@@ -62,3 +62,14 @@ def test_chance_is_the_mean_of_many_orders():
     found = chance_summary(is_right.sum(axis=1), 13)
     for name in ("recall_at_1", "recall_at_5"):
         assert found[name] == pytest.approx(np.mean([one[name] for one in drawn]), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"),
+    [
+        ([[0.1, 0.9, 0.2], [0.0, 0.7, 0.1], [0.5, 0.6, 0.1]], 1.0),  # whatever the caption says
+        ([[0.9, 0.1, 0.2], [0.0, 0.7, 0.1], [0.5, 0.1, 0.6]], 1 / 3),
+    ],
+)
+def test_how_often_the_commonest_image_stands_first(scores, share):
+    assert commonest_first(np.array(scores)) == pytest.approx(share)
