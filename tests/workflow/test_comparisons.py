@@ -22,8 +22,10 @@ BERT_LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads
 
 
 def settings_of(*overlays: Path, **comparison: Any) -> Settings:
-    """The default settings under some overlays, with some values of the section `comparison`."""
+    """The default settings, with the half of the data, under some overlays, with some values of the section
+    `comparison`."""
     config = copy.deepcopy(DEFAULT)
+    config["comparison"]["data_shares"] = [0, 0.5, 1]
     for overlay in overlays:
         update_config(config, yaml.safe_load(overlay.read_text()))
     config["download"]["contact"] = "you@library.example"
