@@ -11,12 +11,11 @@ def overlaps(boxes: np.ndarray, others: np.ndarray, *, corner_offset: float = 0.
         boxes, others: x1 y1 x2 y2, any unit.
         corner_offset: 1 where x2 and y2 are the last pixels inside (Caffe), 0 where they are the edges.
     """
-    left, top, right, bottom = boxes.astype(np.float64).T[:, :, None]
-    other_left, other_top, other_right, other_bottom = others.astype(np.float64).T
-    widths = np.minimum(right, other_right) - np.maximum(left, other_left) + corner_offset
-    heights = np.minimum(bottom, other_bottom) - np.maximum(top, other_top) + corner_offset
-    shared = np.maximum(widths, 0) * np.maximum(heights, 0)
-    areas = (right - left + corner_offset) * (bottom - top + corner_offset)
-    other_areas = (other_right - other_left + corner_offset) * (other_bottom - other_top + corner_offset)
-    unions = areas + other_areas - shared
+    corners, other_corners = boxes.astype(np.float64).T, others.astype(np.float64).T
+    lower, upper, other_lower, other_upper = corners[:2], corners[2:], other_corners[:2], other_corners[2:]
+    sides = np.minimum(upper[..., None], other_upper[:, None]) - np.maximum(lower[..., None], other_lower[:, None])
+    shared = np.multiply(*np.maximum(sides + corner_offset, 0))
+    areas = np.multiply(*(upper - lower + corner_offset))
+    other_areas = np.multiply(*(other_upper - other_lower + corner_offset))
+    unions = areas[:, None] + other_areas - shared
     return np.divide(shared, unions, out=np.zeros_like(unions), where=unions > 0)

@@ -108,6 +108,14 @@ def write_visible(features: np.ndarray, mask: RegionMask, out: np.ndarray) -> No
     """
     out[1:] = features
     left = features[~(mask.is_masked | mask.is_hidden)]
-    # torch makes float32 of float16 some thirty times as fast as numpy, whose sum of it is taken
-    out[0] = torch.from_numpy(left).float().numpy().sum(axis=0) / np.float32(len(left)) if len(left) else 0
+    out[0] = in_float32(left).sum(axis=0) / np.float32(len(left)) if len(left) else 0
     out[1:][mask.is_hidden] = 0
+
+
+def in_float32(halves: np.ndarray) -> np.ndarray:
+    """The same numbers, by torch, which makes float32 of float16 some twenty times as fast as numpy.
+
+    Args:
+        halves: float16 or float32, of memory that may be written to.
+    """
+    return torch.from_numpy(halves).float().numpy()

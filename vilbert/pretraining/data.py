@@ -22,6 +22,7 @@ from vilbert.batches.masking import (
     MaskedText,
     RegionMask,
     example_generator,
+    in_float32,
     mask_regions,
     mask_tokens,
 )
@@ -179,7 +180,7 @@ class PretrainingDataset(Dataset):
         """What is asked of the masked regions of an example. Distributions are made whole: stores round them."""
         is_masked = example.mask.is_masked
         if self.visual_target == "classes":
-            probs = example.regions.class_probs[is_masked].astype(np.float32)
+            probs = in_float32(example.regions.class_probs[is_masked])
             return probs / probs.sum(axis=1, keepdims=True)
         if self.visual_target == "features":
             return example.regions.features[is_masked]
