@@ -46,8 +46,18 @@ def test_the_paper_is_quoted_by_what_is_known_of_it():
     """Table 2's six layers are the model of table 1: confirmed are the same numbers."""
     six = {(one["what"], one["measure"]): one for one in published("depth") if one["cell"] == "depth 6"}
     whole = {(one["what"], one["measure"]): one for one in published("architecture") if one["cell"] == "two streams"}
-    assert [one["percent"] for one in six.values()] == [one["percent"] for one in whole.values()]
+    assert {key: one["percent"] for key, one in six.items()} == {key: whole[key]["percent"] for key in six}
     assert six["zero_shot_retrieval", "image_recall_at_1"]["percent"] == "31.86"
+
+
+def test_what_was_best_before_and_test_sets_stand_beside_what_is_measured_here(tmp_path):
+    beside = rows_of(beside_published("architecture", own_cells(gather(Found(make_report_run(tmp_path / "r"))))))
+    of_vqa = [(row["trained"], row["measure"], row["Lu et al., %"]) for row in beside if row["measured"] == "vqa"]
+    assert of_vqa[:2] == [
+        ("best before (DFAF)", "accuracy", "70.22 *"),
+        ("best before (DFAF)", "accuracy on test-std", "70.34"),
+    ]
+    assert ("two streams", "accuracy on test-std", "70.92") in of_vqa
 
 
 def test_costs_are_summed_and_of_memory_the_most_is_told():
