@@ -15,6 +15,7 @@ INK, MODEL, MUTED, PALE = "#1d2430", "#2a6f97", "#8a94a3", "#d8dde5"
 SERIES = ["#2a6f97", "#d1495b", "#66a182", "#8d6a9f"]
 WIDTH, HEIGHT = 250, 170
 MOST_BARS = 40
+TOGETHER = 0.01  # the width of a mark, as a share
 LEVELS = {  # what a measure is read against: its colour
     "chance": "#8a94a3",
     "blind": "#e0a030",
@@ -38,13 +39,8 @@ def against_baselines(rows: Sequence[dict[str, Any]]) -> str:
         }
     )
     levels = pd.DataFrame(
-        [
-            {"measure": name, "against": kind, "share": scaled(row, kind)}
-            for name, row in zip(names, rows, strict=True)
-            for kind in LEVELS
-            if row[kind] is not None
-        ],
-        columns=["measure", "against", "share"],
+        [level for name, row in zip(names, rows, strict=True) for level in levels_of(name, row)],
+        columns=["measure", "against", "share", "height"],
     )
     measure = alt.Y("measure:N", sort=names, title=None, axis=alt.Axis(labelLimit=170))
     share = alt.X("value:Q", scale=alt.Scale(domain=[0, 1]), title=None, axis=alt.Axis(format="%", tickCount=3))
@@ -52,16 +48,27 @@ def against_baselines(rows: Sequence[dict[str, Any]]) -> str:
     spread = alt.Chart(bars).mark_rule(color=INK).encode(y=measure, x=alt.X("low:Q"), x2="high:Q")
     marks = (
         alt.Chart(levels)
-        .mark_tick(thickness=2.5, height=17)
+        .mark_tick(thickness=2.5)
         .encode(
             y=measure,
             x=alt.X("share:Q"),
+            size=alt.Size("height:Q", scale=None, legend=None),
             color=alt.Color(
                 "against:N", scale=alt.Scale(domain=list(LEVELS), range=list(LEVELS.values())), legend=None
             ),
         )
     )
     return drawn((model + spread + marks).properties(width=WIDTH, height=alt.Step(24)))
+
+
+def levels_of(name: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Marks of what a measure is read against; one that others lie beneath is shorter than they are, to hide none."""
+    levels: list[dict[str, Any]] = []
+    for kind in LEVELS:
+        if (share := scaled(row, kind)) is not None:
+            beneath = sum(abs(share - level["share"]) < TOGETHER for level in levels)
+            levels.append({"measure": name, "against": kind, "share": share, "height": 20 - 5 * beneath})
+    return levels
 
 
 def name_of(row: dict[str, Any]) -> str:
