@@ -97,6 +97,13 @@ def files_to_look_at(path: Path) -> tuple[list[Path], list[tuple[str, Objection]
     return images, others
 
 
+def names_below(folder: Path, files: Sequence[Path]) -> tuple[list[str], list[tuple[str, Objection]]]:
+    """The names of files below a folder, and those that are no text, with the reason."""
+    names = [str(file.relative_to(folder)) for file in files]
+    reason = Objection("name_is_no_text", "its name is not UTF-8; rename it")
+    return [name for name in names if in_text(name) == name], [(in_text(n), reason) for n in names if in_text(n) != n]
+
+
 def pack(pictures: Sequence[Picture], path: Path) -> dict[str, Objection]:
     """Write the tar of those that can be read, by their places; why the others cannot."""
     objections = {}

@@ -345,7 +345,7 @@ class SearchSettings(Section):
     contrastive: Weight = Field(description="weight of this loss")
     distillation: Weight = Field(description="weight of this loss")
     optimizer: OptimizerSettings
-    index: Annotated[str, Field(pattern=r"^[A-Za-z0-9_,]+$"), MANNER] = Field(
+    index: Annotated[str, Field(pattern=r"^[A-Za-z0-9_,()+-]+$"), MANNER] = Field(
         description="kind of index by faiss's factory; Flat: every image is looked at"
     )
     num_images: Annotated[PositiveInt, MANNER] = Field(

@@ -5,6 +5,7 @@ Features of another detector are numbers of the same shape: a model answers abou
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,26 @@ def demand_same_regions(model: Path, store: RegionStore, *, are_given: bool = Fa
     learnt, found = learnt_from(model), origin_of(store)
     are_chosen = not are_given and learnt.get("box_source") != "given"  # who learnt of given boxes may be asked of any
     names = ["detector", "classes", "feature_size"] + (["selection", "box_source"] if are_chosen else [])
-    reasons = [
-        f"{name} was {learnt[name]}, is {found[name]}"
-        for name in names
-        if learnt.get(name) is not None and found[name] is not None and learnt[name] != found[name]
-    ]
-    if reasons:
+    if reasons := differences(learnt, found, names):
         raise ValueError(
             f"{model} has learnt of other regions than those in {store.described}: {'; '.join(reasons)}; "
             "extract the images anew, with the model's detector and selection"
         )
+
+
+def demand_like_regions(model: Path, other: Path) -> None:
+    """Raises: ValueError with all that differs in what two models have learnt of, as far as both know it."""
+    names = ["detector", "classes", "feature_size", "selection", "box_source"]
+    if reasons := differences(learnt_from(model), learnt_from(other), names):
+        raise ValueError(f"{model} has learnt of other regions than {other}: {'; '.join(reasons)}")
+
+
+def differences(learnt: dict[str, Any], found: dict[str, Any], names: Sequence[str]) -> list[str]:
+    return [
+        f"{name} was {learnt[name]}, is {found[name]}"
+        for name in names
+        if learnt.get(name) is not None and found.get(name) is not None and learnt[name] != found[name]
+    ]
 
 
 def learnt_from(model: Path) -> dict[str, Any]:

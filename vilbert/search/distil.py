@@ -61,10 +61,10 @@ def main(
     store = RegionStore(stores)
     demand_same_regions(teacher, store)
     network, processor = load_teacher(teacher)
-    made_of = [sha256_of(teacher / WEIGHTS), *(read_manifest(path).sha256 for path in stores)]
+    weights, beside_weights = sha256_of(teacher / WEIGHTS), sha256_beside_weights(teacher)
+    digests = [read_manifest(path).sha256 for path in stores]
     identity = distillation_made_of(settings, splits=(train_split, validation_split)) | {
-        "inputs": {"pairs": sha256_of(pairs), "teacher": made_of[0], "stores": made_of[1:]}
-        | {"beside_weights": sha256_beside_weights(teacher)},
+        "inputs": {"pairs": sha256_of(pairs), "teacher": weights, "stores": digests, "beside_weights": beside_weights},
         "regions": origin_of(store),
     }
     folder = TrainingFolder(checkpoints, identity, earlier=earlier)
@@ -86,7 +86,7 @@ def main(
         captions_of(train_split),
         store,
         processor,
-        Teacher(network, processor, store, kept_in=kept_path(scores, made_of)),
+        Teacher(network, processor, store, kept_in=kept_path(scores, [weights, beside_weights, *digests])),
         settings=settings,
         checkpoints=checkpoints,
     )

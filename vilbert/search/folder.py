@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from extract.command import run
 from extract.devices import DeviceChoice, best_device
-from extract.finder import FoundRegions, RegionFinder, files_to_look_at
+from extract.finder import FoundRegions, RegionFinder, files_to_look_at, names_below
 from extract.hold import Hold
 from extract.regions.store import RegionStore
 from vilbert.model.directory import WEIGHTS, sha256_of
@@ -39,6 +40,7 @@ def main(
 
     Prints a row with the reason for each file that is no picture, or cannot be read.
     """
+    output = Path(os.path.abspath(output))  # noqa: PTH100
     demand_replaceable(output)
     encoder, processor = load_encoder(model, device=best_device(device))
     digest = sha256_of(model / WEIGHTS)
@@ -49,14 +51,15 @@ def main(
         write_index(output, [(list(store), vectors)], [Source(store=pictures)], model=model, sha256=digest, kind=kind)
         return
     files, others = files_to_look_at(pictures)
-    left_out = [{"image": name} | objection._asdict() for name, objection in others]
     folder = pictures if pictures.is_dir() else pictures.parent
+    all_names, nameless = names_below(folder, files)
+    left_out = [{"image": name} | objection._asdict() for name, objection in others + nameless]
     kept = output.with_name(f".{output.name}.parts")
     held = Hold(kept)
     finder: RegionFinder | None = None
     parts = []
-    for start in tqdm(range(0, len(files), AT_ONCE), desc="pictures", unit="part", disable=None):
-        names = [str(file.relative_to(folder)) for file in files[start : start + AT_ONCE]]
+    for start in tqdm(range(0, len(all_names), AT_ONCE), desc="pictures", unit="part", disable=None):
+        names = all_names[start : start + AT_ONCE]
         part = kept / f"{digest_of(folder, names, digest)}.npz"
         reasons = part.with_suffix(".json")
         if not part.exists():
@@ -68,11 +71,11 @@ def main(
         held.demand()
         left_out += json.loads(reasons.read_text())
         parts.append(read_embeddings(part, model=digest))
+    if left_out:
+        print(json.dumps(left_out, indent=1), flush=True)
     write_index(output, parts, [Source(folder=folder)] * len(parts), model=model, sha256=digest, kind=kind)
     held.let_go()
     shutil.rmtree(kept)
-    if left_out:
-        print(json.dumps(left_out, indent=1))
     print(f"{output} holds {sum(len(keys) for keys, _ in parts)} pictures", file=sys.stderr)
 
 

@@ -10,14 +10,14 @@ import typer
 from extract.command import run
 from extract.devices import DeviceChoice
 from vilbert.pipelines import demand_text
-from vilbert.search.searcher import NUM_BEST, Searcher
+from vilbert.search.searcher import Searcher
 
 
 def main(
     index: Annotated[Path, typer.Argument(help="folder that `vilbert index` or the rule build_index made")],
     text: Annotated[str | None, typer.Argument(help="what the pictures are to show")] = None,
     image: Annotated[Path | None, typer.Option(help="a picture in place of the text: what is like it")] = None,
-    k: Annotated[int, typer.Option(help="pictures to find")] = NUM_BEST,
+    k: Annotated[int | None, typer.Option(help="pictures to find; by default ten, or all that there are")] = None,
     rerank: Annotated[
         int,
         typer.Option(help="of the best, those that are put in order anew with the scores of the encoder's teacher"),

@@ -3,12 +3,14 @@
 import math
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from extract.devices import DeviceChoice, best_device
-from extract.finder import FoundRegions
+from extract.finder import FoundRegions, RegionFinder
 from extract.regions.store import RegionStore
-from vilbert.model.origin import PROVENANCE, demand_same_regions, read_object
+from vilbert.model.directory import WEIGHTS, sha256_of
+from vilbert.model.origin import PROVENANCE, demand_like_regions, demand_same_regions, read_object
 from vilbert.pipelines import Pipeline, demand_text, finder_of, pipeline
 from vilbert.search.embed import embed_images, embed_texts, load_encoder
 from vilbert.search.index import Found, ImageIndex
@@ -45,23 +47,29 @@ class Searcher:
         self._teacher, self._detector = teacher, detector
         self._stores: dict[str, RegionStore] = {}
 
-    def by_text(self, text: str, *, k: int = NUM_BEST, rerank: int = 0) -> list[Row]:
+    def by_text(self, text: str, *, k: int | None = None, rerank: int = 0) -> list[Row]:
         """The best k images, the best `rerank` of them put in order anew with the cross-encoder's scores.
+
+        Args:
+            k: None: ten, or all that there are.
+            rerank: more than there are: all.
 
         Raises: ValueError for an empty text, or more images than there are.
         """
+        rerank = min(rerank, len(self.index))
         longest = self.encoder.config.max_position_embeddings
         tokens = encode_texts(self.processor.tokenizer, [demand_text(text)], max_tokens=longest)
+        k = min(NUM_BEST, len(self.index)) if k is None else k
         (found,) = self.index.search(embed_texts(self.encoder, tokens, self.processor), k=max(k, rerank))
         rows = [row_of(one) for one in found]
         if rerank:
             rows[:rerank] = self._scored(rows[:rerank], text)
         return rows[:k]
 
-    def by_image(self, picture: Path, *, k: int = NUM_BEST) -> list[Row]:
-        """The k images that are most like a picture; of one that cannot be read, a row with the reason."""
-        finder = finder_of(self.path, detector=self._detector, device=self.device)
-        (found,) = finder.find([picture])
+    def by_image(self, picture: Path, *, k: int | None = None) -> list[Row]:
+        """The k images that are most like a picture, by default ten; or a row with the reason why it cannot be read."""
+        k = min(NUM_BEST, len(self.index)) if k is None else k
+        (found,) = self.finder.find([picture])
         if found.regions is None:
             assert found.objection is not None
             return [{"image": found.name} | found.objection._asdict()]
@@ -75,24 +83,46 @@ class Searcher:
         path = Path(said["teacher"]) if self._teacher is None else self._teacher
         if not path.is_dir():
             raise FileNotFoundError(f"no model at {path}, which {self.path} has learnt from; name it with --teacher")
+        learnt_from = said.get("inputs", {}).get("teacher")
+        if self._teacher is None and learnt_from not in (None, sha256_of(path / WEIGHTS)):
+            raise ValueError(
+                f"{path} is another model by now than the one that {self.path} has learnt from, {learnt_from[:12]}; "
+                f"train the dual encoder anew, or take it nevertheless with --teacher {quote(str(path))}"
+            )
+        demand_like_regions(path, self.path)
         return pipeline(path, detector=self._detector, device=self.device)
 
+    @cached_property
+    def finder(self) -> RegionFinder:
+        """Finds in pictures what the model has learnt of.
+
+        Raises: FileNotFoundError, or ValueError, where there is no such detector.
+        """
+        return finder_of(self.path, detector=self._detector, device=self.device)
+
     def regions(self, row: Row) -> FoundRegions:
-        """Of an image that was found, by its store or else by the detector."""
+        """Of an image that was found, by its store or else by the detector.
+
+        Raises: ValueError if its store has it no longer, or holds other regions than the model has learnt of.
+        """
         store = row["store"]
         if store is None:
-            (one,) = self.teacher.find([row["path"]])
+            (one,) = self.finder.find([row["path"]])
             return one
         if store not in self._stores:
             self._stores[store] = RegionStore([Path(store)])
             demand_same_regions(self.path, self._stores[store])
+        if row["image"] not in self._stores[store]:
+            raise ValueError(
+                f"{store} holds no image '{row['image']}' any more; make the index {self.index.folder} anew"
+            )
         return FoundRegions(row["image"], self._stores[store][row["image"]], None)
 
     def _scored(self, rows: list[Row], text: str) -> list[Row]:
         """The rows with the `score` of each, or the reason why there is none, the best by both models first.
 
-        Both say it in logits, the dual encoder by its temperature, and what they say is added: on the drawn world the
-        first stage alone is better at the first place than the cross-encoder alone, and both together are better still.
+        Both say it in logits, the dual encoder by its temperature, and what they say is added: they err apart, so that
+        both together find more than either.
         """
         scored = self.teacher.score([self.regions(row) for row in rows], text)
         both = [

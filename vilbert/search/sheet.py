@@ -58,6 +58,7 @@ def read_picture(row: dict[str, Any]) -> Image.Image:
     if path.suffix != ".tar":
         return read_upright(path)
     with reading(path), tarfile.open(path) as tar:
-        file = tar.extractfile(row["image"] + SUFFIX)
-        assert file is not None
+        name = row["image"] + SUFFIX
+        if name not in tar.getnames() or (file := tar.extractfile(name)) is None:
+            raise ValueError(f"{path} holds no {name} any more")
         return Image.open(io.BytesIO(file.read())).convert("RGB")

@@ -8,6 +8,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import lmdb
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extract.regions.store import RegionStore
+from extract.regions.store import RegionStore, open_whole_lmdb
 from vilbert.batches.padding import Tokens, pad_images, pad_texts
 from vilbert.model.device_memory import enough_memory
 from vilbert.model.processing_vilbert import VilbertProcessor
@@ -35,10 +36,14 @@ class Teacher:
         """Args:
         model: VilbertForPreTraining or VilbertForImageTextRetrieval.
         kept_in: file of the scores, of this model and these features alone.
+        Raises: ValueError for such a file that is damaged.
         """
         self.model, self.processor, self.store = model.eval(), processor, store
         kept_in.parent.mkdir(parents=True, exist_ok=True)
-        self._kept = lmdb.open(str(kept_in), subdir=False, map_size=MAP_SIZE)
+        if kept_in.exists():
+            remedy = f"remove it (`rm {quote(str(kept_in))}`), and the teacher is asked anew"
+            open_whole_lmdb(kept_in, remedy=remedy).close()  # a file that is cut off would end the process
+        self._path, self._kept = kept_in, lmdb.open(str(kept_in), subdir=False, map_size=MAP_SIZE)
         self.num_asked = 0
 
     def scores(self, texts: Sequence[Tokens], images: Sequence[str]) -> np.ndarray:
@@ -53,12 +58,20 @@ class Teacher:
                 texts if len(texts) == 1 else [texts[place] for place in missing],
                 images if len(images) == 1 else [images[place] for place in missing],
             )
-            with self._kept.begin(write=True) as transaction:
-                for place, score in zip(missing, asked, strict=True):
-                    value = found[place] = struct.pack("<f", score)
-                    transaction.put(names[place], value)
+            said = {place: struct.pack("<f", score) for place, score in zip(missing, asked, strict=True)}
+            self._keep({names[place]: value for place, value in said.items()})
+            found = [said.get(place, value) for place, value in enumerate(found)]
             self.num_asked += len(missing)
         return np.array([struct.unpack("<f", value)[0] for value in found if value is not None], np.float32)
+
+    def _keep(self, values: dict[bytes, bytes]) -> None:
+        """Raises: OSError where the disk is full."""
+        try:
+            with self._kept.begin(write=True) as transaction:
+                for name, value in values.items():
+                    transaction.put(name, value)
+        except lmdb.Error as error:
+            raise OSError(f"{self._path} could not be written: {error}; make room on its disk") from error
 
     @torch.inference_mode()
     def _ask(self, texts: Sequence[Tokens], images: Sequence[str]) -> list[float]:

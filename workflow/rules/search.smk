@@ -98,7 +98,7 @@ rule build_index:
         tars=lambda wildcards, input: [f"--tar {tar}" for tar in input.tars],
     shell:
         "python -m vilbert.search.index {input.model} {output} {input.embeddings} {params.stores} {params.tars}"
-        " --kind {params.kind} > {log} 2>&1"
+        " --kind {params.kind:q} > {log} 2>&1"
 
 
 rule score_every_pair:

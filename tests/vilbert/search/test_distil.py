@@ -105,3 +105,13 @@ def test_what_is_in_a_batch_has_one_place():
     places = Places([4, 9, 4])
     assert [places.of(one) for one in (9, 7, 4, 7)] == [1, 3, 0, 3]
     assert places.all == [4, 9, 4, 7]
+
+
+def test_scores_of_a_teacher_with_other_settings_are_not_taken(search_world, tmp_path):
+    """The weights are the same."""
+    other = shutil.copytree(search_world.teacher, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"co_num_heads": 1}))
+    for teacher in (search_world.teacher, other):
+        search_world._replace(teacher=teacher).distil(tmp_path / "run", optimizer={"num_epochs": 1})
+    assert len(list((tmp_path / "run/scores").glob("*.lmdb"))) == 2

@@ -1,11 +1,16 @@
+import json
+import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import time
 
 import numpy as np
 import pytest
 from commands import ONE_THREAD
 from PIL import ExifTags, Image
+from safetensors.torch import load_file, save_file
 
 from vilbert.model.directory import WEIGHTS, sha256_of
 from vilbert.search.embed import read_embeddings, write_embeddings
@@ -91,3 +96,50 @@ def test_the_page_says_what_is_wrong_and_why_a_picture_is_not_shown(search_world
     shown, told = answer(searcher, "a red circle", 2, 0, False)
     assert not shown
     assert told.count("the index does not know where the picture lies") == 2
+
+
+def test_a_name_that_is_no_text_is_a_row_and_the_others_are_found(folder_model, pictures, tmp_path, capsys):
+    shutil.copy(pictures / "a.png", os.fsencode(pictures) + b"/caf\xe9.png")
+    index_folder(folder_model, pictures, tmp_path / "index")
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["image"], row["reason"]) == ("café.png", "name_is_no_text")
+    assert len(ImageIndex(tmp_path / "index")) == 3
+
+
+def test_where_no_picture_can_be_read_the_reasons_are_told_all_the_same(folder_model, tmp_path, capsys):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/a.jpg").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match="there is no image to put into"):
+        index_folder(folder_model, tmp_path / "bad", tmp_path / "index")
+    assert [(row["image"], row["reason"]) for row in json.loads(capsys.readouterr().out)] == [("a.jpg", "not_an_image")]
+
+
+def test_a_teacher_that_is_another_by_now_is_not_asked_unless_it_is_named(search_world, dual_encoder, tmp_path):
+    index_folder(dual_encoder, search_world.world.stores[1], tmp_path / "index")
+    other = shutil.copytree(search_world.teacher, tmp_path / "teacher")
+    weights = load_file(other / WEIGHTS)
+    weights["alignment_head.bias"] += 1
+    save_file(weights, other / WEIGHTS, metadata={"format": "pt"})
+    student = shutil.copytree(dual_encoder, tmp_path / "student")
+    said = json.loads((student / "provenance.json").read_text())
+    (student / "provenance.json").write_text(json.dumps(said | {"teacher": str(other)}))
+    with pytest.raises(ValueError, match="is another model by now than the one that "):
+        Searcher(tmp_path / "index", model=student).by_text("a red circle", k=3, rerank=2)
+    assert "score" in Searcher(tmp_path / "index", model=student, teacher=other).by_text("a circle", k=1, rerank=1)[0]
+    said = json.loads((other / "provenance.json").read_text())
+    of_others = said | {"regions": said["regions"] | {"detector": "0" * 64}}
+    (other / "provenance.json").write_text(json.dumps(of_others))
+    with pytest.raises(ValueError, match="detector was 0000"):
+        Searcher(tmp_path / "index", model=student, teacher=other).by_text("a red circle", k=3, rerank=2)
+
+
+def test_what_its_store_or_tar_has_no_more_is_told(search_world, dual_encoder, tmp_path):
+    index_folder(dual_encoder, search_world.world.stores[1], tmp_path / "index")
+    searcher = Searcher(tmp_path / "index")
+    (row,) = searcher.by_text("a red circle", k=1)
+    with pytest.raises(ValueError, match="holds no image 'gone' any more; make the index"):
+        searcher.regions(row | {"image": "gone"})
+    with tarfile.open(tmp_path / "images.tar", "w"):
+        pass
+    with pytest.raises(ValueError, match=r"images\.tar holds no gone\.jpg any more"):
+        read_picture({"image": "gone", "path": str(tmp_path / "images.tar")})

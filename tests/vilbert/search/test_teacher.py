@@ -44,3 +44,16 @@ def test_a_pair_is_asked_about_once(search_world, asked, tmp_path):
     again = Teacher(model, processor, search_world.store, kept_in=tmp_path / "scores.lmdb")
     np.testing.assert_array_equal(again.scores([captions.tokens[0]], captions.image_keys[:4]), first)
     assert again.num_asked == 0
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:30_000], lambda whole: b"no lmdb" * 9_000])
+def test_scores_that_are_damaged_end_in_what_to_do(search_world, asked, tmp_path, damage):
+    model, processor, captions = asked
+    kept = tmp_path / "scores.lmdb"
+    teacher = Teacher(model, processor, search_world.store, kept_in=kept)
+    for text in captions.tokens:
+        teacher.scores([text], captions.image_keys)
+    del teacher
+    kept.write_bytes(damage(kept.read_bytes()))
+    with pytest.raises(ValueError, match=r"remove it \(`rm .*scores\.lmdb`\), and the teacher is asked anew"):
+        Teacher(model, processor, search_world.store, kept_in=kept)
