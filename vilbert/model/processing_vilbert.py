@@ -182,8 +182,9 @@ def relative_boxes(boxes: np.ndarray, image_size: np.ndarray | tuple[int, int]) 
         bad = int(np.flatnonzero(~is_good)[0])
         box = ", ".join(f"{value:g}" for value in boxes[bad])
         width, height = np.broadcast_to(size, boxes.shape)[bad, :2]
+        which = f"box {bad}" if size.ndim == 1 else "a box"  # of several images, it is nobody's number
         raise ValueError(
-            f"box {bad} is ({box}), expected x1 <= x2 and y1 <= y2, in pixels of an image of {width:g} x {height:g}"
+            f"{which} is ({box}), expected x1 <= x2 and y1 <= y2, in pixels of an image of {width:g} x {height:g}"
         )
     corners = np.clip(boxes, 0, size) / size
     areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])

@@ -215,12 +215,11 @@ def search_widely(vectors: Any, queries: np.ndarray, *, k: int) -> tuple[np.ndar
     """Scores and rows [Q, K]. faiss by itself looks through one list of an inverted file, which finds one in six of the
     best ten images of a text: texts lie elsewhere than images. Where the lists hold fewer than k, all are.
     """
-    parameters = faiss().ParameterSpace()
     lists = faiss().try_extract_index_ivf(vectors)
     if lists is not None:
         lists.nprobe = -(-lists.nlist // SHARE_PROBED)
     elif isinstance(core_of(vectors), faiss().IndexHNSW):
-        parameters.set_index_parameter(vectors, "efSearch", max(k, LEAST_BEAM))
+        faiss().ParameterSpace().set_index_parameter(vectors, "efSearch", max(k, LEAST_BEAM))
     scores, rows = vectors.search(queries, k)
     if lists is not None and (rows < 0).any():
         lists.nprobe = lists.nlist
