@@ -67,7 +67,7 @@ def levels_of(name: str, row: dict[str, Any]) -> list[dict[str, Any]]:
     for kind in LEVELS:
         if (share := scaled(row, kind)) is not None:
             beneath = sum(abs(share - level["share"]) < TOGETHER for level in levels)
-            levels.append({"measure": name, "against": kind, "share": share, "height": 20 - 5 * beneath})
+            levels.append({"measure": name, "against": kind, "share": share, "height": 20 - 4 * beneath})
     return levels
 
 
